@@ -1,0 +1,169 @@
+"""``python -m bench``: measure, and render what was measured. See docs/BENCHMARKS.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench import ratio, speed, table
+from bench.fields import find, prepare
+from bench.peer_cache import PeerCache, Row
+
+existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+new_file = click.Path(dir_okay=False, path_type=Path)
+
+
+def numbers(kind: type) -> click.ParamType:
+    """A list such as 1e-2,1e-3."""
+
+    def parse(text: str) -> list:
+        return [kind(word) for word in text.split(",")]
+
+    parse.__name__ = f"{kind.__name__},..."
+    return click.types.FuncParamType(parse)
+
+
+data_option = click.option(
+    "--data", type=existing_folder, help="Folder of HDF5 files; generated fields without it."
+)
+fields_option = click.option(
+    "--fields", "pattern", default="*", help='Only fields like this: "U*", "file/field".'
+)
+bounds_option = click.option(
+    "--bounds", type=numbers(float), default="1e-2,1e-3,1e-4", show_default=True, help="eps / range."
+)
+min_values_option = click.option(
+    "--min-values", default=100_000, show_default=True, help="Leave smaller fields out."
+)
+effort_option = click.option("--effort", default="balanced", show_default=True)
+csv_option = click.option("--csv", "output", type=new_file, help="Write the rows to this file.")
+
+
+@click.group()
+def main() -> None:
+    """Benchmarks of lossyzip beside SZ3, SPERR and ZFP."""
+
+
+@main.command("peers")
+@data_option
+@fields_option
+@bounds_option
+@min_values_option
+@click.argument("peers_cache", type=new_file)
+def peers_command(
+    data: Path | None, pattern: str, bounds: list[float], min_values: int, peers_cache: Path
+) -> None:
+    """Measure the peers alone and keep the results in the CSV file PEERS_CACHE."""
+    cache = PeerCache(peers_cache)
+    try:
+        for field in find(data, min_values, pattern):
+            prepared = prepare(field)
+            if prepared is not None:
+                cache.rows(field, prepared, bounds)
+                click.echo(f"{field.file}/{field.name}")
+    finally:
+        cache.close()
+
+
+@main.command("ratio")
+@data_option
+@fields_option
+@effort_option
+@csv_option
+@click.option(
+    "--bounds", type=numbers(float), default="1e-2,1e-3,1e-4", show_default=True, help="eps / range."
+)
+@min_values_option
+@click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
+def ratio_command(
+    data: Path | None,
+    pattern: str,
+    effort: str,
+    output: Path | None,
+    bounds: list[float],
+    min_values: int,
+    peers_cache: Path | None,
+) -> None:
+    """Ratios at the same bound, every value of ours checked; exit code 1 if any is outside."""
+    cache = PeerCache(peers_cache)
+    try:
+        rows = ratio.run(find(data, min_values, pattern), bounds, effort, cache, output, _tell_ratio)
+    finally:
+        cache.close()
+    click.echo(table.ratio_summary(rows))
+    if any(row["problem"] or row["violations"] != "0" for row in rows):
+        sys.exit(1)
+
+
+@main.command("speed")
+@data_option
+@fields_option
+@effort_option
+@csv_option
+@click.option("--bounds", type=numbers(float), default="1e-3", show_default=True, help="eps / range.")
+@click.option("--threads", type=numbers(int), default="1,2", show_default=True)
+@click.option("--min-megabytes", default=16.0, show_default=True, help="Leave smaller fields out.")
+@click.option("--repeats", default=2, show_default=True, help="After one that warms up; the best counts.")
+def speed_command(
+    data: Path | None,
+    pattern: str,
+    effort: str,
+    output: Path | None,
+    bounds: list[float],
+    threads: list[int],
+    min_megabytes: float,
+    repeats: int,
+) -> None:
+    """MB/s of CPU and wall time, verification apart."""
+    fields = [field for field in find(data, 1, pattern) if field.raw_bytes >= min_megabytes * 1e6]
+    rows = speed.run(fields, bounds, effort, threads, repeats, output, _tell_speed)
+    click.echo(table.one_thread_table(rows))
+    click.echo(table.threads_table(rows))
+    if any(row["problem"] for row in rows):
+        sys.exit(1)
+
+
+@main.command("table")
+@click.option("--ratio", "ratio_csv", type=existing_file, help="Rows of `python -m bench ratio --csv`.")
+@click.option("--speed", "speed_csv", type=existing_file, help="Rows of `python -m bench speed --csv`.")
+def table_command(ratio_csv: Path | None, speed_csv: Path | None) -> None:
+    """Markdown of measured rows, on standard output."""
+    if ratio_csv is not None:
+        rows = table.read(ratio_csv)
+        click.echo(table.ratio_summary(rows))
+        click.echo(table.ratio_table(rows))
+    if speed_csv is not None:
+        rows = table.read(speed_csv)
+        click.echo(table.one_thread_table(rows))
+        click.echo(table.threads_table(rows))
+
+
+def _tell_ratio(row: Row) -> None:
+    parts = [f"{row['file']}/{row['field']}", row["shape"], row["rel"]]
+    for name in ("ours", "sz3", "sperr", "zfp"):
+        size = row[f"{name}_bytes"]
+        parts.append(f"{name} {int(row['raw_bytes']) / int(size):.2f}" if size else f"{name} -")
+    parts += [
+        f"gain {row['gain']}",
+        f"violations {row['violations']}",
+        f"{row['seconds']} s",
+        row["families"],
+    ]
+    click.echo("  ".join((*parts, row["problem"])).rstrip())
+
+
+def _tell_speed(row: Row) -> None:
+    times = "  ".join(
+        f"{name.removesuffix('_seconds')} {row[name]}"
+        for name in speed.COLUMNS
+        if name.endswith(("_cpu", "_wall", "_seconds"))
+    )
+    where = f"{row['file']}/{row['field']} {row['rel']}"
+    click.echo(f"{where}  {row['compressor']} x{row['threads']}  {times}  {row['problem']}".rstrip())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Compression ratios of lossyzip beside its peers', one row a field and bound. All bytes count."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bench import exact
+from bench.fields import Field, Prepared, prepare
+from bench.peer_cache import PEER_COLUMNS, PeerCache, Row
+from bench.peers import PEERS
+
+KEPT = ("file", "field", "shape", "dtype", "rel", "eps", "raw_bytes")
+OURS = ("ours_bytes", "violations", "families", "seconds", "effort", "version", "problem")
+GAINS = ("best_peer", "gain", "refolded_gain")
+COLUMNS = (
+    *KEPT,
+    *OURS,
+    *GAINS,
+    *(f"{peer.name}_{column}" for peer in PEERS for column in PEER_COLUMNS),
+)
+
+
+def run(
+    fields: list[Field],
+    rels: list[float],
+    effort: str,
+    cache: PeerCache,
+    output: Path | None,
+    tell: Callable[[Row], None],
+) -> list[Row]:
+    """All rows; each is told and written as soon as it is known."""
+    rows: list[Row] = []
+    for field in fields:
+        prepared = prepare(field)
+        if prepared is None:
+            continue  # without a range no bound relative to it has a meaning
+        for peers in cache.rows(field, prepared, rels):
+            row = {column: peers[column] for column in COLUMNS if column in peers}
+            row |= _ours(prepared, float(peers["eps"]), effort)
+            row |= _gains(row)
+            rows.append(row)
+            tell(row)
+        if output is not None:
+            write(output, rows)
+    return rows
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _ours(prepared: Prepared, eps: float, effort: str) -> Row:
+    import lossyzip
+
+    row = dict.fromkeys(OURS, "") | {"effort": effort, "version": lossyzip.__version__}
+    start = time.perf_counter()
+    try:
+        blob = lossyzip.compress(prepared.values, lossyzip.absolute(eps), effort=effort)
+        decoded = lossyzip.decompress(blob)
+    except Exception as error:  # one field that fails must not lose the others' rows
+        return row | {"problem": f"{type(error).__name__}: {error}"}
+    return row | {
+        "ours_bytes": str(len(blob)),
+        "violations": str(exact.violations(prepared.values, decoded, eps)),
+        "families": " ".join(lossyzip.inspect(blob).families),
+        "seconds": f"{time.perf_counter() - start:.3f}",
+    }
+
+
+def _gains(row: Row) -> Row:
+    """Our ratio over the best peer's, for the peers' customary settings and for all foldings."""
+    usual = {peer.name: int(row[f"{peer.name}_bytes"]) for peer in PEERS if row[f"{peer.name}_bytes"]}
+    anyhow = [int(row[f"{peer.name}_refolded_bytes"]) for peer in PEERS if row[f"{peer.name}_refolded_bytes"]]
+    if not (usual and row["ours_bytes"]):
+        return dict.fromkeys(GAINS, "")
+    ours = int(row["ours_bytes"])
+    best_peer = min(usual, key=lambda name: usual[name])
+    return {
+        "best_peer": best_peer,
+        "gain": f"{usual[best_peer] / ours:.4f}",
+        "refolded_gain": f"{min(anyhow) / ours:.4f}",
+    }
+
+
+def geometric_mean(values: list[float]) -> float:
+    return float(np.exp(np.mean(np.log(values)))) if values else float("nan")

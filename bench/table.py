@@ -1,0 +1,153 @@
+"""CSV files of measurements -> markdown for docs/BENCHMARKS.md. Measures nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.peer_cache import Row
+from bench.peers import PEERS
+from bench.ratio import geometric_mean
+
+MARKS = {"yes": "", "": "", "rounded": "°", "no": "\\*"}
+MARKS_EXPLAINED = """\
+° outside the bound by the rounding to the field's dtype (half an ulp at most).
+\\* outside the bound by more than that. Both count as the peer's ratio all the same.
+"""
+
+
+def read(path: Path) -> list[Row]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def ratio_table(rows: list[Row]) -> str:
+    names = [peer.name for peer in PEERS]
+    header = ["file", "field", "shape", "rel", "lossyzip", *map(str.upper, names), "gain", "violations"]
+    lines = [
+        [
+            *(row["file"], row["field"], row["shape"], row["rel"]),
+            _ratio(row, "ours"),
+            *(_ratio(row, name) + MARKS[row[f"{name}_within"]] for name in names),
+            row["gain"] and f"{float(row['gain']):.2f}",
+            row["violations"] if not row["problem"] else row["problem"],
+        ]
+        for row in rows
+    ]
+    return _markdown(header, lines, left=3) + "\n" + MARKS_EXPLAINED
+
+
+def ratio_summary(rows: list[Row]) -> str:
+    """Geometric means of the gain over the best peer: overall and for each bound; the smallest gain."""
+    counted = [row for row in rows if row["gain"]]
+    lines = [_summary_line("all", counted)] if counted else []
+    for rel in sorted({row["rel"] for row in counted}, key=float, reverse=True):
+        lines.append(_summary_line(rel, [row for row in counted if row["rel"] == rel]))
+    header = ["rel", "rows", "gain (geometric mean)", "smallest", "at", "below 1", "gain over refolded peers"]
+    failed = [row for row in rows if row["problem"] or row["violations"] not in ("", "0")]
+    text = _markdown(header, lines, left=0)
+    return text + f"\n{len(rows)} rows, {len(failed)} of them failed or with violations.\n"
+
+
+def _summary_line(name: str, rows: list[Row]) -> list[str]:
+    gains = [float(row["gain"]) for row in rows]
+    least = min(rows, key=lambda row: float(row["gain"]))
+    refolded = geometric_mean([float(row["refolded_gain"]) for row in rows])
+    return [
+        name,
+        str(len(rows)),
+        f"{geometric_mean(gains):.3f}",
+        f"{min(gains):.3f}",
+        f"{least['file']}/{least['field']} {least['rel']}",
+        str(sum(gain < 1 for gain in gains)),
+        f"{refolded:.3f}",
+    ]
+
+
+def one_thread_table(rows: list[Row]) -> str:
+    """MB/s of CPU time on one core; lossyzip's compression without and with its verification."""
+    header = [
+        "file",
+        "field",
+        "rel",
+        "MB",
+        "lossyzip in",
+        "verified",
+        "out",
+        "SZ3 in",
+        "out",
+        "ZFP in",
+        "out",
+    ]
+    header += ["in / SZ3", "out / SZ3"]
+    lines = []
+    for ours, peers in _grouped(rows):
+        if ours["threads"] != "1":
+            continue
+        numbers = [
+            _speed(ours, "encode_seconds"),
+            _speed(ours, "compress_cpu"),
+            _speed(ours, "decompress_cpu"),
+        ]
+        for name in ("sz3", "zfp"):
+            numbers += [_speed(peers.get(name), "compress_cpu"), _speed(peers.get(name), "decompress_cpu")]
+        shares = [numbers[0] / numbers[3], numbers[2] / numbers[4]]
+        lines.append(
+            [
+                *(ours["file"], ours["field"], ours["rel"], f"{int(ours['raw_bytes']) / 1e6:.1f}"),
+                *(f"{number:.0f}" for number in numbers),
+                *(f"{share:.2f}" for share in shares),
+            ]
+        )
+    return _markdown(header, lines, left=2)
+
+
+def threads_table(rows: list[Row]) -> str:
+    """MB/s of wall time and CPU time over wall time, with more than one thread."""
+    header = ["file", "field", "rel", "threads", "in", "CPU / wall", "out", "CPU / wall"]
+    lines = [
+        [
+            *(ours["file"], ours["field"], ours["rel"], ours["threads"]),
+            *(
+                text
+                for way in ("compress", "decompress")
+                for text in (f"{_speed(ours, f'{way}_wall'):.0f}", f"{_busy(ours, way):.2f}")
+            ),
+        ]
+        for ours, _ in _grouped(rows)
+        if ours["threads"] != "1"
+    ]
+    return _markdown(header, lines, left=2)
+
+
+def _grouped(rows: list[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
+    """Each of our rows with its peers' rows by name."""
+    for ours in rows:
+        if ours["compressor"] == "lossyzip":
+            same = [row for row in rows if all(row[key] == ours[key] for key in ("file", "field", "rel"))]
+            yield ours, {row["compressor"]: row for row in same}
+
+
+def _speed(row: Row | None, column: str) -> float:
+    if row is None or row["problem"] or float(row[column]) == 0:
+        return float("nan")
+    return int(row["raw_bytes"]) / 1e6 / float(row[column])
+
+
+def _busy(row: Row, way: str) -> float:
+    wall = float(row[f"{way}_wall"])
+    return float(row[f"{way}_cpu"]) / wall if wall else float("nan")
+
+
+def _ratio(row: Row, name: str) -> str:
+    if not row[f"{name}_bytes"]:
+        return "-"
+    ratio = int(row["raw_bytes"]) / int(row[f"{name}_bytes"])
+    return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+def _markdown(header: list[str], lines: list[list[str]], left: int) -> str:
+    """``left``: how many columns are text; the others are aligned to the right."""
+    rule = [":--" if column < left else "--:" for column in range(len(header))]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in (header, rule, *lines))

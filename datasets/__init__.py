@@ -1,0 +1,1 @@
+"""Data made on the spot: a turbulent flow for the demo, small fields for the tests. Imports no lossyzip."""

@@ -1,0 +1,65 @@
+"""The one decorator for compiled kernels, and where their machine code is cached.
+
+Policy: nopython, no fastmath (decoding is bit-exact everywhere), no GIL (threads work on tiles).
+A cached caller does not notice an edited helper in another file, so the cache directory is keyed by
+lossyzip's sources; it lies beside them, or in the user's cache directory where that is read-only,
+or nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.misc.appdirs import user_cache_dir
+
+_PACKAGE = Path(__file__).parent
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` under the policy above."""
+    return _compile(function, {})
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for a helper that is so small that a call would cost more than its work."""
+    return _compile(function, {"inline": "always"})
+
+
+def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    directory = cache_directory()
+    configured = numba.config.CACHE_DIR
+    if directory is not None:
+        numba.config.CACHE_DIR = str(directory)
+    try:
+        return numba.njit(nogil=True, fastmath=False, cache=directory is not None, **options)(function)
+    finally:
+        numba.config.CACHE_DIR = configured
+
+
+@cache
+def cache_directory() -> Path | None:
+    """Where compiled kernels are kept, or None when no place can be written."""
+    key = hashlib.sha256()
+    for source in sorted(_PACKAGE.rglob("*.py")):
+        key.update(source.read_bytes())
+    name = f"kernels-{key.hexdigest()[:16]}"
+    candidates = [_PACKAGE / "__pycache__" / name, Path(user_cache_dir("lossyzip", "lossyzip")) / name]
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        candidates.insert(0, Path(os.environ["NUMBA_CACHE_DIR"]) / name)
+    return next((path for path in candidates if _is_writable(path)), None)
+
+
+def _is_writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Array -> quantization codes and back: prediction and quantization are one stage."""

@@ -1,0 +1,117 @@
+"""Reconstructed values and code magnitudes of one tile, with a halo, as the passes see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lossyzip._jit import kernel
+from lossyzip.decompose.fold import Shape4
+from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Stencils, extend_row
+
+Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
+
+
+@dataclass(frozen=True)
+class Pass:
+    """All that a pass needs beside its buffer."""
+
+    lattice: Lattice
+    stencils: Stencils
+    contexts: Contexts
+
+
+class Buffer:
+    """``parts`` arrays of one shape, each (t, z, y, x) with a halo of ``halo`` along axes longer than one.
+
+    `values` (field's dtype) and `magnitudes` (uint16) are flat and start as zeros.
+    """
+
+    def __init__(self, parts: int, shape: Shape4, halo: int, dtype: np.dtype) -> None:
+        self.shape = shape
+        self.halo = tuple(halo if n > 1 else 0 for n in shape[1:])
+        padded = [n + 2 * h for n, h in zip(shape[1:], self.halo, strict=True)]
+        self.strides = (padded[0] * padded[1] * padded[2], padded[1] * padded[2], padded[2], 1)
+        self.part_size = shape.t * self.strides[0]
+        self._padded = (parts, shape.t, *padded)
+        self.values = np.zeros(parts * self.part_size, dtype)
+        self.magnitudes = np.zeros(parts * self.part_size, np.uint16)
+
+    def at(self, part: int, t: int = 0, z: int = 0, y: int = 0, x: int = 0) -> int:
+        """The flat index of a point; negative coordinates and those behind the end are in the halo."""
+        inner = (
+            ((z + self.halo[0]) * self.strides[1]) + (y + self.halo[1]) * self.strides[2] + x + self.halo[2]
+        )
+        return part * self.part_size + t * self.strides[0] + inner
+
+    def view(self, array: np.ndarray, part: int, shape: Shape4) -> np.ndarray:
+        """The first ``shape`` points of a part of ``array``, without the halo."""
+        z, y, x = self.halo
+        padded = array.reshape(self._padded)[part]
+        return padded[: shape.t, z : z + shape.z, y : y + shape.y, x : x + shape.x]
+
+    def lattice(
+        self, part: int, points: Shape4, field: Shape4, origin: Shape4, stride: int, coupled: bool
+    ) -> Lattice:
+        """The points of a part that lie at ``origin + stride * index`` of a tile of shape ``field``."""
+        fz, fy = field.y * field.x, field.x
+        return Lattice(
+            *points,
+            base=self.at(part),
+            st=self.strides[0],
+            sz=self.strides[1],
+            sy=self.strides[2],
+            halo_z=self.halo[0],
+            halo_y=self.halo[1],
+            halo_x=self.halo[2],
+            origin=origin.z * fz + origin.y * fy + origin.x,
+            ft=field.z * fz,
+            fz=stride * fz,
+            fy=stride * fy,
+            fx=stride,
+            coupled=int(coupled),
+        )
+
+
+@kernel
+def extend_all(array, lattice):
+    """Fill the halo of a part whose points are all there."""
+    for t in range(lattice.nt):
+        for z in range(lattice.nz):
+            for y in range(lattice.ny):
+                extend_row(array, lattice, t, z, y)
+
+
+def pack_stencils(
+    rows: list[tuple[np.ndarray, np.ndarray]],
+    of_class: list[int],
+    running: np.ndarray,
+    serial: bool,
+    dtype: np.dtype,
+) -> Stencils:
+    """(offsets, weights) of each stencil as the padded arrays that kernels take."""
+    longest = max((offsets.size for offsets, _ in rows), default=0)
+    width = max(SWEEP, -(-longest // SWEEP) * SWEEP)
+    offsets = np.zeros((len(rows), width), np.int64)
+    weights = np.zeros((len(rows), width), dtype)
+    count = np.zeros(len(rows), np.int64)
+    for k, (tap_offsets, tap_weights) in enumerate(rows):
+        offsets[k, : tap_offsets.size] = tap_offsets
+        weights[k, : tap_weights.size] = tap_weights
+        count[k] = -(-tap_offsets.size // SWEEP) * SWEEP
+    return Stencils(np.array(of_class, np.int64), count, offsets, weights, running.astype(dtype), int(serial))
+
+
+def pack_contexts(taps: list[tuple[int, int]], left: int, left2: int, cell: int) -> Contexts:
+    """(offset, weight) of each context tap as the arrays that kernels take."""
+    total = sum(weight for _, weight in taps) + left + left2
+    return Contexts(
+        np.array([offset for offset, _ in taps], np.int64),
+        np.array([weight for _, weight in taps], np.int32),
+        left,
+        left2,
+        (1 << 16) // max(total, 1),
+        cell,
+    )

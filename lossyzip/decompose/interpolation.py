@@ -1,0 +1,229 @@
+"""Fitted multigrid: values are interpolated level by level, from coarse to fine.
+
+A level of stride s knows the points whose coordinates are multiples of 2 s, and adds those of the
+seven other parity classes (phases) of stride s, one pass each. A phase is predicted from all points
+known by then within an L1 distance of three; by cubic interpolation, unless fitted weights pay.
+The phases of a level lie in separate arrays, so that every tap is read with unit stride.
+Follows the interpolation of SZ3 (Zhao et al., ICDE 2021); fitted weights are ours. docs/FORMAT.md, "Multigrid".
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from lossyzip.decompose.buffer import Buffer, Pass, Visit, extend_all, pack_contexts, pack_stencils
+from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.rows import CELLS, Lattice
+from lossyzip.decompose.stencil import Weights
+from lossyzip.entropy.bits import BitReader, BitWriter
+from lossyzip.errors import CorruptError
+
+Axes3 = tuple[int, int, int]
+PHASES: tuple[Axes3, ...] = ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1))
+GROUPS = 6  # of context cells: finest level by odd axes, the next, all coarser, anchors
+_REACH = 3
+_CUBIC = {1: 9.0 / 16.0, 3: -1.0 / 16.0}
+_MOST_LEVELS = 30
+
+
+@dataclass(frozen=True)
+class Multigrid:
+    """How a field is interpolated. Level l has stride 2**(l - 1).
+
+    ``weights[l - 1][p]`` serves phase p of level l; where it is None,
+    what serves the same phase at the next coarser level, or cubic where nothing does.
+    """
+
+    fold: Fold
+    levels: int
+    weights: tuple[tuple[Weights | None, ...], ...] = ()
+    name = "multigrid"
+
+    def write(self, writer: BitWriter) -> None:
+        writer.bits(self.fold, 2)
+        writer.bits(self.levels, 5)
+        writer.bits(len(self.weights), 5)
+        for level in self.weights:
+            for weights in level:
+                writer.bits(weights is not None, 1)
+                if weights is not None:
+                    writer.bits(len(weights.parameters), 6)
+                    weights.write(writer)
+
+    @classmethod
+    def read(cls, reader: BitReader) -> Multigrid:
+        how, levels = reader.bits(2), reader.bits(5)
+        fitted = reader.bits(5)
+        if how > max(Fold) or not 0 < levels <= _MOST_LEVELS:
+            raise CorruptError(f"multigrid with fold {how} and {levels} levels")
+        weights = []
+        for _ in range(fitted):
+            level = []
+            for _ in PHASES:
+                level.append(Weights.read(reader, reader.bits(6) + 1) if reader.bits(1) else None)
+            weights.append(tuple(level))
+        return cls(Fold(how), levels, tuple(weights))
+
+    def weights_of(self, level: int, phase: int, parameters: int) -> Weights | None:
+        """What serves a phase that takes ``parameters``; None: cubic."""
+        own = (here[phase] for here in self.weights[level - 1 :])
+        nearest = next((weights for weights in own if weights is not None), None)
+        return nearest if nearest is not None and len(nearest.parameters) == parameters else None
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The taps of one phase: ``offsets`` (K, 3) in units of the level's stride, ``cubic`` weights (K,).
+
+    ``groups`` (K,): taps that are mirror images share one; group 0 holds the nearest ones.
+    """
+
+    offsets: np.ndarray
+    groups: np.ndarray
+    cubic: np.ndarray
+
+
+def most_levels(shape: Shape4) -> int:
+    """So many that about four anchors are left along the longest axis."""
+    return max(1, (max(shape[1:]) - 1).bit_length() - 2)
+
+
+@lru_cache(maxsize=256)
+def phase_taps(phase: int, known: tuple[Axes3, ...], flat: tuple[bool, bool, bool]) -> Taps:
+    """Taps of a phase when the ``known`` parity classes are there; ``flat`` axes have one point only."""
+    parity = PHASES[phase]
+    offsets = [
+        offset
+        for offset in itertools.product(range(-_REACH, _REACH + 1), repeat=3)
+        if sum(map(abs, offset)) <= _REACH
+        and not any(o and f for o, f in zip(offset, flat, strict=True))
+        and tuple((p + o) & 1 for p, o in zip(parity, offset, strict=True)) in known
+    ]
+    odd = [axis for axis in range(3) if parity[axis]]
+    cubic = {}
+    for axis in odd:
+        for distance in (-3, -1, 1, 3):
+            offset = tuple(distance if a == axis else 0 for a in range(3))
+            cubic[offset] = _CUBIC[abs(distance)] / len(odd)
+    shapes = sorted({tuple(map(abs, o)) for o in offsets}, key=lambda o: (sum(o), max(o), o[odd[-1]] != 1, o))
+    group_of = {shape: k for k, shape in enumerate(shapes)}
+    return Taps(
+        np.array(offsets, np.int64),
+        np.array([group_of[tuple(map(abs, o))] for o in offsets], np.int64),
+        np.array([cubic.get(o, 0.0) for o in offsets]),
+    )
+
+
+def _phase_points(lattice: Shape4, parity: Axes3) -> Shape4:
+    """How many points of a level's lattice have ``parity``."""
+    return Shape4(lattice.t, *((n + 1 - p) // 2 for n, p in zip(lattice[1:], parity, strict=True)))
+
+
+def _group(level: int, parity: Axes3) -> int:
+    return sum(parity) - 1 if level == 1 else min(level, 3) + 1
+
+
+def _context_taps(
+    buffer: Buffer, part: int, parity: Axes3, known: tuple[Axes3, ...]
+) -> list[tuple[int, int]]:
+    """Codes one stride away that are known, near ones and those of this level counting more."""
+    taps = []
+    here = buffer.at(part)
+    for offset in itertools.product((-1, 0, 1), repeat=3):
+        other = tuple((p + o) & 1 for p, o in zip(parity, offset, strict=True))
+        distance = sum(map(abs, offset))
+        if (
+            distance
+            and other in known
+            and not any(o and not h for o, h in zip(offset, buffer.halo, strict=True))
+        ):
+            weight = (8, 4, 2)[distance - 1] if any(other) else (3, 2, 1)[distance - 1]
+            taps.append((_flat(buffer, parity, offset) - here, weight))
+    for offset in ((0, -1, 0), (-1, 0, 0)):
+        if all(h for o, h in zip(offset, buffer.halo, strict=True) if o):
+            taps.append((buffer.at(part, 0, *offset) - here, 4))
+    return taps
+
+
+def _part(parity: tuple[int, ...]) -> int:
+    return parity[0] * 4 + parity[1] * 2 + parity[2]
+
+
+def _flat(buffer: Buffer, parity: Axes3, offset: tuple[int, ...]) -> int:
+    """Where the point lies that is ``offset`` strides from the first point of ``parity``."""
+    place = [p + o for p, o in zip(parity, offset, strict=True)]
+    return buffer.at(_part(tuple(q & 1 for q in place)), 0, *(q >> 1 for q in place))
+
+
+def sweep(plan: Multigrid, shape: tuple[int, ...], dtype: np.dtype, visit: Visit, fitter=None) -> np.ndarray:
+    """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
+
+    ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
+    """
+    field = fold(shape, plan.fold)
+    stride = 1 << plan.levels
+    known = _sublattice(field, stride)
+    buffer = Buffer(1, known, 2, dtype)
+    lattice = buffer.lattice(0, known, field, Shape4(0, 0, 0, 0), stride, coupled=False)
+    visit(buffer, _anchor_pass(lattice, dtype))
+    for level in range(plan.levels, 0, -1):
+        stride = 1 << (level - 1)
+        points = _sublattice(field, stride)
+        finer = Buffer(8, known, 2, dtype)
+        for source, target in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
+            finer.view(target, 0, known)[...] = buffer.view(source, 0, known)
+            extend_all(target, finer.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, coupled=False))
+        classes: tuple[Axes3, ...] = ((0, 0, 0),)
+        for phase, parity in enumerate(PHASES):
+            size = _phase_points(points, parity)
+            if 0 in size:
+                continue
+            taps = phase_taps(phase, classes, tuple(n == 1 for n in points[1:]))
+            part = _part(parity)
+            lattice = finer.lattice(
+                part, size, field, Shape4(0, *(p * stride for p in parity)), 2 * stride, False
+            )
+            offsets = np.array([_flat(finer, parity, tuple(o)) for o in taps.offsets], np.int64) - finer.at(
+                part
+            )
+            fitted = (
+                fitter(finer, lattice, level, phase, taps, offsets)
+                if fitter
+                else plan.weights_of(level, phase, int(taps.groups.max()))
+            )
+            weights = taps.cubic if fitted is None else fitted.of_taps(taps.groups)
+            stencils = pack_stencils([(offsets, weights)], [0] * 8, np.zeros((1, 2)), False, dtype)
+            around = _context_taps(finer, part, parity, classes)
+            contexts = pack_contexts(around, 0, 0, _group(level, parity) * CELLS)
+            visit(finer, Pass(lattice, stencils, contexts))
+            classes = (*classes, parity)
+        buffer, known = _interleave(finer, points, dtype), points
+    return buffer.view(buffer.values, 0, known)
+
+
+def _sublattice(field: Shape4, stride: int) -> Shape4:
+    return Shape4(field.t, *(-(-n // stride) for n in field[1:]))
+
+
+def _anchor_pass(lattice: Lattice, dtype: np.dtype) -> Pass:
+    """The coarsest points, each predicted by the one before it."""
+    none = (np.zeros(0, np.int64), np.zeros(0))
+    stencils = pack_stencils([none], [0] * 8, np.array([[1.0, 0.0]]), True, dtype)
+    return Pass(lattice, stencils, pack_contexts([], 1, 1, (GROUPS - 1) * CELLS))
+
+
+def _interleave(phases: Buffer, points: Shape4, dtype: np.dtype) -> Buffer:
+    """All phases of a level as one array."""
+    joined = Buffer(1, points, 0, dtype)
+    for source, target in ((phases.values, joined.values), (phases.magnitudes, joined.magnitudes)):
+        whole = joined.view(target, 0, points)
+        for parity in ((0, 0, 0), *PHASES):
+            size = _phase_points(points, parity)
+            if 0 not in size:
+                z, y, x = parity
+                whole[:, z::2, y::2, x::2] = phases.view(source, _part(parity), size)
+    return joined

@@ -1,0 +1,140 @@
+"""Raster stencils: each value from its causal neighbours, the previous time step among them.
+
+One pass over the whole tile. Rows that lack a previous row, plane or volume have stencils of their
+own. A stencil is fitted where that pays; otherwise it is the Lorenzo predictor (Ibarria et al.,
+2003) along the axes that have a neighbour. docs/FORMAT.md, "Raster".
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
+from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.stencil import Weights
+from lossyzip.entropy.bits import BitReader, BitWriter
+from lossyzip.errors import CorruptError
+
+CLASSES = 8  # of rows, see rows.row_class
+GROUPS = 1  # of context cells
+HALO = 3
+_LEFT, _LEFT2 = (0, 0, 0, -1), (0, 0, 0, -2)
+_CONTEXT = {
+    (0, 0, -1, 0): 2,
+    (0, 0, -1, 1): 1,
+    (0, 0, -1, -1): 1,
+    (0, -1, 0, 0): 2,
+    (0, -1, 0, 1): 1,
+    (0, -1, 0, -1): 1,
+    (0, -1, 1, 0): 1,
+    (0, -1, -1, 0): 1,
+    (-1, 0, 0, 0): 2,
+}
+
+
+@dataclass(frozen=True)
+class Raster:
+    """``weights[c]`` serves the rows of class c; None is Lorenzo."""
+
+    fold: Fold
+    weights: tuple[Weights | None, ...] = (None,) * CLASSES
+    name = "raster"
+
+    def write(self, writer: BitWriter) -> None:
+        writer.bits(self.fold, 2)
+        for weights in self.weights:
+            writer.bits(weights is not None, 1)
+            if weights is not None:
+                writer.bits(len(weights.parameters), 6)
+                weights.write(writer)
+
+    @classmethod
+    def read(cls, reader: BitReader) -> Raster:
+        how = reader.bits(2)
+        if how > max(Fold):
+            raise CorruptError(f"raster with fold {how}")
+        weights = (
+            Weights.read(reader, reader.bits(6) + 1) if reader.bits(1) else None for _ in range(CLASSES)
+        )
+        return cls(Fold(how), tuple(weights))
+
+
+@dataclass(frozen=True)
+class Taps:
+    """``offsets`` (K, 4) as (t, z, y, x), the first being the value to the left; Lorenzo weights (K,)."""
+
+    offsets: np.ndarray
+    lorenzo: np.ndarray
+
+
+@lru_cache(maxsize=64)
+def class_taps(row_class: int, planes: bool, rows: bool) -> Taps:
+    """Causal neighbours of a row of ``row_class``, in a tile that has several ``planes``, and ``rows``."""
+    has_t, has_z, has_y = not row_class & 4, planes and not row_class & 2, rows and not row_class & 1
+    reach, distance = (2, 3) if planes else (3, 4)
+    offsets = [_LEFT, _LEFT2]
+    for offset in itertools.product(range(-reach, 1), range(-reach, reach + 1), range(-reach, reach + 1)):
+        z, y, _ = offset
+        if offset >= (0, 0, 0) or sum(map(abs, offset)) > distance or (z == 0 and y == 0):
+            continue
+        if (z < 0 and not has_z) or (y != 0 and not rows) or (z == 0 and y < 0 and not has_y):
+            continue
+        offsets.append((0, *offset))
+    if has_t:
+        for offset in itertools.product((-1, 0, 1), repeat=3):
+            if sum(map(abs, offset)) <= 1 and (planes or not offset[0]) and (rows or not offset[1]):
+                offsets.append((-1, *offset))
+    return Taps(np.array(offsets, np.int64), np.array([_lorenzo(o, has_z, has_y) for o in offsets]))
+
+
+def _lorenzo(offset: tuple[int, ...], has_z: bool, has_y: bool) -> float:
+    t, z, y, x = offset
+    inside = t == 0 and -int(has_z) <= z <= 0 and -int(has_y) <= y <= 0 and -1 <= x <= 0
+    return (1.0 if (z + y + x) % 2 else -1.0) if inside else 0.0
+
+
+def row_classes(field: Shape4) -> list[int]:
+    """The row classes that occur."""
+    flags = [
+        (0, 4) if field.t > 1 else (4,),
+        (0, 2) if field.z > 1 else (2,),
+        (0, 1) if field.y > 1 else (1,),
+    ]
+    return [sum(flag) for flag in itertools.product(*flags)]
+
+
+def rows_of_class(field: Shape4, row_class: int) -> int:
+    lacking = (row_class & 4, row_class & 2, row_class & 1)
+    t, z, y = (1 if lack else n - 1 for n, lack in zip(field[:3], lacking, strict=True))
+    return t * z * y
+
+
+def sweep(plan: Raster, shape: tuple[int, ...], dtype: np.dtype, visit: Visit) -> np.ndarray:
+    """Visit the one pass; return the reconstructed tile, folded. Both directions are this function."""
+    field = fold(shape, plan.fold)
+    buffer = Buffer(1, field, HALO, dtype)
+    here = buffer.at(0)
+    stencils, of_class, running = [], [0] * CLASSES, []
+    for row_class in row_classes(field):
+        taps = class_taps(row_class, field.z > 1, field.y > 1)
+        fitted = plan.weights[row_class]
+        weights = taps.lorenzo if fitted is None else fitted.of_taps(np.arange(len(taps.offsets)))
+        used = np.flatnonzero(weights[2:]) + 2
+        offsets = np.array([buffer.at(0, *taps.offsets[k]) - here for k in used], np.int64)
+        of_class[row_class] = len(stencils)
+        stencils.append((offsets, weights[used]))
+        running.append(weights[:2])
+    around = [
+        (buffer.at(0, *offset) - here, weight)
+        for offset, weight in _CONTEXT.items()
+        if all(n > 1 for o, n in zip(offset, field, strict=True) if o)
+    ]
+    contexts = pack_contexts(around, 2, 1, 0)
+    packed = pack_stencils(stencils, of_class, np.array(running), True, dtype)
+    lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
+    visit(buffer, Pass(lattice, packed, contexts))
+    return buffer.view(buffer.values, 0, field)

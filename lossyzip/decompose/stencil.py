@@ -1,0 +1,53 @@
+"""Weights of a stencil: quantized, written in few bits. How they are found is in fitting.py.
+
+Taps that are mirror images share a parameter. All weights of a stencil sum to one: the first
+parameter is not stored, it follows from the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lossyzip.entropy.bits import BitReader, BitWriter, rice_bits
+
+SHIFTS = (5, 7, 9, 12)  # weights are multiples of 2**-shift
+_OVERHEAD_BITS = 6
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Integers, one for each parameter but the first; in units of 2**-SHIFTS[precision]."""
+
+    precision: int
+    parameters: tuple[int, ...]
+
+    def of_taps(self, groups: np.ndarray) -> np.ndarray:
+        """One float64 weight for each tap; ``groups`` (taps,) says which parameter a tap uses."""
+        free = np.array(self.parameters, np.float64) / float(1 << SHIFTS[self.precision])
+        sizes = np.bincount(groups, minlength=free.size + 1).astype(np.float64)
+        rest = 1.0
+        for size, weight in zip(sizes[1:], free, strict=True):  # in this order, wherever it is decoded
+            rest -= size * weight
+        return np.concatenate([[rest / sizes[0]], free])[groups]
+
+    def write(self, writer: BitWriter) -> None:
+        writer.bits(self.precision, 2)
+        rice = self._rice()
+        writer.bits(rice, 4)
+        for parameter in self.parameters:
+            writer.signed(parameter, rice)
+
+    @classmethod
+    def read(cls, reader: BitReader, count: int) -> Weights:
+        precision = reader.bits(2)
+        rice = reader.bits(4)
+        return cls(precision, tuple(reader.signed(rice) for _ in range(count - 1)))
+
+    def size(self) -> int:
+        """Bits that `write` takes."""
+        return _OVERHEAD_BITS + rice_bits(list(self.parameters), self._rice())
+
+    def _rice(self) -> int:
+        return min(range(14), key=lambda p: rice_bits(list(self.parameters), p))

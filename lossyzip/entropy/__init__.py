@@ -1,0 +1,1 @@
+"""Codes -> bytes: tokens, contexts and their tables, rANS, bit packing, and the lossless back end."""

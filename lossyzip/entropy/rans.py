@@ -1,0 +1,100 @@
+"""Range asymmetric numeral systems (rANS, Duda 2013): interleaved states, a context per token.
+
+Probabilities are multiples of 2**-PRECISION. A state is 32 bits, renormalized by 16. Token i uses
+state i % lanes; there are eight, or one where the stream is so short that states would be its bulk.
+Knows nothing of what tokens mean.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lossyzip._jit import inlined, kernel
+
+PRECISION = 14
+TOTAL = 1 << PRECISION
+LANES = 8
+LOWEST = 1 << 16  # a state is in [LOWEST, LOWEST << 16)
+
+
+class Coder(NamedTuple):
+    """What a decoder holds: the tables of all contexts, and the stream."""
+
+    context_of_cell: np.ndarray  # uint8
+    token_of_slot: np.ndarray  # (contexts << PRECISION) uint8
+    frequency: np.ndarray  # (contexts << 8) uint32
+    start: np.ndarray  # (contexts << 8) uint32
+    states: np.ndarray  # (lanes,) uint32, lanes a power of two
+    words: np.ndarray  # uint16
+
+
+def open_coder(
+    context_of_cell: np.ndarray, frequency: np.ndarray, states: np.ndarray, words: np.ndarray
+) -> Coder:
+    """A coder for ``frequency`` (contexts, 256), each row of which sums to TOTAL."""
+    contexts = frequency.shape[0]
+    slots = np.repeat(np.tile(np.arange(256, dtype=np.uint8), contexts), frequency.ravel())
+    start = np.cumsum(frequency, axis=1) - frequency
+    return Coder(
+        context_of_cell.astype(np.uint8),
+        slots,
+        frequency.astype(np.uint32).ravel(),
+        start.astype(np.uint32).ravel(),
+        states.astype(np.uint32),
+        np.ascontiguousarray(words, np.uint16),
+    )
+
+
+@kernel
+def encode_tokens(tokens, cells, context_of_cell, frequency, start, reciprocal, states, words):
+    """Code ``tokens`` backwards into the end of ``words`` (uint16); returns where they begin there.
+
+    ``frequency``, ``start`` (uint32) and ``reciprocal`` (float64, slightly above 1 / frequency, so
+    that the truncated product is the exact quotient) are indexed by context << 8 | token.
+    """
+    position = np.int64(words.size)
+    states[:] = np.uint32(LOWEST)
+    lane_mask = states.size - 1
+    for i in range(tokens.size - 1, -1, -1):
+        entry = (np.int64(context_of_cell[cells[i]]) << 8) | np.int64(tokens[i])
+        f = np.uint64(frequency[entry])
+        state = np.uint64(states[i & lane_mask])
+        if state >= (f << np.uint64(32 - PRECISION)):
+            position -= 1
+            words[position] = np.uint16(state & np.uint64(0xFFFF))
+            state >>= np.uint64(16)
+        quotient = np.uint64(np.float64(state) * reciprocal[entry])
+        states[i & lane_mask] = np.uint32(
+            (quotient << np.uint64(PRECISION)) + np.uint64(start[entry]) + (state - quotient * f)
+        )
+    return position
+
+
+def reciprocals(frequency: np.ndarray) -> np.ndarray:
+    """1 / frequency, rounded up enough for `encode_tokens`; 0 where a token does not occur."""
+    return np.where(frequency > 0, (1.0 + 2.0**-50) / np.maximum(frequency, 1), 0.0).ravel()
+
+
+@inlined
+def decode_symbol(coder, cell, index, cursor):
+    """Token number ``index`` of the stream, in the context of ``cell``; cursor[2] counts the words used."""
+    context = np.int64(coder.context_of_cell[cell])
+    lane = index & (coder.states.size - 1)
+    state = coder.states[lane]
+    slot = np.int64(state) & np.int64(TOTAL - 1)
+    token = np.int64(coder.token_of_slot[(context << PRECISION) | slot])
+    entry = (context << 8) | token
+    state = np.uint32(
+        coder.frequency[entry] * (state >> np.uint32(PRECISION)) + np.uint32(slot) - coder.start[entry]
+    )
+    if state < np.uint32(LOWEST):
+        used = cursor[2]
+        if used < coder.words.size:
+            state = np.uint32((state << np.uint32(16)) | np.uint32(coder.words[used]))
+        else:
+            cursor[4] = -1
+        cursor[2] = used + 1
+    coder.states[lane] = state
+    return token
