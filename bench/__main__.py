@@ -9,7 +9,8 @@ import click
 
 from bench import ratio, speed, table
 from bench.fields import find, prepare
-from bench.peer_cache import PeerCache, Row
+from bench.peer_cache import PeerCache
+from bench.rows import Row, read
 
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -73,9 +74,7 @@ def peers_command(
 @fields_option
 @effort_option
 @csv_option
-@click.option(
-    "--bounds", type=numbers(float), default="1e-2,1e-3,1e-4", show_default=True, help="eps / range."
-)
+@bounds_option
 @min_values_option
 @click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
 def ratio_command(
@@ -132,11 +131,11 @@ def speed_command(
 def table_command(ratio_csv: Path | None, speed_csv: Path | None) -> None:
     """Markdown of measured rows, on standard output."""
     if ratio_csv is not None:
-        rows = table.read(ratio_csv)
+        rows = read(ratio_csv)
         click.echo(table.ratio_summary(rows))
         click.echo(table.ratio_table(rows))
     if speed_csv is not None:
-        rows = table.read(speed_csv)
+        rows = read(speed_csv)
         click.echo(table.one_thread_table(rows))
         click.echo(table.threads_table(rows))
 
@@ -146,13 +145,8 @@ def _tell_ratio(row: Row) -> None:
     for name in ("ours", "sz3", "sperr", "zfp"):
         size = row[f"{name}_bytes"]
         parts.append(f"{name} {int(row['raw_bytes']) / int(size):.2f}" if size else f"{name} -")
-    parts += [
-        f"gain {row['gain']}",
-        f"violations {row['violations']}",
-        f"{row['seconds']} s",
-        row["families"],
-    ]
-    click.echo("  ".join((*parts, row["problem"])).rstrip())
+    parts += [f"gain {row['gain']}", f"violations {row['violations']}", f"{row['seconds']} s"]
+    click.echo("  ".join((*parts, row["families"], row["problem"])).rstrip())
 
 
 def _tell_speed(row: Row) -> None:

@@ -6,23 +6,16 @@ measured again without running them.
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 
 from bench.fields import Field, Prepared
 from bench.peers import PEERS, Peer, Setting, Trial, Worker, best, customary, refolded, shared_array, within
+from bench.rows import Row, append, read
 
-Row = dict[str, str]
 PEER_COLUMNS = (
-    "bytes",
-    "setting",
-    "within",
-    "error",
-    "refolded_bytes",
-    "refolded_setting",
-    "problem",
-    "version",
+    *("bytes", "setting", "within", "error"),
+    *("refolded_bytes", "refolded_setting", "problem", "version"),
 )
 """``within`` tells whether the bound was kept (see peers.within), ``error`` is the largest one over eps."""
 COLUMNS = (
@@ -39,9 +32,7 @@ class PeerCache:
         self._workers = {peer.name: Worker(peer.name, timeout=timeout) for peer in PEERS}
         self._rows: dict[tuple[str, ...], Row] = {}
         if path is not None and path.exists():
-            with path.open(newline="") as file:
-                for row in csv.DictReader(file):
-                    self._rows[self._key(row)] = row
+            self._rows = {self._key(row): row for row in read(path)}
 
     def rows(self, field: Field, prepared: Prepared, rels: list[float]) -> list[Row]:
         """One row a bound; a row stays valid for a peer that is not installed where the cache has it."""
@@ -53,7 +44,8 @@ class PeerCache:
                     for peer in PEERS:
                         row |= self._measure(peer, prepared, path, float(row["eps"]))
                     self._rows[self._key(row)] = row
-                    self._append(row)
+                    if self._path is not None:
+                        append(self._path, COLUMNS, row)
         return [self._rows[self._key(row)] for row in wanted]
 
     def close(self) -> None:
@@ -81,16 +73,6 @@ class PeerCache:
     def _complete(self, header: Row) -> bool:
         row = self._rows.get(self._key(header))
         return row is not None and all(row[f"{peer.name}_version"] == _version(peer, row) for peer in PEERS)
-
-    def _append(self, row: Row) -> None:
-        if self._path is None:
-            return
-        new = not self._path.exists()
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
 
     @staticmethod
     def _header(field: Field, prepared: Prepared, rel: float) -> Row:

@@ -106,8 +106,8 @@ def _settings(peer: Peer, shapes: list[tuple[int, ...]]) -> list[Setting]:
 def best(trials: list[Trial], values: np.ndarray, eps: float) -> Trial | None:
     """The smallest output that keeps the bound up to rounding; failing that, the smallest that decodes.
 
-    The latter favours a compressor that breaks its bound: the comparison stays on the safe side, and
-    `Trial.max_error` tells. None where nothing decoded.
+    The latter breaks its bound and counts all the same, which errs in the peer's favour; `within` tells.
+    None where nothing decoded.
     """
     decoded = [trial for trial in trials if not trial.problem]
     kept = [trial for trial in decoded if within(trial, values, eps) != "no"]

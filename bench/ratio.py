@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 
 from bench import exact
 from bench.fields import Field, Prepared, prepare
-from bench.peer_cache import PEER_COLUMNS, PeerCache, Row
+from bench.peer_cache import PEER_COLUMNS, PeerCache
 from bench.peers import PEERS
+from bench.rows import Row, write
 
 KEPT = ("file", "field", "shape", "dtype", "rel", "eps", "raw_bytes")
 OURS = ("ours_bytes", "violations", "families", "seconds", "effort", "version", "problem")
@@ -46,31 +46,26 @@ def run(
             rows.append(row)
             tell(row)
         if output is not None:
-            write(output, rows)
+            write(output, COLUMNS, rows)
     return rows
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _ours(prepared: Prepared, eps: float, effort: str) -> Row:
     import lossyzip
 
-    row = dict.fromkeys(OURS, "") | {"effort": effort, "version": lossyzip.__version__}
+    row = dict.fromkeys(OURS, "") | {"effort": effort}
     start = time.perf_counter()
     try:
         blob = lossyzip.compress(prepared.values, lossyzip.absolute(eps), effort=effort)
         decoded = lossyzip.decompress(blob)
+        record = lossyzip.inspect(blob)
     except Exception as error:  # one field that fails must not lose the others' rows
         return row | {"problem": f"{type(error).__name__}: {error}"}
     return row | {
         "ours_bytes": str(len(blob)),
         "violations": str(exact.violations(prepared.values, decoded, eps)),
-        "families": " ".join(lossyzip.inspect(blob).families),
+        "families": " ".join(record.families),
+        "version": record.version,
         "seconds": f"{time.perf_counter() - start:.3f}",
     }
 

@@ -6,13 +6,12 @@ peers). With one thread, thread pools of the libraries underneath are held to on
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.fields import Field, prepare
-from bench.peer_cache import Row
 from bench.peers import ONE_THREAD, PEERS, Setting, Worker, customary, shared_array
+from bench.rows import Row, write
 
 COMPARED = ("sz3", "zfp")
 COLUMNS = (
@@ -67,10 +66,7 @@ def run(
         for _, _, worker in contestants:
             worker.close()
     if output is not None:
-        with output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write(output, COLUMNS, rows)
     return rows
 
 

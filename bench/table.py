@@ -1,25 +1,18 @@
-"""CSV files of measurements -> markdown for docs/BENCHMARKS.md. Measures nothing."""
+"""Rows of measurements -> markdown for docs/BENCHMARKS.md. Measures nothing."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from pathlib import Path
 
-from bench.peer_cache import Row
 from bench.peers import PEERS
 from bench.ratio import geometric_mean
+from bench.rows import Row
 
 MARKS = {"yes": "", "": "", "rounded": "°", "no": "\\*"}
 MARKS_EXPLAINED = """\
 ° outside the bound by the rounding to the field's dtype (half an ulp at most).
 \\* outside the bound by more than that. Both count as the peer's ratio all the same.
 """
-
-
-def read(path: Path) -> list[Row]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def ratio_table(rows: list[Row]) -> str:
@@ -67,31 +60,15 @@ def _summary_line(name: str, rows: list[Row]) -> list[str]:
 
 def one_thread_table(rows: list[Row]) -> str:
     """MB/s of CPU time on one core; lossyzip's compression without and with its verification."""
-    header = [
-        "file",
-        "field",
-        "rel",
-        "MB",
-        "lossyzip in",
-        "verified",
-        "out",
-        "SZ3 in",
-        "out",
-        "ZFP in",
-        "out",
-    ]
-    header += ["in / SZ3", "out / SZ3"]
+    header = ["file", "field", "rel", "MB", "lossyzip in", "verified", "out"]
+    header += ["SZ3 in", "out", "ZFP in", "out", "in / SZ3", "out / SZ3"]
     lines = []
     for ours, peers in _grouped(rows):
         if ours["threads"] != "1":
             continue
-        numbers = [
-            _speed(ours, "encode_seconds"),
-            _speed(ours, "compress_cpu"),
-            _speed(ours, "decompress_cpu"),
-        ]
+        numbers = [_speed(ours, column) for column in ("encode_seconds", "compress_cpu", "decompress_cpu")]
         for name in ("sz3", "zfp"):
-            numbers += [_speed(peers.get(name), "compress_cpu"), _speed(peers.get(name), "decompress_cpu")]
+            numbers += [_speed(peers.get(name), column) for column in ("compress_cpu", "decompress_cpu")]
         shares = [numbers[0] / numbers[3], numbers[2] / numbers[4]]
         lines.append(
             [

@@ -16,21 +16,22 @@ from lossyzip.decompose.regression import CLASSES, Raster, class_taps, row_class
 from lossyzip.decompose.rows import Lattice
 from lossyzip.decompose.stencil import SHIFTS, Weights
 
-LARGEST_SAMPLE = 20_000
 _ITERATIONS = 4
 
 
 class MultigridFitter:
     """Fits the phases of a multigrid while a sample is swept; then `plan` says what was kept.
 
-    Regressors are what the decoder will see. ``points`` is how many times the sample's values the field has.
+    Regressors are what the decoder will see. ``points`` is how many times the sample's values the field has;
+    ``most`` how many values are enough to fit one phase.
     """
 
-    def __init__(self, plan: Multigrid, field: np.ndarray, step: float, points: float) -> None:
+    def __init__(self, plan: Multigrid, field: np.ndarray, step: float, points: float, most: int) -> None:
         self._plan = plan
         self._field = field
         self._step = step
         self._points = points
+        self._most = most
         self._rng = np.random.default_rng(0)
         self._weights: list[list[Weights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
 
@@ -39,7 +40,7 @@ class MultigridFitter:
     ) -> Weights | None:
         inherited = self._inherited(level, phase, taps)
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
-        count = min(total, LARGEST_SAMPLE)
+        count = min(total, self._most)
         point = self._rng.integers(0, total, count) if count < total else np.arange(total)
         t, z, y, x = np.unravel_index(point, lattice[:4])
         place = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy + x
@@ -79,19 +80,19 @@ class MultigridFitter:
         return None
 
 
-def fit_raster(sample: np.ndarray, how: Fold, step: float, points: float, seed: int = 0) -> Raster:
+def fit_raster(sample: np.ndarray, how: Fold, step: float, points: float, most: int) -> Raster:
     """Weights fitted on ``sample``; ``points`` is how many times its values the field has.
 
     Regressors get uniform noise of one step: they will be reconstructed values. NaN is no value.
     """
     field = fold(sample.shape, how)
     values = sample.reshape(field)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     weights: list[Weights | None] = [None] * CLASSES
     for row_class in row_classes(field):
         rows = rows_of_class(field, row_class)
         taps = class_taps(row_class, field.z > 1, field.y > 1)
-        count = min(rows * field.x, LARGEST_SAMPLE)
+        count = min(rows * field.x, most)
         place = np.stack(
             [_coordinates(rng, n, count, lack) for n, lack in zip(field, _lacking(row_class), strict=True)]
         )

@@ -4,7 +4,8 @@ A level of stride s knows the points whose coordinates are multiples of 2 s, and
 seven other parity classes (phases) of stride s, one pass each. A phase is predicted from all points
 known by then within an L1 distance of three; by cubic interpolation, unless fitted weights pay.
 The phases of a level lie in separate arrays, so that every tap is read with unit stride.
-Follows the interpolation of SZ3 (Zhao et al., ICDE 2021); fitted weights are ours. docs/FORMAT.md, "Multigrid".
+Follows the interpolation of SZ3 (Zhao et al., ICDE 2021); fitted weights are ours.
+docs/FORMAT.md, "Multigrid".
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _CONTEXT = {
 
 @dataclass(frozen=True)
 class Raster:
-    """``weights[c]`` serves the rows of class c; None is Lorenzo."""
+    """``weights[c]`` serves the rows of class c; None is Lorenzo, as are weights for other taps than a tile has."""
 
     fold: Fold
     weights: tuple[Weights | None, ...] = (None,) * CLASSES
@@ -113,7 +113,9 @@ def rows_of_class(field: Shape4, row_class: int) -> int:
     return t * z * y
 
 
-def sweep(plan: Raster, shape: tuple[int, ...], dtype: np.dtype, visit: Visit) -> np.ndarray:
+def sweep(
+    plan: Raster, shape: tuple[int, ...], dtype: np.dtype, visit: Visit, _fitter: None = None
+) -> np.ndarray:
     """Visit the one pass; return the reconstructed tile, folded. Both directions are this function."""
     field = fold(shape, plan.fold)
     buffer = Buffer(1, field, HALO, dtype)
@@ -122,7 +124,10 @@ def sweep(plan: Raster, shape: tuple[int, ...], dtype: np.dtype, visit: Visit) -
     for row_class in row_classes(field):
         taps = class_taps(row_class, field.z > 1, field.y > 1)
         fitted = plan.weights[row_class]
-        weights = taps.lorenzo if fitted is None else fitted.of_taps(np.arange(len(taps.offsets)))
+        if fitted is None or len(fitted.parameters) + 1 != len(taps.offsets):
+            weights = taps.lorenzo
+        else:
+            weights = fitted.of_taps(np.arange(len(taps.offsets)))
         used = np.flatnonzero(weights[2:]) + 2
         offsets = np.array([buffer.at(0, *taps.offsets[k]) - here for k in used], np.int64)
         of_class[row_class] = len(stencils)

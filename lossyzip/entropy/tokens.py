@@ -37,18 +37,21 @@ def token_of(code):
 
 @kernel
 def tokenize(codes, cells, tokens, histogram):
-    """Fill ``tokens`` and count them by context cell in ``histogram`` (cells, 256)."""
+    """Fill ``tokens``, count them by context cell in ``histogram`` (cells, 256); return their extra bits."""
+    extra_bits = np.int64(0)
     for i in range(codes.size):
-        token, _, _ = token_of(codes[i])
+        token, bits, _ = token_of(codes[i])
         tokens[i] = np.uint8(token)
         histogram[cells[i], token] += 1
+        extra_bits += bits
+    return extra_bits
 
 
 @kernel
 def pack_extra(codes, cells, tokens, context_of_cell, listed, words):
     """Write every code's extra bits; replace tokens that are not ``listed`` in their context by ESCAPE.
 
-    ``words`` (uint64) must be zero; returns the number of bits that were, or would have been, written.
+    ``words`` (uint64) must be zero and have a word more than the bits need; returns their number.
     """
     cursor = np.int64(0)
     for i in range(codes.size):
@@ -64,11 +67,10 @@ def pack_extra(codes, cells, tokens, context_of_cell, listed, words):
 
 @inlined
 def _put(words, cursor, value, bits):
-    if ((cursor + bits) >> 6) + 1 <= words.size:
-        word, shift = cursor >> 6, cursor & 63
-        words[word] |= np.uint64(value) << np.uint64(shift)
-        if shift + bits > 64:
-            words[word + 1] |= np.uint64(value) >> np.uint64(64 - shift)
+    word, shift = cursor >> 6, cursor & 63
+    words[word] |= np.uint64(value) << np.uint64(shift)
+    if shift + bits > 64:
+        words[word + 1] |= np.uint64(value) >> np.uint64(64 - shift)
     return cursor + bits
 
 

@@ -1,0 +1,81 @@
+"""lossyzip: error-bounded lossy compression of scientific fields; the bound is proved on every output.
+
+Names are loaded when they are first used, so that `import lossyzip` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lossyzip.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from lossyzip.api import (
+        Inspection,
+        Verification,
+        compress,
+        compress_fields,
+        decompress,
+        decompress_fields,
+        inspect,
+        verify,
+    )
+    from lossyzip.bound import Bound, absolute, lossless, relative
+    from lossyzip.errors import (
+        BoundViolationError,
+        ContentMismatchError,
+        CorruptError,
+        DecodeError,
+        InvalidArgumentError,
+        LossyZipError,
+        MissingReferenceError,
+        NotALossyZipError,
+        SelfCheckError,
+        TruncatedError,
+        UnsupportedDataError,
+        UnsupportedFormatError,
+    )
+    from lossyzip.io.hdf5 import compress_file, decompress_file
+
+_HOME = {
+    "Inspection": "api",
+    "Verification": "api",
+    "compress": "api",
+    "compress_fields": "api",
+    "decompress": "api",
+    "decompress_fields": "api",
+    "inspect": "api",
+    "verify": "api",
+    "Bound": "bound",
+    "absolute": "bound",
+    "lossless": "bound",
+    "relative": "bound",
+    "compress_file": "io.hdf5",
+    "decompress_file": "io.hdf5",
+    "BoundViolationError": "errors",
+    "ContentMismatchError": "errors",
+    "CorruptError": "errors",
+    "DecodeError": "errors",
+    "InvalidArgumentError": "errors",
+    "LossyZipError": "errors",
+    "MissingReferenceError": "errors",
+    "NotALossyZipError": "errors",
+    "SelfCheckError": "errors",
+    "TruncatedError": "errors",
+    "UnsupportedDataError": "errors",
+    "UnsupportedFormatError": "errors",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lossyzip' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"lossyzip.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,230 @@
+"""Arrays in, bytes out, and back: what `import lossyzip` offers for one field and for many.
+
+The work is in compressor.py; files are in io/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from lossyzip.bound import Bound
+from lossyzip.compressor import Frame, compress_field
+from lossyzip.container.archive import pack_archive, unpack_archive
+from lossyzip.errors import InvalidArgumentError
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a frame says of itself. ``max_error`` was measured when it was made; ``sections`` are bytes."""
+
+    bound: str
+    eps: float
+    max_error: float
+    dtype: str
+    shape: tuple[int, ...]
+    ratio: float
+    compressed_bytes: int
+    families: tuple[str, ...]
+    tile_shape: tuple[int, ...]
+    tile_count: int
+    version: str
+    sections: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a frame's values differ from the original. See `lossyzip.checker.CheckReport`."""
+
+    max_error: float
+    violations: int
+    first_violation: tuple[int, ...] | None
+    psnr: float
+    ratio: float
+
+
+def compress(
+    array: np.ndarray,
+    bound: Bound,
+    *,
+    effort: str = "balanced",
+    threads: int | None = None,
+    fill_value: float | Iterable[float] | None = None,
+) -> bytes:
+    """``array`` (float32 or float64, any shape, strides and byte order) as bytes, every value within ``bound``.
+
+    The bytes are decoded again and every value is checked in exact arithmetic before they are
+    returned. NaN (payloads too), infinities, -0.0 and ``fill_value`` come back bit for bit, and do not
+    count for the range of a relative bound. ``effort`` is "fast", "balanced" or "max"; ``threads``
+    defaults to the cores at hand, and never changes the bytes.
+
+    Raises UnsupportedDataError, InvalidArgumentError; BoundViolationError if lossyzip has a bug.
+    """
+    if not isinstance(bound, Bound):
+        raise InvalidArgumentError(f"the bound must be absolute(), relative() or lossless(), not {bound!r}")
+    parts: list[bytes] = []
+    compress_field(
+        np.asarray(array),
+        bound,
+        parts.append,
+        effort=effort,
+        threads=threads,
+        fill_values=() if fill_value is None else np.atleast_1d(np.asarray(fill_value, np.float64)).tolist(),
+    )
+    return b"".join(parts)
+
+
+def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -> np.ndarray:
+    """The array in ``blob``: same shape, dtype and byte order as what was compressed.
+
+    ``region`` is a basic index (integers, slices, ``...``), as in ``array[region]``; only the tiles that
+    it touches are decoded. Raises a DecodeError subclass for bytes that are not what `compress` made;
+    InvalidArgumentError for a region that does not fit.
+    """
+    frame = Frame.of_bytes(blob)
+    if region is None:
+        result = np.empty(frame.shape, frame.dtype)
+        for where, values in frame.tiles(threads=threads):
+            result[where] = values
+        return result
+    box, rest = _resolve_region(region, frame.shape)
+    result = np.empty([s.stop - s.start for s in box], frame.dtype)
+    if result.size:
+        for where, values in frame.tiles(threads=threads, region=box):
+            inside = [
+                slice(max(w.start, b.start), min(w.stop, b.stop)) for w, b in zip(where, box, strict=True)
+            ]
+            target = tuple(
+                slice(s.start - b.start, s.stop - b.start) for s, b in zip(inside, box, strict=True)
+            )
+            part = tuple(
+                slice(s.start - w.start, s.stop - w.start) for s, w in zip(inside, where, strict=True)
+            )
+            result[target] = values[part]
+    return result[rest]
+
+
+def inspect(blob: bytes) -> Inspection:
+    """What ``blob`` says of itself, without decoding it. Raises a DecodeError subclass for other bytes."""
+    frame = Frame.of_bytes(blob)
+    return Inspection(
+        frame.bound,
+        frame.eps,
+        frame.max_error,
+        frame.dtype.str,
+        frame.shape,
+        frame.raw_bytes / frame.compressed_bytes,
+        frame.compressed_bytes,
+        frame.families,
+        frame.tile_shape,
+        frame.tile_count,
+        frame.version,
+        frame.section_bytes(),
+    )
+
+
+def verify(
+    array: np.ndarray,
+    blob: bytes,
+    *,
+    fill_value: float | Iterable[float] | None = None,
+    threads: int | None = None,
+) -> Verification:
+    """Decode ``blob`` and compare it with ``array`` in exact arithmetic.
+
+    Raises InvalidArgumentError when shape or dtype differ, a DecodeError subclass for damaged bytes.
+    """
+    from lossyzip.checker import Checker
+    from lossyzip.field import valid_range
+
+    array = np.asarray(array)
+    frame = Frame.of_bytes(blob)
+    if array.shape != frame.shape or array.dtype != frame.dtype:
+        raise InvalidArgumentError(
+            f"the array is {array.dtype.str} {array.shape}, the compressed one {frame.dtype.str} {frame.shape}"
+        )
+    fills = () if fill_value is None else tuple(np.atleast_1d(np.asarray(fill_value, np.float64)).tolist())
+    checker = Checker(frame.eps, *valid_range(array, fills), fills)
+    for where, values in frame.tiles(threads=threads):
+        checker.update(array[where], values, tuple(s.start for s in where))
+    report = checker.report()
+    ratio = frame.raw_bytes / frame.compressed_bytes
+    return Verification(report.max_error, report.violations, report.first_violation, report.psnr, ratio)
+
+
+def compress_fields(
+    fields: Mapping[str, np.ndarray],
+    bounds: Mapping[str, Bound],
+    *,
+    effort: str = "balanced",
+    threads: int | None = None,
+    fill_value: float | Iterable[float] | None = None,
+) -> bytes:
+    """Many fields as one archive. ``bounds`` maps patterns (as in a shell) to bounds; the first match counts.
+
+    Raises InvalidArgumentError for a field that no pattern names, and for a pattern that names no field.
+    """
+    chosen = {name: _bound_for(name, bounds) for name in fields}
+    for pattern in bounds:
+        if not any(fnmatchcase(name, pattern) for name in fields):
+            raise InvalidArgumentError(f"pattern {pattern!r} matches none of the fields {', '.join(fields)}")
+    options: dict[str, Any] = {"effort": effort, "threads": threads, "fill_value": fill_value}
+    return pack_archive({name: compress(field, chosen[name], **options) for name, field in fields.items()})
+
+
+def decompress_fields(
+    archive: bytes, *, only: Iterable[str] | None = None, threads: int | None = None
+) -> dict[str, np.ndarray]:
+    """The fields of an archive by name; ``only`` those named are read.
+
+    Raises a DecodeError subclass for damaged bytes, InvalidArgumentError for a name that is not there.
+    """
+    frames = unpack_archive(archive)
+    names = list(frames) if only is None else list(only)
+    missing = [name for name in names if name not in frames]
+    if missing:
+        raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
+    return {name: decompress(bytes(frames[name]), threads=threads) for name in names}
+
+
+def _bound_for(name: str, bounds: Mapping[str, Bound]) -> Bound:
+    for pattern, bound in bounds.items():
+        if fnmatchcase(name, pattern):
+            return bound
+    raise InvalidArgumentError(
+        f"no bound for field {name!r}; '*' names all fields that no other pattern does"
+    )
+
+
+def _resolve_region(region: Any, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[Any, ...]]:
+    """(the box of unit-step slices that holds the region, what to index the box with)."""
+    items = list(region) if isinstance(region, tuple) else [region]
+    if items.count(Ellipsis) > 1:
+        raise InvalidArgumentError("a region has at most one '...'")
+    if Ellipsis in items:
+        at = items.index(Ellipsis)
+        items[at : at + 1] = [slice(None)] * (len(shape) - len(items) + 1)
+    items += [slice(None)] * (len(shape) - len(items))
+    if len(items) != len(shape):
+        raise InvalidArgumentError(f"a region of {len(items)} indices for {len(shape)} axes")
+    box, rest = [], []
+    for axis, (item, length) in enumerate(zip(items, shape, strict=True)):
+        if isinstance(item, slice):
+            chosen = range(length)[item]
+            low = min(chosen[0], chosen[-1]) if chosen else 0
+            high = max(chosen[0], chosen[-1]) + 1 if chosen else 0
+            box.append(slice(low, high))
+            rest.append(slice(None, None, item.step) if chosen else slice(0, 0))
+        elif isinstance(item, int | np.integer):
+            if not -length <= item < length:
+                raise InvalidArgumentError(f"index {item} is outside axis {axis} of length {length}")
+            at = int(item) % length
+            box.append(slice(at, at + 1))
+            rest.append(0)
+        else:
+            raise InvalidArgumentError(f"a region is made of integers and slices, not {item!r}")
+    return tuple(box), tuple(rest)

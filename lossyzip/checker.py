@@ -1,0 +1,126 @@
+"""Within the bound: decided here, exactly, for every value that leaves. Knows nothing of compression.
+
+|a - b| <= eps is evaluated without rounding: the difference d = fl(a - b) and its error e, a - b =
+d + e, are both found (two-difference, Knuth; Moller 1965). Rounding is monotone, so that |d| decides
+unless it equals eps, where the sign of e does. Subtraction is in float64 for float32 fields too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lossyzip._jit import kernel
+from lossyzip.field import special_patterns
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a comparison found. Errors and PSNR are over valid values: finite in the original, and no fills.
+
+    ``violations`` counts values outside the bound, and special values (NaN, infinities, -0.0, fills)
+    whose bits differ. ``psnr`` = 20 log10((max - min) / rmse): inf if all are equal, NaN if none is valid.
+    """
+
+    max_error: float
+    violations: int
+    first_violation: tuple[int, ...] | None
+    psnr: float
+
+
+@kernel
+def compare(original, decoded, original_bits, decoded_bits, eps, patterns, result):
+    """Check flat arrays; eps 0 means bit for bit.
+
+    ``result`` (float64): largest error, violations, first of them, sum of squared errors, valid values.
+    """
+    negative_zero = np.uint64(1) << np.uint64(8 * original_bits.itemsize - 1)
+    largest = 0.0
+    squared = 0.0
+    violations = 0
+    valid = 0
+    first = -1
+    for i in range(original.size):
+        bits = np.uint64(original_bits[i])
+        a = np.float64(original[i])
+        b = np.float64(decoded[i])
+        special = not np.isfinite(a) or bits == negative_zero
+        masked = not np.isfinite(a)
+        for k in range(patterns.size):
+            if bits == patterns[k]:
+                special = True
+                masked = True
+        if bits == np.uint64(decoded_bits[i]):
+            good = True
+            difference = 0.0
+        elif special or not np.isfinite(b):
+            good = False
+            difference = np.inf
+        else:
+            difference = a - b
+            back = difference - a
+            error = (a - (difference - back)) - (b + back)
+            size = abs(difference)
+            beyond = error > 0.0 if difference > 0.0 else error < 0.0
+            good = eps > 0.0 and (size < eps or (size == eps and not beyond))
+        if not masked:
+            valid += 1
+            largest = max(largest, abs(difference))
+            squared += difference * difference
+        if not good:
+            if violations == 0:
+                first = i
+            violations += 1
+    result[0] = largest
+    result[1] = violations
+    result[2] = first
+    result[3] = squared
+    result[4] = valid
+
+
+class Checker:
+    """Feed it tiles of the original and the decoded field; it says whether all are within ``eps``.
+
+    ``low`` and ``high`` span the valid values (for the PSNR); ``fill_values`` must come back bit for bit.
+    """
+
+    def __init__(self, eps: float, low: float, high: float, fill_values: Iterable[float] = ()) -> None:
+        self._eps = eps
+        self._range = high - low
+        self._fill_values = tuple(fill_values)
+        self._largest = 0.0
+        self._violations = 0
+        self._first: tuple[int, ...] | None = None
+        self._squared: list[float] = []
+        self._valid = 0
+
+    def update(self, original: np.ndarray, decoded: np.ndarray, origin: tuple[int, ...]) -> None:
+        """Compare arrays of one shape and dtype; ``origin`` is where their first value lies in the field."""
+        a, b = (np.ascontiguousarray(x, x.dtype.newbyteorder("=")).reshape(-1) for x in (original, decoded))
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise ValueError(f"{a.dtype} {original.shape} against {b.dtype} {decoded.shape}")
+        unsigned = f"u{a.dtype.itemsize}"
+        patterns = special_patterns(a.dtype, self._fill_values)
+        result = np.zeros(5)
+        compare(a, b, a.view(unsigned), b.view(unsigned), self._eps, patterns, result)
+        self._largest = max(self._largest, float(result[0]))
+        if self._first is None and result[2] >= 0:
+            inside = np.unravel_index(int(result[2]), original.shape) if original.ndim else ()
+            self._first = tuple(int(i) + o for i, o in zip(inside, origin, strict=True))
+        self._violations += int(result[1])
+        self._squared.append(float(result[3]))
+        self._valid += int(result[4])
+
+    def report(self) -> CheckReport:
+        return CheckReport(self._largest, self._violations, self._first, self._psnr())
+
+    def _psnr(self) -> float:
+        if not self._valid:
+            return math.nan
+        rmse = math.sqrt(math.fsum(self._squared) / self._valid)
+        if rmse == 0.0:
+            return math.inf
+        return 20.0 * math.log10(self._range / rmse) if self._range > 0.0 else -math.inf

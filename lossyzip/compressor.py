@@ -1,0 +1,305 @@
+"""One field, both directions, tile by tile: bound -> plan -> frame, and frame -> tiles.
+
+What leaves `compress_field` has been decoded again from the very bytes and checked, value by value,
+against the original: that is the door, and it cannot be switched off.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from lossyzip.bound import Bound
+from lossyzip.container import frame
+from lossyzip.container.header import Header
+from lossyzip.errors import BoundViolationError, ContentMismatchError, CorruptError, InvalidArgumentError
+from lossyzip.version import VERSION
+
+if TYPE_CHECKING:
+    from lossyzip.decompose.families import Plan
+    from lossyzip.field import Source
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class FieldReport:
+    """What became of one field. Errors are in the field's units; seconds are summed over threads."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    bound: str
+    eps: float
+    max_error: float
+    raw_bytes: int
+    compressed_bytes: int
+    encode_seconds: float
+    verify_seconds: float
+    families: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float:
+        return self.raw_bytes / self.compressed_bytes
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A tile that passed the door."""
+
+    record: bytes
+    max_error: float
+    values: int
+    encode_seconds: float
+    verify_seconds: float
+
+
+def compress_field(
+    source: Source,
+    bound: Bound,
+    write: Callable[[bytes], Any],
+    *,
+    effort: str = "balanced",
+    threads: int | None = None,
+    fill_values: Iterable[float] = (),
+    progress: Callable[[int], Any] | None = None,
+) -> FieldReport:
+    """Compress ``source`` (ndarray or h5py.Dataset, float32 or float64, any shape) into ``write(bytes)``.
+
+    The source is read twice, tile by tile, from the calling thread; memory in use is a few tiles a
+    thread. ``fill_values`` come back bit for bit and do not count as valid values. ``progress`` is
+    told how many values were done since the last call.
+
+    Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
+    frame written, when a tile does not keep the bound: what was written must be thrown away.
+    """
+    from lossyzip import field, tuning
+    from lossyzip.decompose.families import write_plan
+
+    dtype = field.check_supported(source)
+    if effort not in tuning.EFFORTS:
+        raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
+    workers = thread_count(threads)
+    fill_values = tuple(float(value) for value in fill_values)
+    shape = tuple(source.shape)
+    started = time.process_time()  # tuning may use several threads; nothing else runs
+    summary = field.summarize((source[s] for s in field.tile_slices(shape)), dtype, fill_values)
+    draft = _draft_header(dtype, shape, bound, summary)
+    plan: Plan | None = None
+    if draft.eps > 0.0 and math.prod(shape):
+        sample = np.asarray(source[tuning.sample_slices(shape, tuning.EFFORTS[effort])])
+        plan = tuning.choose_plan(sample, draft, tuning.EFFORTS[effort], workers)
+    header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
+    head = frame.pack_head(header.to_bytes())
+    tuned = time.process_time() - started
+    write(head)
+    written, sizes, results = len(head), [], []
+    door = _Door(header, fill_values)
+    for result in _in_order(
+        (lambda tile=source[s], where=s: door.encode(np.asarray(tile), where) for s in header.tile_slices()),
+        workers,
+    ):
+        write(result.record)
+        written += len(result.record)
+        sizes.append(len(result.record))
+        results.append(result)
+        if progress is not None:
+            progress(result.values)
+    max_error = max((result.max_error for result in results), default=0.0)
+    end = frame.pack_end(sizes, {"e": struct.pack("<d", max_error)} if header.eps > 0.0 else {})
+    write(end)
+    return FieldReport(
+        shape,
+        dtype.str,
+        str(bound),
+        header.eps,
+        max_error,
+        math.prod(shape) * dtype.itemsize,
+        written + len(end),
+        tuned + sum(result.encode_seconds for result in results),
+        sum(result.verify_seconds for result in results),
+        (header.family,),
+    )
+
+
+class _Door:
+    """Encodes tiles, decodes them from the bytes alone, and lets pass only what is within the bound."""
+
+    def __init__(self, header: Header, fill_values: tuple[float, ...]) -> None:
+        self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
+        self._plan = _plan_of(self._header)
+        self._fill_values = fill_values
+
+    def encode(self, tile: np.ndarray, where: tuple[slice, ...]) -> _Encoded:
+        from lossyzip.checker import Checker
+        from lossyzip.tile import decode_tile, encode_tile
+
+        started = time.thread_time()
+        payload = encode_tile(tile, self._header, self._plan)
+        encoded = time.thread_time()
+        decoded = decode_tile(payload, tile.shape, self._header, self._plan)
+        origin = tuple(s.start for s in where)
+        checker = Checker(self._header.eps, self._header.low, self._header.high, self._fill_values)
+        checker.update(tile.astype(self._header.native, copy=False), decoded, origin)
+        report = checker.report()
+        if report.violations:
+            raise BoundViolationError(
+                f"{report.violations} values would come back outside the bound {self._header.eps:g}, "
+                f"the first at {report.first_violation}; nothing was kept. Please report this"
+            )
+        record = frame.pack_record(payload, content_checksum(decoded))
+        finished = time.thread_time()
+        return _Encoded(record, report.max_error, decoded.size, encoded - started, finished - encoded)
+
+
+class Frame:
+    """An opened frame: header and index are read and checked, nothing is decoded.
+
+    `open` takes ``read(offset, length)`` and the frame's ``size`` in bytes; it raises a DecodeError
+    subclass when the bytes are no frame, are damaged or end too early.
+    """
+
+    def __init__(self, reader: frame.FrameReader) -> None:
+        self._reader = reader
+        self._header = Header.from_bytes(reader.header)
+        error = reader.index.get("e", bytes(8))
+        if len(error) != 8:
+            raise CorruptError(f"the largest error is stored in {len(error)} bytes")
+        self.shape = self._header.shape
+        self.dtype = self._header.dtype
+        self.bound = str(self._header.bound)
+        self.eps = self._header.eps
+        self.max_error: float = struct.unpack("<d", error)[0]
+        self.version = ".".join(map(str, self._header.writer))
+        self.compressed_bytes = reader.size
+        self.raw_bytes = math.prod(self.shape) * self.dtype.itemsize
+        self.families = (self._header.family,)
+        self.tile_shape = self._header.tile_shape
+        self.tile_count = self._header.tile_count()
+
+    @classmethod
+    def open(cls, read: frame.Read, size: int) -> Frame:
+        return cls(frame.FrameReader(read, size, lambda header: Header.from_bytes(header).tile_count()))
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Frame:
+        view = memoryview(data)
+        return cls.open(lambda offset, length: bytes(view[offset : offset + length]), len(view))
+
+    def tiles(
+        self, *, threads: int | None = None, region: tuple[slice, ...] | None = None
+    ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+        """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
+
+        Each tile is checked against the checksum of what passed the door. Bytes are read in the calling thread.
+        """
+        plan = _plan_of(self._header)
+        touched = [
+            (number, where)
+            for number, where in enumerate(self._header.tile_slices())
+            if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
+        ]
+        jobs = (
+            lambda tile=self._reader.tile(number), number=number, where=where: self._decode(
+                tile, number, where, plan
+            )
+            for number, where in touched
+        )
+        yield from _in_order(jobs, thread_count(threads))
+
+    def section_bytes(self) -> dict[str, int]:
+        """Bytes of the parts of the frame; they add up to `compressed_bytes`."""
+        tiles = sum(record.size for record in self._reader.records)
+        header = len(self._reader.header)
+        return {"header": header, "tiles": tiles, "index and framing": self.compressed_bytes - header - tiles}
+
+    def _decode(
+        self, tile: frame.Tile, number: int, where: tuple[slice, ...], plan: Plan | None
+    ) -> tuple[tuple[slice, ...], np.ndarray]:
+        from lossyzip.tile import decode_tile
+
+        shape = tuple(s.stop - s.start for s in where)
+        values = decode_tile(tile.payload, shape, self._header, plan)
+        if content_checksum(values) != tile.content:
+            raise ContentMismatchError(f"tile {number} does not decode to the values that were checked")
+        return where, values.astype(self.dtype, copy=False)
+
+
+def content_checksum(values: np.ndarray) -> int:
+    """crc32 of the values as little-endian bytes in C order."""
+    return zlib.crc32(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+
+
+def thread_count(threads: int | None) -> int:
+    """``threads``, or as many as this process may use. Raises InvalidArgumentError below one."""
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
+    return threads
+
+
+def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
+    """Compile every kernel, or load it from the cache, so that the first real call does not wait."""
+    from lossyzip.bound import relative
+
+    for dtype in dtypes:
+        for shape in ((40, 41), (12, 13, 14)):
+            wave = np.sin(np.arange(math.prod(shape)) * 0.1).reshape(shape).astype(dtype)
+            wave.flat[::50] = np.nan
+            parts: list[bytes] = []
+            for rel in (1e-1, 1e-6):
+                compress_field(wave, relative(rel), parts.append, threads=1)
+
+
+def _draft_header(dtype: np.dtype, shape: tuple[int, ...], bound: Bound, summary: Any) -> Header:
+    from lossyzip.field import tile_shape
+
+    valid = summary.low <= summary.high
+    eps = bound.resolve(summary.low, summary.high) if valid else 0.0
+    coded = summary.coded_low <= summary.coded_high
+    low, high = (summary.coded_low, summary.coded_high) if coded else (0.0, 0.0)
+    specials = summary.specials if eps > 0.0 else ()
+    writer = tuple(int(part) for part in VERSION.split(".")[:3])
+    return Header(dtype, shape, tile_shape(shape), bound, eps, low, high, specials, "lossless", b"", writer)
+
+
+def _plan_of(header: Header) -> Plan | None:
+    if header.family == "lossless":
+        return None
+    from lossyzip.decompose.families import read_plan
+
+    return read_plan(header.family, header.plan)
+
+
+def _overlap(a: slice, b: slice) -> bool:
+    return bool(a.start < b.stop and b.start < a.stop)
+
+
+def _in_order(jobs: Iterable[Callable[[], _T]], threads: int) -> Iterator[_T]:
+    """Results of ``jobs`` in their order, with few of them in flight."""
+    if threads == 1:
+        for job in jobs:
+            yield job()
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[_T]] = deque()
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(job))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,1 @@
+"""Bytes <-> parts: the frame, its header and its tiles; archives of frames. Imports no numba."""

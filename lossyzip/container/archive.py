@@ -1,0 +1,77 @@
+"""An archive: many named frames as one string of bytes. Knows nothing of what is in the frames.
+
+docs/FORMAT.md, "Archive".
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from lossyzip.container.frame import pack_sections, unpack_sections
+from lossyzip.entropy.bits import get_varint, put_varint
+from lossyzip.errors import CorruptError, NotALossyZipError, TruncatedError, UnsupportedFormatError
+
+MAGIC = b"LsyA"
+ARCHIVE_VERSION = 1
+_CRC = struct.Struct("<I")
+
+
+def pack_archive(frames: dict[str, bytes]) -> bytes:
+    """{field name: frame} as bytes: a table of names and sizes, then the frames."""
+    table = bytearray()
+    for name, data in frames.items():
+        encoded = name.encode("utf-8")
+        put_varint(table, len(encoded))
+        table += encoded
+        put_varint(table, len(data))
+    out = bytearray(MAGIC)
+    put_varint(out, ARCHIVE_VERSION)
+    sections = pack_sections({"N": bytes(table)})
+    put_varint(out, len(sections))
+    out += sections
+    out += _CRC.pack(zlib.crc32(out))
+    return b"".join([bytes(out), *frames.values()])
+
+
+def unpack_archive(data: bytes) -> dict[str, memoryview]:
+    """{field name: its frame}. Raises a DecodeError subclass for anything but an archive."""
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise NotALossyZipError(f"starts with {bytes(data[:4])!r}, not with {MAGIC!r}")
+    if len(data) <= len(MAGIC):
+        raise TruncatedError(f"ends after {len(data)} bytes, before its table")
+    version, position = get_varint(data, len(MAGIC))
+    if version > ARCHIVE_VERSION:
+        raise UnsupportedFormatError(
+            f"archive version {version}, this lossyzip reads <= {ARCHIVE_VERSION}; upgrade lossyzip"
+        )
+    size, position = get_varint(data, position)
+    end = position + size
+    if end + _CRC.size > len(data):
+        raise TruncatedError(f"ends after {len(data)} bytes, within its table of {size}")
+    if zlib.crc32(data[:end]) != _CRC.unpack(data[end : end + _CRC.size])[0]:
+        raise CorruptError(f"the table (bytes 0 to {end}) is damaged")
+    sections = unpack_sections(data[position:end], known="N")
+    names = _read_names(sections.get("N", b""))
+    offset, view, frames = end + _CRC.size, memoryview(data), {}
+    for name, length in names:
+        if offset + length > len(data):
+            raise TruncatedError(f"ends after {len(data)} bytes, in field {name!r}")
+        frames[name] = view[offset : offset + length]
+        offset += length
+    if offset != len(data):
+        raise CorruptError(f"{len(data) - offset} bytes follow the last field")
+    return frames
+
+
+def _read_names(table: bytes) -> list[tuple[str, int]]:
+    names, position = [], 0
+    while position < len(table):
+        size, position = get_varint(table, position)
+        try:
+            name = table[position : position + size].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorruptError(f"the name of field {len(names)}: {error}") from None
+        length, position = get_varint(table, position + size)
+        names.append((name, length))
+    return names

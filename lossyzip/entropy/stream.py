@@ -1,0 +1,83 @@
+"""The codes of a tile as bytes: model, extra bits and rANS words. docs/FORMAT.md, "Code stream"."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lossyzip.entropy import contexts
+from lossyzip.entropy.bits import get_varint, put_varint
+from lossyzip.entropy.rans import LANES, Coder, encode_tokens, open_coder, reciprocals
+from lossyzip.entropy.tokens import ESCAPE, pack_extra, tokenize
+from lossyzip.errors import CorruptError, TruncatedError
+
+_FEW_WORDS = 2048  # a shorter stream has one state, not eight
+
+
+def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> bytes:
+    """``codes`` (n,) int32 in the order of decoding, with the context cell (uint8) of each."""
+    tokens = np.empty(codes.size, np.uint8)
+    histogram = np.zeros((groups * group_cells, 256), np.int64)
+    extra_bits = int(tokenize(codes, cells, tokens, histogram))
+    model, model_bytes = contexts.fit(histogram, group_cells)
+    listed = model.frequency > 0
+    listed[:, ESCAPE] = False
+    extra_bits += 8 * int(histogram[~listed[model.context_of_cell]].sum())
+    extra = np.zeros(extra_bits // 64 + 2, np.uint64)
+    pack_extra(codes, cells, tokens, model.context_of_cell, listed, extra)
+
+    words = np.empty(codes.size + LANES, np.uint16)
+    expected = (histogram * _token_bits(model)).sum() / 16.0
+    states = np.empty(LANES if expected > _FEW_WORDS else 1, np.uint32)
+    frequency = model.frequency.astype(np.uint32).ravel()
+    start = (np.cumsum(model.frequency, axis=1) - model.frequency).astype(np.uint32).ravel()
+    first = encode_tokens(
+        tokens, cells, model.context_of_cell, frequency, start, reciprocals(model.frequency), states, words
+    )
+    out = bytearray()
+    put_varint(out, len(model_bytes))
+    put_varint(out, extra_bits)
+    put_varint(out, states.size)
+    out += model_bytes + extra.astype("<u8").tobytes()[: (extra_bits + 7) // 8]
+    out += states.astype("<u4").tobytes() + words[first:].astype("<u2").tobytes()
+    return bytes(out)
+
+
+class CodeStream:
+    """What `encode_codes` wrote, opened: the `coder` and the `extra` bits that kernels decode from.
+
+    `cursor` (int64) is theirs: codes, outliers, words and extra bits used, and a negative number in
+    its last place once one of them was used up too early.
+    """
+
+    def __init__(self, data: bytes, groups: int, group_cells: int) -> None:
+        model_size, position = get_varint(data, 0)
+        extra_bits, position = get_varint(data, position)
+        lanes, position = get_varint(data, position)
+        extra_end = position + model_size + (extra_bits + 7) // 8
+        words_at = extra_end + 4 * lanes
+        if lanes not in (1, LANES):
+            raise CorruptError(f"a stream of codes has {lanes} states")
+        if words_at > len(data):
+            raise TruncatedError(f"a stream of codes has {len(data)} bytes, needs {words_at} and more")
+        if (len(data) - words_at) % 2:
+            raise CorruptError("a stream of codes ends within a word")
+        model = contexts.read(data[position : position + model_size], groups * group_cells, group_cells)
+        extra = data[position + model_size : extra_end]
+        states = np.frombuffer(data[extra_end:words_at], "<u4")
+        self.extra = np.frombuffer(extra + bytes(16 - len(extra) % 8), "<u8").astype(np.uint64)
+        words = np.frombuffer(data[words_at:], "<u2")
+        self.coder: Coder = open_coder(model.context_of_cell, model.frequency, states, words)
+        self.cursor = np.zeros(5, np.int64)
+        self._extra_bits = extra_bits
+
+    def check_used_up(self, codes: int, outliers: int) -> None:
+        """Raise CorruptError unless exactly ``codes`` codes, ``outliers`` and all the rest were decoded."""
+        expected = [codes, outliers, self.coder.words.size, self._extra_bits, 0]
+        if self.cursor.tolist() != expected:
+            raise CorruptError(f"a stream of codes ends at {self.cursor.tolist()}, not at {expected}")
+
+
+def _token_bits(model: contexts.ContextModel) -> np.ndarray:
+    """About the bits of each token in each cell; an escaped one counts as nothing."""
+    bits = -np.log2(np.maximum(model.frequency, 1) / model.frequency.sum(axis=1, keepdims=True))
+    return bits[model.context_of_cell]

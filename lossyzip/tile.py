@@ -1,0 +1,109 @@
+"""One tile: values <-> payload. Masks, codes and outliers together; the unit of threads and of random access.
+
+docs/FORMAT.md, "Tile payload".
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lossyzip.container.header import Header
+from lossyzip.decompose.families import Plan, decompose, quantizer, recompose
+from lossyzip.entropy import lossless
+from lossyzip.entropy.bits import get_varint, put_varint
+from lossyzip.errors import CorruptError, TruncatedError
+from lossyzip.field import RAW, classify, largest_coded, native
+
+_LOSSLESS, _MASKED, _OUTLIERS = 1, 2, 4  # flags
+
+
+def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None) -> bytes:
+    """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless."""
+    values = native(tile)
+    rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
+    if plan is None or rule is None or not values.size:
+        return bytes([_LOSSLESS]) + lossless.pack(values)
+    bits = values.view(f"u{values.itemsize}")
+    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
+    specials = np.array(header.specials, np.uint64)
+    special, raw = classify(values, bits, specials, largest_coded(header.native), classes, coded)
+    result = decompose(coded, tile.shape, plan, rule)
+    if result.outliers is None:
+        return bytes([_LOSSLESS]) + lossless.pack(values)
+    out = bytearray([(_MASKED if special else 0) | (_OUTLIERS if result.outliers.size else 0)])
+    if special:
+        _put(out, lossless.pack(classes))
+        put_varint(out, raw)
+        if raw:
+            _put(out, lossless.pack(bits[classes == RAW]))
+    if result.outliers.size:
+        put_varint(out, result.outliers.size)
+        _put(out, lossless.pack(result.outliers))
+    out += result.to_bytes()
+    if len(out) > values.nbytes // 2:
+        exact = lossless.pack(values)
+        if len(exact) < len(out):
+            return bytes([_LOSSLESS]) + exact
+    return bytes(out)
+
+
+def decode_tile(payload: bytes, shape: tuple[int, ...], header: Header, plan: Plan | None) -> np.ndarray:
+    """The tile of ``shape`` in native byte order. Raises DecodeError for any other payload than its own."""
+    count = math.prod(shape)
+    flags = payload[0] if payload else 0
+    if flags == _LOSSLESS:
+        return lossless.unpack(payload[1:], count, header.native).reshape(shape)
+    if flags & ~(_MASKED | _OUTLIERS) or not payload:
+        raise CorruptError(f"a tile has flags {flags}")
+    rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
+    if plan is None or rule is None:
+        raise CorruptError("a tile is coded with loss in a field that is lossless")
+    position = 1
+    classes = raw = None
+    if flags & _MASKED:
+        data, position = _get(payload, position)
+        classes = lossless.unpack(data, count, np.dtype(np.uint8))
+        raw_count, position = get_varint(payload, position)
+        if raw_count != np.count_nonzero(classes == RAW):
+            raise CorruptError(f"a tile's mask does not have {raw_count} special values")
+        if raw_count:
+            data, position = _get(payload, position)
+            raw = lossless.unpack(data, raw_count, np.dtype(f"u{header.dtype.itemsize}"))
+    outliers = np.empty(0, header.native)
+    if flags & _OUTLIERS:
+        size, position = get_varint(payload, position)
+        if size > count:
+            raise CorruptError(f"a tile of {count} values has {size} outliers")
+        data, position = _get(payload, position)
+        outliers = lossless.unpack(data, size, header.native)
+    values = recompose(payload[position:], outliers, shape, plan, rule)
+    if classes is not None:
+        _put_specials(values, classes, raw, header.specials)
+    return values
+
+
+def _put_specials(
+    values: np.ndarray, classes: np.ndarray, raw: np.ndarray | None, specials: tuple[int, ...]
+) -> None:
+    bits = values.reshape(-1).view(f"u{values.itemsize}")
+    if raw is not None:
+        bits[classes == RAW] = raw
+    highest = int(classes[classes != RAW].max(initial=0))
+    if highest > len(specials):
+        raise CorruptError(f"a tile's mask names special value {highest} of {len(specials)}")
+    for k, pattern in enumerate(specials):
+        bits[classes == k + 1] = pattern
+
+
+def _put(out: bytearray, data: bytes) -> None:
+    put_varint(out, len(data))
+    out += data
+
+
+def _get(data: bytes, position: int) -> tuple[bytes, int]:
+    size, position = get_varint(data, position)
+    if position + size > len(data):
+        raise TruncatedError(f"a part of a tile has {size} bytes, {len(data) - position} are left")
+    return data[position : position + size], position + size

@@ -1,0 +1,107 @@
+"""Which family, fold and weights: decided on a sample of the field, by coded bytes. Never part of the format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from lossyzip.container.header import Header
+from lossyzip.decompose.families import Codes, Plan, decompose, quantizer, write_plan
+from lossyzip.decompose.fitting import MultigridFitter, fit_raster
+from lossyzip.decompose.fold import Fold, distinct_folds, fold
+from lossyzip.decompose.interpolation import Multigrid, most_levels
+from lossyzip.decompose.rows import Quantizer
+from lossyzip.entropy import lossless
+from lossyzip.field import classify, largest_coded, native
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to look. ``whole``: fields of up to so many values are tried as a whole, larger ones on a
+    block of ``block`` values; ``fit`` points are enough for a stencil."""
+
+    whole: int
+    block: int
+    fit: int
+
+
+EFFORTS = {
+    "fast": Effort(whole=1 << 17, block=1 << 17, fit=4_000),
+    "balanced": Effort(whole=1 << 21, block=1 << 18, fit=20_000),
+    "max": Effort(whole=1 << 22, block=1 << 21, fit=50_000),
+}
+
+
+def sample_slices(shape: tuple[int, ...], effort: Effort) -> tuple[slice, ...]:
+    """A block from the middle of the field: the longest axis is halved until it is small enough."""
+    lengths = list(shape)
+    size = float(np.prod(lengths, dtype=np.float64))
+    if size > effort.whole:
+        while np.prod(lengths, dtype=np.float64) > effort.block:
+            axis = int(np.argmax(lengths))
+            lengths[axis] = -(-lengths[axis] // 2)
+    return tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(shape, lengths, strict=True))
+
+
+def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
+    """The plan that codes ``sample`` in the fewest bytes; None when none beats the lossless back end.
+
+    ``header`` is the field's, its family and plan not yet known.
+    """
+    rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
+    if rule is None or not sample.size:
+        return None
+    values = native(sample)
+    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
+    specials = np.array(header.specials, np.uint64)
+    special, _ = classify(
+        values, values.view(f"u{values.itemsize}"), specials, largest_coded(header.native), classes, coded
+    )
+    if special == values.size:
+        return Multigrid(Fold.MERGED, 1)
+    points = float(np.prod(header.shape, dtype=np.float64)) / values.size
+    tries: list[Callable[[], tuple[Plan, Codes]]] = []
+    for how in distinct_folds(sample.shape):
+        tries.append(partial(_try_multigrid, coded, sample.shape, how, rule, points, effort))
+        tries.append(partial(_try_raster, coded, sample.shape, how, rule, points, effort))
+
+    def judge(attempt: Callable[[], tuple[Plan, Codes]]) -> tuple[float, Plan]:
+        plan, codes = attempt()
+        if codes.outliers is None:
+            return np.inf, plan
+        size = (len(codes.to_bytes()) + codes.outliers.nbytes) * points
+        return size + len(write_plan(plan)), plan
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            judged = list(pool.map(judge, tries))
+    else:
+        judged = [judge(attempt) for attempt in tries]
+    size, plan = min(judged, key=lambda pair: pair[0])
+    if size > 0.5 * values.nbytes * points and len(lossless.pack(values)) * points < size:
+        return None
+    return (
+        replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
+        if isinstance(plan, Multigrid)
+        else plan
+    )
+
+
+def _try_multigrid(
+    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, effort: Effort
+) -> tuple[Plan, Codes]:
+    plan = Multigrid(how, most_levels(fold(shape, how)))
+    fitter = MultigridFitter(plan, coded, float(rule.step), points, effort.fit)
+    codes = decompose(coded, shape, plan, rule, fitter)
+    return fitter.plan(), codes
+
+
+def _try_raster(
+    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, effort: Effort
+) -> tuple[Plan, Codes]:
+    plan = fit_raster(coded.reshape(shape), how, float(rule.step), points, effort.fit)
+    return plan, decompose(coded, shape, plan, rule)
