@@ -80,15 +80,12 @@ class Quantizer(NamedTuple):
     high: np.floating
 
 
-def _cell_of_activity() -> np.ndarray:
-    """Activity (16 x mean magnitude) -> cell: exact near zero, then two and a half cells an octave."""
-    activity = np.arange(_ACTIVITY_LIMIT + 1)
-    octaves = np.log2(np.maximum(activity, 1) / 4.0)
-    cells = np.where(activity < 4, activity, 4 + np.floor(np.maximum(octaves, 0.0) * 2.7))
-    return np.minimum(cells, CELLS - 1).astype(np.uint8)
-
-
-CELL_OF_ACTIVITY = _cell_of_activity()
+# Activity (16 x mean magnitude) at which each cell begins: exact near zero, then 2.7 cells an octave.
+_CELL_STARTS = (
+    (1, 2, 3, 4, 6, 7, 9, 12, 15, 19, 25, 32, 41, 53, 68, 88, 113, 146, 189, 244, 315, 407, 526, 680)
+    + (878, 1135, 1467, 1897, 2452, 3169)
+)
+CELL_OF_ACTIVITY = np.searchsorted(_CELL_STARTS, np.arange(_ACTIVITY_LIMIT + 1), side="right").astype(np.uint8)
 
 
 @inlined
