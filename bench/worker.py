@@ -23,9 +23,8 @@ Decode = Callable[[Any, np.ndarray, int], np.ndarray]
 
 
 def lossyzip() -> tuple[Encode, Decode]:
-    from lossyzip.compressor import compress_field
-
     from lossyzip import absolute, decompress
+    from lossyzip.compressor import compress_field
 
     def encode(values: np.ndarray, effort: str, eps: float, threads: int) -> tuple[bytes, dict[str, float]]:
         parts: list[bytes] = []

@@ -20,6 +20,7 @@ import numba
 from numba.misc.appdirs import user_cache_dir
 
 _PACKAGE = Path(__file__).parent
+config: Any = numba.config  # its attributes are made at run time
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -34,13 +35,13 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     directory = cache_directory()
-    configured = numba.config.CACHE_DIR
+    configured = config.CACHE_DIR
     if directory is not None:
-        numba.config.CACHE_DIR = str(directory)
+        config.CACHE_DIR = str(directory)
     try:
         return numba.njit(nogil=True, fastmath=False, cache=directory is not None, **options)(function)
     finally:
-        numba.config.CACHE_DIR = configured
+        config.CACHE_DIR = configured
 
 
 @cache

@@ -55,7 +55,7 @@ def compress(
     threads: int | None = None,
     fill_value: float | Iterable[float] | None = None,
 ) -> bytes:
-    """``array`` (float32 or float64, any shape, strides and byte order) as bytes, every value within ``bound``.
+    """``array`` (float32 or float64, any shape, strides, byte order) as bytes, every value within ``bound``.
 
     The bytes are decoded again and every value is checked in exact arithmetic before they are
     returned. NaN (payloads too), infinities, -0.0 and ``fill_value`` come back bit for bit, and do not
@@ -145,7 +145,7 @@ def verify(
     frame = Frame.of_bytes(blob)
     if array.shape != frame.shape or array.dtype != frame.dtype:
         raise InvalidArgumentError(
-            f"the array is {array.dtype.str} {array.shape}, the compressed one {frame.dtype.str} {frame.shape}"
+            f"the array is {array.dtype.str} {array.shape}, the frame's {frame.dtype.str} {frame.shape}"
         )
     fills = () if fill_value is None else tuple(np.atleast_1d(np.asarray(fill_value, np.float64)).tolist())
     checker = Checker(frame.eps, *valid_range(array, fills), fills)
@@ -211,7 +211,8 @@ def _resolve_region(region: Any, shape: tuple[int, ...]) -> tuple[tuple[slice, .
     items += [slice(None)] * (len(shape) - len(items))
     if len(items) != len(shape):
         raise InvalidArgumentError(f"a region of {len(items)} indices for {len(shape)} axes")
-    box, rest = [], []
+    box: list[slice] = []
+    rest: list[Any] = []
     for axis, (item, length) in enumerate(zip(items, shape, strict=True)):
         if isinstance(item, slice):
             chosen = range(length)[item]
@@ -222,8 +223,8 @@ def _resolve_region(region: Any, shape: tuple[int, ...]) -> tuple[tuple[slice, .
         elif isinstance(item, int | np.integer):
             if not -length <= item < length:
                 raise InvalidArgumentError(f"index {item} is outside axis {axis} of length {length}")
-            at = int(item) % length
-            box.append(slice(at, at + 1))
+            place = int(item) % length
+            box.append(slice(place, place + 1))
             rest.append(0)
         else:
             raise InvalidArgumentError(f"a region is made of integers and slices, not {item!r}")

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -95,7 +96,7 @@ def compress_field(
     summary = field.summarize((source[s] for s in field.tile_slices(shape)), dtype, fill_values)
     draft = _draft_header(dtype, shape, bound, summary)
     plan: Plan | None = None
-    if draft.eps > 0.0 and math.prod(shape):
+    if draft.eps > 0.0 and 0 not in shape:
         sample = np.asarray(source[tuning.sample_slices(shape, tuning.EFFORTS[effort])])
         plan = tuning.choose_plan(sample, draft, tuning.EFFORTS[effort], workers)
     header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
@@ -104,10 +105,8 @@ def compress_field(
     write(head)
     written, sizes, results = len(head), [], []
     door = _Door(header, fill_values)
-    for result in _in_order(
-        (lambda tile=source[s], where=s: door.encode(np.asarray(tile), where) for s in header.tile_slices()),
-        workers,
-    ):
+    jobs = (partial(door.encode, np.asarray(source[where]), where) for where in header.tile_slices())
+    for result in _in_order(jobs, workers):
         write(result.record)
         written += len(result.record)
         sizes.append(len(result.record))
@@ -200,7 +199,7 @@ class Frame:
     ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
-        Each tile is checked against the checksum of what passed the door. Bytes are read in the calling thread.
+        Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
         plan = _plan_of(self._header)
         touched = [
@@ -209,10 +208,7 @@ class Frame:
             if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
         ]
         jobs = (
-            lambda tile=self._reader.tile(number), number=number, where=where: self._decode(
-                tile, number, where, plan
-            )
-            for number, where in touched
+            partial(self._decode, self._reader.tile(number), number, where, plan) for number, where in touched
         )
         yield from _in_order(jobs, thread_count(threads))
 
@@ -236,7 +232,9 @@ class Frame:
 
 def content_checksum(values: np.ndarray) -> int:
     """crc32 of the values as little-endian bytes in C order."""
-    return zlib.crc32(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+    return zlib.crc32(
+        np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+    )
 
 
 def thread_count(threads: int | None) -> int:

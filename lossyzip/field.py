@@ -112,7 +112,8 @@ def summarize(tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterabl
     for tile in tiles:
         flat = native(tile)
         _scan(flat, flat.view(f"u{flat.itemsize}"), patterns, _LARGEST[flat.itemsize], spans, found, counts)
-    return Summary(*(float(s) for s in spans), tuple(int(p) for p in found[: counts[0]]))
+    low, high, coded_low, coded_high = (float(span) for span in spans)
+    return Summary(low, high, coded_low, coded_high, tuple(int(p) for p in found[: counts[0]]))
 
 
 def native(array: np.ndarray) -> np.ndarray:

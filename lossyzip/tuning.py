@@ -1,4 +1,7 @@
-"""Which family, fold and weights: decided on a sample of the field, by coded bytes. Never part of the format."""
+"""Which family, fold and weights: decided on a sample of the field, by coded bytes.
+
+For the encoder alone, never part of the format.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,21 +22,26 @@ from lossyzip.decompose.rows import Quantizer
 from lossyzip.entropy import lossless
 from lossyzip.field import classify, largest_coded, native
 
+Attempt = Callable[[], tuple[Plan, Codes]]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to look. ``whole``: fields of up to so many values are tried as a whole, larger ones on a
-    block of ``block`` values; ``fit`` points are enough for a stencil."""
+    """How long to look. Fields of up to ``whole`` values are tried as a whole, larger ones on a block of
+    ``block`` values; ``whole_fit`` or ``block_fit`` points are enough for a stencil."""
 
     whole: int
     block: int
-    fit: int
+    whole_fit: int
+    block_fit: int
 
 
 EFFORTS = {
-    "fast": Effort(whole=1 << 17, block=1 << 17, fit=4_000),
-    "balanced": Effort(whole=1 << 21, block=1 << 18, fit=20_000),
-    "max": Effort(whole=1 << 22, block=1 << 21, fit=50_000),
+    "fast": Effort(1 << 17, 1 << 17, 4_000, 4_000),
+    "balanced": Effort(1 << 21, 1 << 18, 20_000, 6_000),
+    "max": Effort(1 << 22, 1 << 21, 50_000, 50_000),
 }
 
 
@@ -64,23 +73,22 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
     if special == values.size:
         return Multigrid(Fold.MERGED, 1)
     points = float(np.prod(header.shape, dtype=np.float64)) / values.size
-    tries: list[Callable[[], tuple[Plan, Codes]]] = []
-    for how in distinct_folds(sample.shape):
-        tries.append(partial(_try_multigrid, coded, sample.shape, how, rule, points, effort))
-        tries.append(partial(_try_raster, coded, sample.shape, how, rule, points, effort))
+    fit = effort.whole_fit if points == 1.0 else effort.block_fit
 
-    def judge(attempt: Callable[[], tuple[Plan, Codes]]) -> tuple[float, Plan]:
+    def judge(attempt: Attempt) -> tuple[float, Plan]:
         plan, codes = attempt()
         if codes.outliers is None:
             return np.inf, plan
         size = (len(codes.to_bytes()) + codes.outliers.nbytes) * points
         return size + len(write_plan(plan)), plan
 
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            judged = list(pool.map(judge, tries))
-    else:
-        judged = [judge(attempt) for attempt in tries]
+    folds = distinct_folds(sample.shape)
+    raster = [partial(_try_raster, coded, sample.shape, how, rule, points, fit) for how in folds]
+    judged = _run(judge, raster, threads)
+    if points > 1.0:  # time matters: the fold that serves one family best is likely to serve the other
+        folds = [min(judged, key=lambda pair: pair[0])[1].fold]
+    multigrid = [partial(_try_multigrid, coded, sample.shape, how, rule, points, fit) for how in folds]
+    judged += _run(judge, multigrid, threads)
     size, plan = min(judged, key=lambda pair: pair[0])
     if size > 0.5 * values.nbytes * points and len(lossless.pack(values)) * points < size:
         return None
@@ -91,17 +99,25 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
     )
 
 
+def _run(function: Callable[[_In], _Out], items: list[_In], threads: int) -> list[_Out]:
+    """``function`` of each item, in order."""
+    if threads == 1 or len(items) == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))
+
+
 def _try_multigrid(
-    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, effort: Effort
+    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, fit: int
 ) -> tuple[Plan, Codes]:
     plan = Multigrid(how, most_levels(fold(shape, how)))
-    fitter = MultigridFitter(plan, coded, float(rule.step), points, effort.fit)
+    fitter = MultigridFitter(plan, coded, float(rule.step), points, fit)
     codes = decompose(coded, shape, plan, rule, fitter)
     return fitter.plan(), codes
 
 
 def _try_raster(
-    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, effort: Effort
+    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, fit: int
 ) -> tuple[Plan, Codes]:
-    plan = fit_raster(coded.reshape(shape), how, float(rule.step), points, effort.fit)
+    plan = fit_raster(coded.reshape(shape), how, float(rule.step), points, fit)
     return plan, decompose(coded, shape, plan, rule)

@@ -65,7 +65,8 @@ def unpack_archive(data: bytes) -> dict[str, memoryview]:
 
 
 def _read_names(table: bytes) -> list[tuple[str, int]]:
-    names, position = [], 0
+    names: list[tuple[str, int]] = []
+    position = 0
     while position < len(table):
         size, position = get_varint(table, position)
         try:

@@ -7,8 +7,8 @@ header, and the same for all tiles of a field.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.stream import CodeStream, encode_codes
 
 Plan = Multigrid | Raster
-_FAMILIES = {"multigrid": (Multigrid, interpolation), "raster": (Raster, regression)}
+_FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def write_plan(plan: Plan) -> bytes:
 
 def read_plan(family: str, data: bytes) -> Plan:
     """Raises DecodeError when ``data`` is no plan of ``family``."""
-    return _FAMILIES[family][0].read(BitReader(data))
+    reader = BitReader(data)
+    return Multigrid.read(reader) if family == Multigrid.name else Raster.read(reader)
 
 
 def quantizer(dtype: np.dtype, eps: float, low: float, high: float) -> Quantizer | None:
@@ -76,10 +77,10 @@ def decompose(
     shape: tuple[int, ...],
     plan: Plan,
     quantizer: Quantizer,
-    fitter: Callable | None = None,
+    fitter: interpolation.Fitter | None = None,
 ) -> Codes:
     """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``."""
-    family = _FAMILIES[plan.name][1]
+    family = _FAMILIES[plan.name]
     codes = np.empty(coded.size, np.int32)
     cells = np.empty(coded.size, np.uint8)
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
@@ -110,7 +111,7 @@ def recompose(
     data: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
 ) -> np.ndarray:
     """The tile of ``shape`` whose codes are ``data``. Raises DecodeError when they are not just that."""
-    family = _FAMILIES[plan.name][1]
+    family = _FAMILIES[plan.name]
     stream = CodeStream(data, family.GROUPS, CELLS)
 
     def visit(buffer: Buffer, here: Pass) -> None:

@@ -11,6 +11,7 @@ docs/FORMAT.md, "Multigrid".
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -93,6 +94,10 @@ def most_levels(shape: Shape4) -> int:
     return max(1, (max(shape[1:]) - 1).bit_length() - 2)
 
 
+# (buffer, lattice, level, phase, taps, their offsets in the buffer) -> the weights that serve the phase
+Fitter = Callable[[Buffer, Lattice, int, int, Taps, np.ndarray], Weights | None]
+
+
 @lru_cache(maxsize=256)
 def phase_taps(phase: int, known: tuple[Axes3, ...], flat: tuple[bool, bool, bool]) -> Taps:
     """Taps of a phase when the ``known`` parity classes are there; ``flat`` axes have one point only."""
@@ -160,7 +165,9 @@ def _flat(buffer: Buffer, parity: Axes3, offset: tuple[int, ...]) -> int:
     return buffer.at(_part(tuple(q & 1 for q in place)), 0, *(q >> 1 for q in place))
 
 
-def sweep(plan: Multigrid, shape: tuple[int, ...], dtype: np.dtype, visit: Visit, fitter=None) -> np.ndarray:
+def sweep(
+    plan: Multigrid, shape: tuple[int, ...], dtype: np.dtype, visit: Visit, fitter: Fitter | None = None
+) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).

@@ -38,7 +38,7 @@ _CONTEXT = {
 
 @dataclass(frozen=True)
 class Raster:
-    """``weights[c]`` serves the rows of class c; None is Lorenzo, as are weights for other taps than a tile has."""
+    """``weights[c]`` serves the rows of class c; None, or weights for other taps than a tile's, is Lorenzo."""
 
     fold: Fold
     weights: tuple[Weights | None, ...] = (None,) * CLASSES
@@ -85,9 +85,9 @@ def class_taps(row_class: int, planes: bool, rows: bool) -> Taps:
             continue
         offsets.append((0, *offset))
     if has_t:
-        for offset in itertools.product((-1, 0, 1), repeat=3):
-            if sum(map(abs, offset)) <= 1 and (planes or not offset[0]) and (rows or not offset[1]):
-                offsets.append((-1, *offset))
+        for z, y, x in itertools.product((-1, 0, 1), repeat=3):
+            if abs(z) + abs(y) + abs(x) <= 1 and (planes or not z) and (rows or not y):
+                offsets.append((-1, z, y, x))
     return Taps(np.array(offsets, np.int64), np.array([_lorenzo(o, has_z, has_y) for o in offsets]))
 
 
@@ -120,7 +120,8 @@ def sweep(
     field = fold(shape, plan.fold)
     buffer = Buffer(1, field, HALO, dtype)
     here = buffer.at(0)
-    stencils, of_class, running = [], [0] * CLASSES, []
+    stencils: list[tuple[np.ndarray, np.ndarray]] = []
+    of_class, running = [0] * CLASSES, []
     for row_class in row_classes(field):
         taps = class_taps(row_class, field.z > 1, field.y > 1)
         fitted = plan.weights[row_class]

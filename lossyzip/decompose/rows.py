@@ -63,7 +63,7 @@ class Stencils(NamedTuple):
     """The stencils of one pass; which of them serves a row depends on the row's place."""
 
     of_class: np.ndarray  # (8,) int64: row class -> stencil
-    count: np.ndarray  # (S,) int64: taps, a multiple of SWEEP
+    taps: np.ndarray  # (S,) int64: how many, a multiple of SWEEP
     offsets: np.ndarray  # (S, K) int64, relative to the point, into the values
     weights: np.ndarray  # (S, K) in the field's dtype, zero where padded
     running: np.ndarray  # (S, 2): weights of the two values before this one in the running row
@@ -81,11 +81,11 @@ class Quantizer(NamedTuple):
 
 
 # Activity (16 x mean magnitude) at which each cell begins: exact near zero, then 2.7 cells an octave.
-_CELL_STARTS = (
-    (1, 2, 3, 4, 6, 7, 9, 12, 15, 19, 25, 32, 41, 53, 68, 88, 113, 146, 189, 244, 315, 407, 526, 680)
-    + (878, 1135, 1467, 1897, 2452, 3169)
+_CELL_STARTS = [1, 2, 3, 4, 6, 7, 9, 12, 15, 19, 25, 32, 41, 53, 68, 88, 113, 146, 189, 244, 315, 407, 526]
+_CELL_STARTS += [680, 878, 1135, 1467, 1897, 2452, 3169]
+CELL_OF_ACTIVITY = np.searchsorted(_CELL_STARTS, np.arange(_ACTIVITY_LIMIT + 1), side="right").astype(
+    np.uint8
 )
-CELL_OF_ACTIVITY = np.searchsorted(_CELL_STARTS, np.arange(_ACTIVITY_LIMIT + 1), side="right").astype(np.uint8)
 
 
 @inlined
@@ -133,7 +133,7 @@ def predict_row(total, values, base, stencils, which):
     A buffer of its own, not the array that is also read: so the compiler knows that nothing aliases.
     """
     total[:] = total.dtype.type(0)
-    for first in range(0, stencils.count[which], SWEEP):
+    for first in range(0, stencils.taps[which], SWEEP):
         _add_taps(total, values, base, stencils.offsets[which], stencils.weights[which], first)
 
 
@@ -151,11 +151,15 @@ def activity_row(total, magnitudes, base, contexts):
 
 
 @inlined
-def cell_of(total, contexts, lookup):
-    """The context cell of a point whose weighted activity is ``total``."""
-    activity = (np.int64(total) * np.int64(contexts.reciprocal)) >> np.int64(12)
-    activity = min(activity, np.int64(_ACTIVITY_LIMIT))
-    return np.int64(contexts.cell) + np.int64(lookup[activity])
+def activity_of(total, reciprocal):
+    """The activity around a point, at most _ACTIVITY_LIMIT, from its weighted sum of magnitudes."""
+    return min((np.int64(total) * np.int64(reciprocal)) >> np.int64(12), np.int64(_ACTIVITY_LIMIT))
+
+
+@inlined
+def magnitude_of(code):
+    """A code's magnitude as contexts see it."""
+    return np.int32(MAX_MAGNITUDE) if code == OUTLIER else min(abs(code), np.int32(MAX_MAGNITUDE))
 
 
 @inlined
@@ -219,6 +223,8 @@ def encode_pass(
     step, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
     low, high = quantizer.low, quantizer.high
     radius = values.dtype.type(RADIUS)
+    reciprocal, weight1, weight2 = contexts.reciprocal, contexts.left, contexts.left2
+    cell_of_activity = (lookup + np.uint8(contexts.cell)).astype(np.uint8)
     total = np.empty(nx, values.dtype)
     recon = np.empty(nx, values.dtype)
     wanted = np.empty(nx, values.dtype)
@@ -247,7 +253,7 @@ def encode_pass(
                         recon[i] = candidate if ok else value
                         code[i] = np.int32(steps if ok else zero) if ok else OUTLIER
                     for i in range(nx):
-                        cells[position + i] = cell_of(activity[i], contexts, lookup)
+                        cells[position + i] = cell_of_activity[activity_of(activity[i], reciprocal)]
                 else:
                     before = value_before_row(values, lattice, base, t, z, y, low)
                     before2 = before
@@ -264,21 +270,17 @@ def encode_pass(
                         recon[i] = candidate
                         q = np.int32(steps if ok else zero) if ok else OUTLIER
                         code[i] = q
-                        around = activity[i] + contexts.left * left + contexts.left2 * left2
-                        cells[position + i] = cell_of(around, contexts, lookup)
+                        around = activity[i] + weight1 * left + weight2 * left2
+                        cells[position + i] = cell_of_activity[activity_of(around, reciprocal)]
                         left2 = left
-                        left = (
-                            np.int32(MAX_MAGNITUDE) if q == OUTLIER else min(abs(q), np.int32(MAX_MAGNITUDE))
-                        )
+                        left = magnitude_of(q)
                         before2 = before
                         before = candidate
                 for i in range(nx):
                     values[base + i] = recon[i]
                 for i in range(nx):
-                    q = code[i]
-                    codes[position + i] = q
-                    size = np.int32(MAX_MAGNITUDE) if q == OUTLIER else min(abs(q), np.int32(MAX_MAGNITUDE))
-                    magnitudes[base + i] = np.uint16(size)
+                    codes[position + i] = code[i]
+                    magnitudes[base + i] = np.uint16(magnitude_of(code[i]))
                 for i in range(nx):
                     if code[i] == OUTLIER:
                         if cursor[1] < outliers.size:
@@ -301,6 +303,14 @@ def decode_pass(
     nx = lattice.nx
     step = quantizer.step
     low, high = quantizer.low, quantizer.high
+    # As locals: fetching an array from a tuple within the loop counts its references each time.
+    reciprocal, weight1, weight2 = contexts.reciprocal, contexts.left, contexts.left2
+    token_of_slot, frequency, start = coder.token_of_slot, coder.frequency, coder.start
+    states, words = coder.states, coder.words
+    lane_mask = states.size - 1
+    context_of_activity = np.empty(lookup.size, np.uint8)
+    for k in range(lookup.size):
+        context_of_activity[k] = coder.context_of_cell[contexts.cell + np.int64(lookup[k])]
     total = np.empty(nx, values.dtype)
     code = np.empty(nx, np.int32)
     activity = np.empty(nx, np.int32)
@@ -313,10 +323,15 @@ def decode_pass(
                 predict_row(total, values, base, stencils, which)
                 activity_row(activity, magnitudes, base, contexts)
                 position = cursor[0]
+                used = cursor[2]
                 if stencils.serial == 0:
                     for i in range(nx):
-                        cell = cell_of(activity[i], contexts, lookup)
-                        symbol = decode_symbol(coder, cell, position + i, cursor)
+                        context = np.int64(context_of_activity[activity_of(activity[i], reciprocal)])
+                        lane = (position + i) & lane_mask
+                        symbol, state, used = decode_symbol(
+                            context, states[lane], used, token_of_slot, frequency, start, words
+                        )
+                        states[lane] = state
                         code[i] = decode_token(symbol, extra, cursor)
                     for i in range(nx):
                         steps = values.dtype.type(code[i])
@@ -330,9 +345,13 @@ def decode_pass(
                     run1, run2 = stencils.running[which, 0], stencils.running[which, 1]
                     left, left2 = np.int32(0), np.int32(0)
                     for i in range(nx):
-                        around = activity[i] + contexts.left * left + contexts.left2 * left2
-                        cell = cell_of(around, contexts, lookup)
-                        symbol = decode_symbol(coder, cell, position + i, cursor)
+                        around = activity[i] + weight1 * left + weight2 * left2
+                        context = np.int64(context_of_activity[activity_of(around, reciprocal)])
+                        lane = (position + i) & lane_mask
+                        symbol, state, used = decode_symbol(
+                            context, states[lane], used, token_of_slot, frequency, start, words
+                        )
+                        states[lane] = state
                         q = decode_token(symbol, extra, cursor)
                         code[i] = q
                         prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
@@ -341,17 +360,14 @@ def decode_pass(
                             candidate = _next_outlier(outliers, cursor, low)
                         recon[i] = candidate
                         left2 = left
-                        left = (
-                            np.int32(MAX_MAGNITUDE) if q == OUTLIER else min(abs(q), np.int32(MAX_MAGNITUDE))
-                        )
+                        left = magnitude_of(q)
                         before2 = before
                         before = candidate
+                cursor[2] = used
                 for i in range(nx):
                     values[base + i] = recon[i]
                 for i in range(nx):
-                    q = code[i]
-                    size = np.int32(MAX_MAGNITUDE) if q == OUTLIER else min(abs(q), np.int32(MAX_MAGNITUDE))
-                    magnitudes[base + i] = np.uint16(size)
+                    magnitudes[base + i] = np.uint16(magnitude_of(code[i]))
                 cursor[0] = position + nx
                 extend_row(values, lattice, t, z, y)
                 extend_row(magnitudes, lattice, t, z, y)

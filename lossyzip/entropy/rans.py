@@ -78,23 +78,14 @@ def reciprocals(frequency: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def decode_symbol(coder, cell, index, cursor):
-    """Token number ``index`` of the stream, in the context of ``cell``; cursor[2] counts the words used."""
-    context = np.int64(coder.context_of_cell[cell])
-    lane = index & (coder.states.size - 1)
-    state = coder.states[lane]
+def decode_symbol(context, state, used, token_of_slot, frequency, start, words):
+    """(token, new state, words used) for a ``state`` in ``context``. Behind the end of ``words`` are zeros."""
     slot = np.int64(state) & np.int64(TOTAL - 1)
-    token = np.int64(coder.token_of_slot[(context << PRECISION) | slot])
+    token = np.int64(token_of_slot[(context << PRECISION) | slot])
     entry = (context << 8) | token
-    state = np.uint32(
-        coder.frequency[entry] * (state >> np.uint32(PRECISION)) + np.uint32(slot) - coder.start[entry]
-    )
+    state = np.uint32(frequency[entry] * (state >> np.uint32(PRECISION)) + np.uint32(slot) - start[entry])
     if state < np.uint32(LOWEST):
-        used = cursor[2]
-        if used < coder.words.size:
-            state = np.uint32((state << np.uint32(16)) | np.uint32(coder.words[used]))
-        else:
-            cursor[4] = -1
-        cursor[2] = used + 1
-    coder.states[lane] = state
-    return token
+        word = words[used] if used < words.size else np.uint16(0)
+        state = np.uint32((state << np.uint32(16)) | np.uint32(word))
+        used += 1
+    return token, state, used
