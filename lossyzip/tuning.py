@@ -18,6 +18,7 @@ from lossyzip.decompose.families import Codes, Plan, decompose, quantizer, write
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
+from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.entropy import lossless
 from lossyzip.field import classify, largest_coded, native
@@ -85,8 +86,10 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
     folds = distinct_folds(sample.shape)
     raster = [partial(_try_raster, coded, sample.shape, how, rule, points, fit) for how in folds]
     judged = _run(judge, raster, threads)
+    best = min(judged, key=lambda pair: pair[0])[1].fold
+    judged.append(judge(partial(_try_still, coded, sample.shape, best, rule)))
     if points > 1.0:  # time matters: the fold that serves one family best is likely to serve the other
-        folds = [min(judged, key=lambda pair: pair[0])[1].fold]
+        folds = [best]
     multigrid = [partial(_try_multigrid, coded, sample.shape, how, rule, points, fit) for how in folds]
     judged += _run(judge, multigrid, threads)
     size, plan = min(judged, key=lambda pair: pair[0])
@@ -120,4 +123,9 @@ def _try_raster(
     coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, fit: int
 ) -> tuple[Plan, Codes]:
     plan = fit_raster(coded.reshape(shape), how, float(rule.step), points, fit)
+    return plan, decompose(coded, shape, plan, rule)
+
+
+def _try_still(coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer) -> tuple[Plan, Codes]:
+    plan = Raster(how, still=True)
     return plan, decompose(coded, shape, plan, rule)

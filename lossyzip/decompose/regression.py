@@ -38,15 +38,21 @@ _CONTEXT = {
 
 @dataclass(frozen=True)
 class Raster:
-    """``weights[c]`` serves the rows of class c; None, or weights for other taps than a tile's, is Lorenzo."""
+    """``weights[c]`` serves the rows of class c; None, or weights for other taps than here, is Lorenzo.
+
+    ``still``: nothing is predicted, every value is coded as it is, and what its neighbours are is known to
+    the contexts alone. That is best for sparse fields and for those with plateaus and steep fronts.
+    """
 
     fold: Fold
     weights: tuple[Weights | None, ...] = (None,) * CLASSES
+    still: bool = False
     name = "raster"
 
     def write(self, writer: BitWriter) -> None:
         writer.bits(self.fold, 2)
-        for weights in self.weights:
+        writer.bits(self.still, 1)
+        for weights in () if self.still else self.weights:
             writer.bits(weights is not None, 1)
             if weights is not None:
                 writer.bits(len(weights.parameters), 6)
@@ -57,6 +63,8 @@ class Raster:
         how = reader.bits(2)
         if how > max(Fold):
             raise CorruptError(f"raster with fold {how}")
+        if reader.bits(1):
+            return cls(Fold(how), still=True)
         weights = (
             Weights.read(reader, reader.bits(6) + 1) if reader.bits(1) else None for _ in range(CLASSES)
         )
@@ -125,7 +133,9 @@ def sweep(
     for row_class in row_classes(field):
         taps = class_taps(row_class, field.z > 1, field.y > 1)
         fitted = plan.weights[row_class]
-        if fitted is None or len(fitted.parameters) + 1 != len(taps.offsets):
+        if plan.still:
+            weights = np.zeros(len(taps.offsets))
+        elif fitted is None or len(fitted.parameters) + 1 != len(taps.offsets):
             weights = taps.lorenzo
         else:
             weights = fitted.of_taps(np.arange(len(taps.offsets)))

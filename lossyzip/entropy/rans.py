@@ -79,7 +79,7 @@ def reciprocals(frequency: np.ndarray) -> np.ndarray:
 
 @inlined
 def decode_symbol(context, state, used, token_of_slot, frequency, start, words):
-    """(token, new state, words used) for a ``state`` in ``context``. Behind the end of ``words`` are zeros."""
+    """(token, new state, words used) for a ``state`` in ``context``. Behind the end of ``words`` is zero."""
     slot = np.int64(state) & np.int64(TOTAL - 1)
     token = np.int64(token_of_slot[(context << PRECISION) | slot])
     entry = (context << 8) | token

@@ -1,0 +1,97 @@
+"""Within the bound, decided with integers and fractions alone. Shares no code with lossyzip.
+
+A finite float is mantissa * 2**exponent, both integers. Where the exponents of two values are near,
+their difference is exact in int64 and whole arrays are compared at once; the rest go through `Fraction`.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+_MANTISSA_BITS = {4: 23, 8: 52}
+
+
+def tolerance(original: np.ndarray, kind: str, value: float, fills: tuple[float, ...] = ()) -> Fraction:
+    """The absolute tolerance that a bound ("absolute", "relative", "lossless") promises for ``original``."""
+    if kind == "lossless":
+        return Fraction(0)
+    if kind == "absolute":
+        return Fraction(value)
+    valid = _native(original)
+    valid = valid[np.isfinite(valid) & ~_equals_any(valid, fills)]
+    if not valid.size:
+        return Fraction(0)
+    return Fraction(value) * (Fraction(float(valid.max())) - Fraction(float(valid.min())))
+
+
+def violations(
+    original: np.ndarray, decoded: np.ndarray, eps: Fraction | float, fills: tuple[float, ...] = ()
+) -> np.ndarray:
+    """Flat indices of the values that break the guarantee.
+
+    NaN, infinities, -0.0 and ``fills`` must come back bit for bit, and everything when ``eps`` is 0;
+    all other values within ``eps``.
+    """
+    assert decoded.shape == original.shape
+    assert decoded.dtype == original.dtype
+    a, b = _native(original), _native(decoded)
+    unsigned = f"u{a.dtype.itemsize}"
+    good = a.view(unsigned) == b.view(unsigned)
+    if eps > 0:
+        special = ~np.isfinite(a) | ((a == 0) & np.signbit(a)) | _equals_any(a, fills)
+        compared = np.flatnonzero(~good & ~special & np.isfinite(b))
+        good[compared] = _within(a[compared], b[compared], Fraction(eps))
+    return np.flatnonzero(~good)
+
+
+def largest_error(original: np.ndarray, decoded: np.ndarray) -> Fraction:
+    """Over values that are finite in both."""
+    a, b = _native(original), _native(decoded)
+    finite = np.isfinite(a) & np.isfinite(b)
+    pairs = zip(a[finite].tolist(), b[finite].tolist(), strict=True)
+    return max((abs(Fraction(x) - Fraction(y)) for x, y in pairs), default=Fraction(0))
+
+
+def _within(a: np.ndarray, b: np.ndarray, eps: Fraction) -> np.ndarray:
+    """|a - b| <= eps for finite flat arrays."""
+    (a_mantissa, a_exponent), (b_mantissa, b_exponent) = _split(a), _split(b)
+    a_exponent = np.where(a_mantissa == 0, b_exponent, a_exponent)
+    b_exponent = np.where(b_mantissa == 0, a_exponent, b_exponent)
+    unit = np.minimum(a_exponent, b_exponent)
+    room = 62 - (_MANTISSA_BITS[a.dtype.itemsize] + 1)
+    near = np.maximum(a_exponent, b_exponent) - unit < room
+    a_shift, b_shift = np.where(near, a_exponent - unit, 0), np.where(near, b_exponent - unit, 0)
+    difference = np.abs((a_mantissa << a_shift) - (b_mantissa << b_shift))
+    exponents, which = np.unique(unit, return_inverse=True)
+    most = [math.floor(eps / Fraction(2) ** int(exponent)) for exponent in exponents]
+    good = difference <= np.array([min(m, 2**63 - 1) for m in most], np.int64)[which]
+    for k in np.flatnonzero(~near):
+        good[k] = abs(Fraction(float(a[k])) - Fraction(float(b[k]))) <= eps
+    return good
+
+
+def _split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Finite values as (signed mantissa, exponent of two), from their bits."""
+    width = values.dtype.itemsize
+    mantissa_bits = _MANTISSA_BITS[width]
+    bits = values.view(f"u{width}").astype(np.uint64)
+    fraction = (bits & np.uint64(2**mantissa_bits - 1)).astype(np.int64)
+    field = ((bits >> np.uint64(mantissa_bits)) & np.uint64(2 ** (8 * width - 1 - mantissa_bits) - 1)).astype(
+        np.int64
+    )
+    bias = 2 ** (8 * width - 2 - mantissa_bits) - 1 + mantissa_bits
+    mantissa = np.where(field > 0, fraction | 2**mantissa_bits, fraction)
+    return np.where(np.signbit(values), -mantissa, mantissa), np.maximum(field, 1) - bias
+
+
+def _equals_any(values: np.ndarray, fills: tuple[float, ...]) -> np.ndarray:
+    unsigned = f"u{values.dtype.itemsize}"
+    patterns = np.array(fills, np.float64).astype(values.dtype).view(unsigned)
+    return np.isin(values.view(unsigned), patterns)
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1)
