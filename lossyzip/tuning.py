@@ -5,7 +5,8 @@ For the encoder alone, never part of the format.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,8 +24,6 @@ from lossyzip.decompose.rows import Quantizer
 from lossyzip.entropy import lossless
 from lossyzip.field import classify, largest_coded, native
 
-Attempt = Callable[[], tuple[Plan, Codes]]
-_In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
@@ -75,57 +74,59 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
         return Multigrid(Fold.MERGED, 1)
     points = float(np.prod(header.shape, dtype=np.float64)) / values.size
     fit = effort.whole_fit if points == 1.0 else effort.block_fit
-
-    def judge(attempt: Attempt) -> tuple[float, Plan]:
-        plan, codes = attempt()
-        if codes.outliers is None:
-            return np.inf, plan
-        size = (len(codes.to_bytes()) + codes.outliers.nbytes) * points
-        return size + len(write_plan(plan)), plan
-
+    judge = _Judge(coded, sample.shape, rule, points, fit)
     folds = distinct_folds(sample.shape)
-    raster = [partial(_try_raster, coded, sample.shape, how, rule, points, fit) for how in folds]
-    judged = _run(judge, raster, threads)
-    best = min(judged, key=lambda pair: pair[0])[1].fold
-    judged.append(judge(partial(_try_still, coded, sample.shape, best, rule)))
-    if points > 1.0:  # time matters: the fold that serves one family best is likely to serve the other
-        folds = [best]
-    multigrid = [partial(_try_multigrid, coded, sample.shape, how, rule, points, fit) for how in folds]
-    judged += _run(judge, multigrid, threads)
-    size, plan = min(judged, key=lambda pair: pair[0])
+    # With a block, time matters: the fold that serves one family best is likely to serve the other.
+    likely = Fold.VOLUMES if Fold.VOLUMES in folds else Fold.MERGED
+    multigrid = [partial(judge.multigrid, how) for how in (folds if points == 1.0 else [likely])]
+    raster = [partial(judge.raster, how) for how in folds]
+    judged = _run([*multigrid, *raster], threads)
+    best = min(judged[len(multigrid) :], key=lambda pair: pair[0])[1].fold
+    more = [partial(judge.still, best)]
+    if points > 1.0 and best != likely:
+        more.append(partial(judge.multigrid, best))
+    size, plan = min(judged + _run(more, threads), key=lambda pair: pair[0])
     if size > 0.5 * values.nbytes * points and len(lossless.pack(values)) * points < size:
         return None
-    return (
-        replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
-        if isinstance(plan, Multigrid)
-        else plan
-    )
+    if isinstance(plan, Multigrid):  # its weights are kept; a tile may have more levels than the sample
+        return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
+    return plan
 
 
-def _run(function: Callable[[_In], _Out], items: list[_In], threads: int) -> list[_Out]:
-    """``function`` of each item, in order."""
-    if threads == 1 or len(items) == 1:
-        return [function(item) for item in items]
+@dataclass(frozen=True)
+class _Judge:
+    """Codes a sample with the best plan of each kind: (bytes that the whole field would take, plan)."""
+
+    coded: np.ndarray
+    shape: tuple[int, ...]
+    rule: Quantizer
+    points: float
+    fit: int
+
+    def multigrid(self, how: Fold) -> tuple[float, Plan]:
+        plan = Multigrid(how, most_levels(fold(self.shape, how)))
+        fitter = MultigridFitter(plan, self.coded, float(self.rule.step), self.points, self.fit)
+        codes = decompose(self.coded, self.shape, plan, self.rule, fitter)
+        return self._size(fitter.plan(), codes)
+
+    def raster(self, how: Fold) -> tuple[float, Plan]:
+        sample = self.coded.reshape(self.shape)
+        plan = fit_raster(sample, how, float(self.rule.step), self.points, self.fit)
+        return self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
+
+    def still(self, how: Fold) -> tuple[float, Plan]:
+        plan = Raster(how, still=True)
+        return self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
+
+    def _size(self, plan: Plan, codes: Codes) -> tuple[float, Plan]:
+        if codes.outliers is None:
+            return math.inf, plan
+        return (len(codes.to_bytes()) + codes.outliers.nbytes) * self.points + len(write_plan(plan)), plan
+
+
+def _run(jobs: Sequence[Callable[[], _Out]], threads: int) -> list[_Out]:
+    """The results of ``jobs``, in order."""
+    if threads == 1:
+        return [job() for job in jobs]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
-
-
-def _try_multigrid(
-    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, fit: int
-) -> tuple[Plan, Codes]:
-    plan = Multigrid(how, most_levels(fold(shape, how)))
-    fitter = MultigridFitter(plan, coded, float(rule.step), points, fit)
-    codes = decompose(coded, shape, plan, rule, fitter)
-    return fitter.plan(), codes
-
-
-def _try_raster(
-    coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer, points: float, fit: int
-) -> tuple[Plan, Codes]:
-    plan = fit_raster(coded.reshape(shape), how, float(rule.step), points, fit)
-    return plan, decompose(coded, shape, plan, rule)
-
-
-def _try_still(coded: np.ndarray, shape: tuple[int, ...], how: Fold, rule: Quantizer) -> tuple[Plan, Codes]:
-    plan = Raster(how, still=True)
-    return plan, decompose(coded, shape, plan, rule)
+        return [future.result() for future in [pool.submit(job) for job in jobs]]

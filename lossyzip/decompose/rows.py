@@ -254,6 +254,9 @@ def encode_pass(
                         code[i] = np.int32(steps if ok else zero) if ok else OUTLIER
                     for i in range(nx):
                         cells[position + i] = cell_of_activity[activity_of(activity[i], reciprocal)]
+                    for i in range(nx):
+                        if code[i] == OUTLIER:
+                            _append(outliers, cursor, wanted[i])
                 else:
                     before = value_before_row(values, lattice, base, t, z, y, low)
                     before2 = before
@@ -263,12 +266,15 @@ def encode_pass(
                         prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
                         value = wanted[i]
                         steps = np.rint((value - prediction) * inverse)
-                        steps = steps if value == value else zero
                         candidate = clamp(prediction + steps * step, low, high)
-                        ok = (within(value, candidate, eps) | (value != value)) & (abs(steps) < radius)
-                        candidate = candidate if ok else value
+                        if within(value, candidate, eps) & (abs(steps) < radius):
+                            q = np.int32(steps)
+                        elif value != value:
+                            candidate, q = prediction, np.int32(0)
+                        else:
+                            candidate, q = value, OUTLIER
+                            _append(outliers, cursor, value)
                         recon[i] = candidate
-                        q = np.int32(steps if ok else zero) if ok else OUTLIER
                         code[i] = q
                         around = activity[i] + weight1 * left + weight2 * left2
                         cells[position + i] = cell_of_activity[activity_of(around, reciprocal)]
@@ -281,14 +287,16 @@ def encode_pass(
                 for i in range(nx):
                     codes[position + i] = code[i]
                     magnitudes[base + i] = np.uint16(magnitude_of(code[i]))
-                for i in range(nx):
-                    if code[i] == OUTLIER:
-                        if cursor[1] < outliers.size:
-                            outliers[cursor[1]] = wanted[i]
-                        cursor[1] += 1
                 cursor[0] = position + nx
                 extend_row(values, lattice, t, z, y)
                 extend_row(magnitudes, lattice, t, z, y)
+
+
+@kernel
+def _append(outliers, cursor, value):
+    if cursor[1] < outliers.size:
+        outliers[cursor[1]] = value
+    cursor[1] += 1
 
 
 @kernel

@@ -27,7 +27,7 @@ class Coder(NamedTuple):
     frequency: np.ndarray  # (contexts << 8) uint32
     start: np.ndarray  # (contexts << 8) uint32
     states: np.ndarray  # (lanes,) uint32, lanes a power of two
-    words: np.ndarray  # uint16
+    words: np.ndarray  # uint16, and one more that is never used up in a sound stream
 
 
 def open_coder(
@@ -43,7 +43,7 @@ def open_coder(
         frequency.astype(np.uint32).ravel(),
         start.astype(np.uint32).ravel(),
         states.astype(np.uint32),
-        np.ascontiguousarray(words, np.uint16),
+        np.append(words, np.uint16(0)).astype(np.uint16),
     )
 
 
@@ -79,13 +79,16 @@ def reciprocals(frequency: np.ndarray) -> np.ndarray:
 
 @inlined
 def decode_symbol(context, state, used, token_of_slot, frequency, start, words):
-    """(token, new state, words used) for a ``state`` in ``context``. Behind the end of ``words`` is zero."""
+    """(token, new state, words used) for a ``state`` in ``context``.
+
+    Renormalizes without a branch, which could not be predicted.
+    """
     slot = np.int64(state) & np.int64(TOTAL - 1)
     token = np.int64(token_of_slot[(context << PRECISION) | slot])
     entry = (context << 8) | token
     state = np.uint32(frequency[entry] * (state >> np.uint32(PRECISION)) + np.uint32(slot) - start[entry])
-    if state < np.uint32(LOWEST):
-        word = words[used] if used < words.size else np.uint16(0)
-        state = np.uint32((state << np.uint32(16)) | np.uint32(word))
-        used += 1
+    renewed = np.uint32((state << np.uint32(16)) | np.uint32(words[min(used, words.size - 1)]))
+    low = state < np.uint32(LOWEST)
+    state = renewed if low else state
+    used += np.int64(low)
     return token, state, used

@@ -72,7 +72,7 @@ class CodeStream:
 
     def check_used_up(self, codes: int, outliers: int) -> None:
         """Raise CorruptError unless exactly ``codes`` codes, ``outliers`` and all the rest were decoded."""
-        expected = [codes, outliers, self.coder.words.size, self._extra_bits, 0]
+        expected = [codes, outliers, self.coder.words.size - 1, self._extra_bits, 0]
         if self.cursor.tolist() != expected:
             raise CorruptError(f"a stream of codes ends at {self.cursor.tolist()}, not at {expected}")
 
