@@ -73,7 +73,7 @@ def compress(
         parts.append,
         effort=effort,
         threads=threads,
-        fill_values=() if fill_value is None else np.atleast_1d(np.asarray(fill_value, np.float64)).tolist(),
+        fill_values=_fill_values(fill_value),
     )
     return b"".join(parts)
 
@@ -147,7 +147,7 @@ def verify(
         raise InvalidArgumentError(
             f"the array is {array.dtype.str} {array.shape}, the frame's {frame.dtype.str} {frame.shape}"
         )
-    fills = () if fill_value is None else tuple(np.atleast_1d(np.asarray(fill_value, np.float64)).tolist())
+    fills = _fill_values(fill_value)
     checker = Checker(frame.eps, *valid_range(array, fills), fills)
     for where, values in frame.tiles(threads=threads):
         checker.update(array[where], values, tuple(s.start for s in where))
@@ -200,6 +200,15 @@ def _bound_for(name: str, bounds: Mapping[str, Bound]) -> Bound:
     )
 
 
+def _fill_values(fill_value: float | Iterable[float] | None) -> tuple[float, ...]:
+    if fill_value is None:
+        return ()
+    try:
+        return tuple(np.atleast_1d(np.asarray(fill_value, np.float64)).tolist())
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"fill values are numbers, not {fill_value!r}") from None
+
+
 def _resolve_region(region: Any, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[Any, ...]]:
     """(the box of unit-step slices that holds the region, what to index the box with)."""
     items = list(region) if isinstance(region, tuple) else [region]
@@ -215,12 +224,15 @@ def _resolve_region(region: Any, shape: tuple[int, ...]) -> tuple[tuple[slice, .
     rest: list[Any] = []
     for axis, (item, length) in enumerate(zip(items, shape, strict=True)):
         if isinstance(item, slice):
-            chosen = range(length)[item]
+            try:
+                chosen = range(length)[item]
+            except (TypeError, ValueError) as error:
+                raise InvalidArgumentError(f"{item} on axis {axis}: {error}") from None
             low = min(chosen[0], chosen[-1]) if chosen else 0
             high = max(chosen[0], chosen[-1]) + 1 if chosen else 0
             box.append(slice(low, high))
             rest.append(slice(None, None, item.step) if chosen else slice(0, 0))
-        elif isinstance(item, int | np.integer):
+        elif isinstance(item, int | np.integer) and not isinstance(item, bool):
             if not -length <= item < length:
                 raise InvalidArgumentError(f"index {item} is outside axis {axis} of length {length}")
             place = int(item) % length

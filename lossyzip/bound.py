@@ -24,7 +24,7 @@ class Bound:
 
     def __str__(self) -> str:
         short = next(short for short, kind in _KINDS.items() if kind == self.kind)
-        return short if self.kind == "lossless" else f"{short}:{self.value:g}"
+        return short if self.kind == "lossless" else f"{short}:{self.value!r}"
 
     def resolve(self, low: float, high: float) -> float:
         """The absolute tolerance for a field whose valid values span ``low`` to ``high``.

@@ -32,10 +32,11 @@ class CheckReport:
 
 
 @kernel
-def compare(original, decoded, original_bits, decoded_bits, eps, patterns, result):
+def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns, result):
     """Check flat arrays; eps 0 means bit for bit.
 
-    ``result`` (float64): largest error, violations, first of them, sum of squared errors, valid values.
+    ``result`` (float64): largest error, violations, first of them, sum of squares of error x ``unit``,
+    valid values.
     """
     negative_zero = np.uint64(1) << np.uint64(8 * original_bits.itemsize - 1)
     largest = 0.0
@@ -69,7 +70,7 @@ def compare(original, decoded, original_bits, decoded_bits, eps, patterns, resul
         if not masked:
             valid += 1
             largest = max(largest, abs(difference))
-            squared += difference * difference
+            squared += (difference * unit) * (difference * unit)
         if not good:
             if violations == 0:
                 first = i
@@ -89,7 +90,9 @@ class Checker:
 
     def __init__(self, eps: float, low: float, high: float, fill_values: Iterable[float] = ()) -> None:
         self._eps = eps
-        self._range = high - low
+        exponent = math.frexp(max(abs(low), abs(high)))[1]
+        self._unit = math.ldexp(1.0, max(-1000, min(-exponent, 1000)))  # so that no square overflows
+        self._range = high * self._unit - low * self._unit
         self._fill_values = tuple(fill_values)
         self._largest = 0.0
         self._violations = 0
@@ -105,7 +108,7 @@ class Checker:
         unsigned = f"u{a.dtype.itemsize}"
         patterns = special_patterns(a.dtype, self._fill_values)
         result = np.zeros(5)
-        compare(a, b, a.view(unsigned), b.view(unsigned), self._eps, patterns, result)
+        compare(a, b, a.view(unsigned), b.view(unsigned), self._eps, self._unit, patterns, result)
         self._largest = max(self._largest, float(result[0]))
         if self._first is None and result[2] >= 0:
             inside = np.unravel_index(int(result[2]), original.shape) if original.ndim else ()
@@ -120,7 +123,8 @@ class Checker:
     def _psnr(self) -> float:
         if not self._valid:
             return math.nan
-        rmse = math.sqrt(math.fsum(self._squared) / self._valid)
+        rmse = math.sqrt(sum(self._squared) / self._valid)
         if rmse == 0.0:
             return math.inf
-        return 20.0 * math.log10(self._range / rmse) if self._range > 0.0 else -math.inf
+        ratio = self._range / rmse  # 0: something came back as NaN or infinity, or the range is nothing
+        return 20.0 * math.log10(ratio) if ratio > 0.0 else -math.inf

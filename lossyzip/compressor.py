@@ -23,7 +23,14 @@ import numpy as np
 from lossyzip.bound import Bound
 from lossyzip.container import frame
 from lossyzip.container.header import Header
-from lossyzip.errors import BoundViolationError, ContentMismatchError, CorruptError, InvalidArgumentError
+from lossyzip.errors import (
+    BoundViolationError,
+    ContentMismatchError,
+    CorruptError,
+    DecodeError,
+    InvalidArgumentError,
+    SelfCheckError,
+)
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:
@@ -145,7 +152,17 @@ class _Door:
         started = time.thread_time()
         payload = encode_tile(tile, self._header, self._plan)
         encoded = time.thread_time()
-        decoded = decode_tile(payload, tile.shape, self._header, self._plan)
+        try:
+            decoded = decode_tile(payload, tile.shape, self._header, self._plan)
+        except DecodeError as error:
+            raise SelfCheckError(
+                f"lossyzip cannot decode its own output: {error}; nothing was kept. Please report this"
+            ) from error
+        if (decoded.shape, decoded.dtype) != (tile.shape, self._header.native):
+            raise SelfCheckError(
+                f"{self._header.native} {tile.shape} would come back as {decoded.dtype} {decoded.shape}; "
+                "nothing was kept. Please report this"
+            )
         origin = tuple(s.start for s in where)
         checker = Checker(self._header.eps, self._header.low, self._header.high, self._fill_values)
         checker.update(tile.astype(self._header.native, copy=False), decoded, origin)
@@ -191,7 +208,7 @@ class Frame:
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Frame:
-        view = memoryview(data)
+        view = frame.bytes_view(data)
         return cls.open(lambda offset, length: bytes(view[offset : offset + length]), len(view))
 
     def tiles(
@@ -211,6 +228,11 @@ class Frame:
             partial(self._decode, self._reader.tile(number), number, where, plan) for number, where in touched
         )
         yield from _in_order(jobs, thread_count(threads))
+
+    def check(self) -> None:
+        """Read every tile and compare its checksum; decode nothing. Raises a DecodeError subclass."""
+        for number in range(self.tile_count):
+            self._reader.tile(number)
 
     def section_bytes(self) -> dict[str, int]:
         """Bytes of the parts of the frame; they add up to `compressed_bytes`."""
@@ -241,9 +263,9 @@ def thread_count(threads: int | None) -> int:
     """``threads``, or as many as this process may use. Raises InvalidArgumentError below one."""
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if threads < 1:
-        raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
-    return threads
+    if not isinstance(threads, int | np.integer) or threads < 1:
+        raise InvalidArgumentError(f"threads must be an integer >= 1, not {threads!r}")
+    return int(threads)
 
 
 def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
@@ -263,7 +285,7 @@ def _draft_header(dtype: np.dtype, shape: tuple[int, ...], bound: Bound, summary
     from lossyzip.field import tile_shape
 
     valid = summary.low <= summary.high
-    eps = bound.resolve(summary.low, summary.high) if valid else 0.0
+    eps = bound.resolve(*((summary.low, summary.high) if valid else (0.0, 0.0)))
     coded = summary.coded_low <= summary.coded_high
     low, high = (summary.coded_low, summary.coded_high) if coded else (0.0, 0.0)
     specials = summary.specials if eps > 0.0 else ()

@@ -15,7 +15,7 @@ import numpy as np
 
 from lossyzip._jit import kernel
 from lossyzip.container.header import MOST_AXES, MOST_SPECIALS
-from lossyzip.errors import UnsupportedDataError
+from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
 
 TILE_VALUES = 1 << 21
 RAW = 255  # class of a special value whose bits are not in the list
@@ -71,9 +71,11 @@ def tile_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def special_patterns(dtype: np.dtype, fill_values: Iterable[float]) -> np.ndarray:
-    """The bit patterns (uint64) of ``fill_values`` in ``dtype``."""
+    """The bit patterns (uint64) of ``fill_values`` in ``dtype``. More than the header takes are refused."""
     with np.errstate(over="ignore"):
         values = np.array(list(fill_values), np.float64).astype(dtype.newbyteorder("="))
+    if values.size > MOST_SPECIALS:
+        raise InvalidArgumentError(f"{values.size} fill values; there may be up to {MOST_SPECIALS}")
     return values.view(f"u{dtype.itemsize}").astype(np.uint64)
 
 
@@ -108,7 +110,8 @@ def summarize(tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterabl
     """Go once through all ``tiles`` of a field."""
     spans = np.array([math.inf, -math.inf, math.inf, -math.inf])
     patterns = special_patterns(dtype, fill_values)
-    found, counts = np.zeros(MOST_SPECIALS, np.uint64), np.zeros(1, np.int64)
+    found, counts = np.zeros(MOST_SPECIALS, np.uint64), np.array([patterns.size])
+    found[: patterns.size] = patterns  # first: the header must list them, as the tiles do not know them
     for tile in tiles:
         flat = native(tile)
         _scan(flat, flat.view(f"u{flat.itemsize}"), patterns, _LARGEST[flat.itemsize], spans, found, counts)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
-from lossyzip.container.frame import pack_sections, unpack_sections
+from lossyzip.container.frame import TAIL, bytes_view, pack_sections, unpack_sections
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, NotALossyZipError, TruncatedError, UnsupportedFormatError
 
@@ -34,8 +35,9 @@ def pack_archive(frames: dict[str, bytes]) -> bytes:
     return b"".join([bytes(out), *frames.values()])
 
 
-def unpack_archive(data: bytes) -> dict[str, memoryview]:
+def unpack_archive(archive: bytes) -> dict[str, memoryview]:
     """{field name: its frame}. Raises a DecodeError subclass for anything but an archive."""
+    data: Any = bytes_view(archive)
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise NotALossyZipError(f"starts with {bytes(data[:4])!r}, not with {MAGIC!r}")
     if len(data) <= len(MAGIC):
@@ -48,15 +50,19 @@ def unpack_archive(data: bytes) -> dict[str, memoryview]:
     size, position = get_varint(data, position)
     end = position + size
     if end + _CRC.size > len(data):
+        if data[-len(TAIL) :] == TAIL:  # the end is there, so that the size is damaged
+            raise CorruptError(f"a table of {size} bytes in an archive of {len(data)}")
         raise TruncatedError(f"ends after {len(data)} bytes, within its table of {size}")
     if zlib.crc32(data[:end]) != _CRC.unpack(data[end : end + _CRC.size])[0]:
         raise CorruptError(f"the table (bytes 0 to {end}) is damaged")
-    sections = unpack_sections(data[position:end], known="N")
+    sections = unpack_sections(bytes(data[position:end]), known="N")
     names = _read_names(sections.get("N", b""))
     offset, view, frames = end + _CRC.size, memoryview(data), {}
     for name, length in names:
         if offset + length > len(data):
             raise TruncatedError(f"ends after {len(data)} bytes, in field {name!r}")
+        if name in frames:
+            raise CorruptError(f"two fields {name!r}")
         frames[name] = view[offset : offset + length]
         offset += length
     if offset != len(data):

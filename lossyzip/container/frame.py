@@ -11,9 +11,16 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lossyzip.entropy.bits import get_varint, put_varint
-from lossyzip.errors import CorruptError, NotALossyZipError, TruncatedError, UnsupportedFormatError
+from lossyzip.errors import (
+    CorruptError,
+    InvalidArgumentError,
+    NotALossyZipError,
+    TruncatedError,
+    UnsupportedFormatError,
+)
 
 MAGIC = b"LsyZ"
 TAIL = b"ZysL"
@@ -40,6 +47,14 @@ class Tile:
 
     payload: bytes
     content: int
+
+
+def bytes_view(data: Any) -> memoryview:
+    """``data`` (bytes, or any contiguous buffer) as a flat view of bytes."""
+    try:
+        return memoryview(data).cast("B")
+    except TypeError:
+        raise InvalidArgumentError(f"compressed data are bytes, not {type(data).__name__}") from None
 
 
 def pack_sections(sections: dict[str, bytes]) -> bytes:

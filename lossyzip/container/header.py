@@ -23,7 +23,8 @@ MOST_AXES = 32
 MOST_SPECIALS = 16
 _DTYPES = ("<f4", "<f8", ">f4", ">f8")
 _KINDS = ("absolute", "relative", "lossless")
-_LARGEST_FIELD = 1 << 62
+MOST_TILE_VALUES = 1 << 22  # a decoder holds a tile at a time, whatever the header says
+_MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Header:
 
     def tile_slices(self) -> list[tuple[slice, ...]]:
         """Where each tile lies, in the order of the tiles."""
+        if 0 in self.shape:
+            return []
         axes = [
             [slice(start, min(start + t, n)) for start in range(0, n, t)]
             for n, t in zip(self.shape, self.tile_shape, strict=True)
@@ -134,7 +137,7 @@ def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]
         length, position = get_varint(data, position)
         lengths.append(length)
     shape, tile_shape = tuple(lengths[:axes]), tuple(lengths[axes:])
-    if math.prod(n for n in shape if n) > _LARGEST_FIELD or any(t < 1 for t in tile_shape):
+    if math.prod(n for n in shape if n) > _MOST_VALUES or not 0 < math.prod(tile_shape) <= MOST_TILE_VALUES:
         raise CorruptError(f"shape {shape} in tiles of {tile_shape}")
     if any(t > max(n, 1) for n, t in zip(shape, tile_shape, strict=True)):
         raise CorruptError(f"tiles of {tile_shape} in shape {shape}")

@@ -10,6 +10,9 @@ import numpy as np
 from lossyzip._jit import kernel
 from lossyzip.decompose.fold import Shape4
 from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Stencils, extend_row
+from lossyzip.errors import CorruptError
+
+_MOST_POINTS = 1 << 26  # twice what the thinnest tile that lossyzip writes takes with its halo
 
 Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
 
@@ -36,6 +39,8 @@ class Buffer:
         self.strides = (padded[0] * padded[1] * padded[2], padded[1] * padded[2], padded[2], 1)
         self.part_size = shape.t * self.strides[0]
         self._padded = (parts, shape.t, *padded)
+        if parts * self.part_size > _MOST_POINTS:
+            raise CorruptError(f"a tile folded to {tuple(shape)} takes {parts * self.part_size} points")
         self.values = np.zeros(parts * self.part_size, dtype)
         self.magnitudes = np.zeros(parts * self.part_size, np.uint16)
 

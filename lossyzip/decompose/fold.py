@@ -18,6 +18,9 @@ class Fold(IntEnum):
     PLANES = 2  # all of them are t
 
 
+_LEAST_VOLUME = 512  # smaller ones are outweighed, up to 64 times, by the halo around each
+
+
 class Shape4(NamedTuple):
     """Lengths of the four axes."""
 
@@ -39,8 +42,10 @@ def fold(shape: tuple[int, ...], how: Fold) -> Shape4:
 
 
 def distinct_folds(shape: tuple[int, ...]) -> list[Fold]:
-    """The folds that differ for ``shape``, the plainest first."""
+    """The folds that differ for ``shape`` and are worth a try, the plainest first."""
     seen: dict[Shape4, Fold] = {}
     for how in Fold:
-        seen.setdefault(fold(shape, how), how)
+        folded = fold(shape, how)
+        if how != Fold.VOLUMES or math.prod(folded[1:]) >= _LEAST_VOLUME:
+            seen.setdefault(folded, how)
     return list(seen.values())

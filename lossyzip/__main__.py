@@ -1,0 +1,5 @@
+"""``python -m lossyzip``: the command line."""
+
+from lossyzip.cli import main
+
+main()

@@ -1,0 +1,27 @@
+"""``lossyzip decompress``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lossyzip.cli import options
+
+
+@click.command()
+@click.argument("source", type=options.file_argument)
+@options.output_option
+@options.threads_option
+@options.force_option
+@options.json_option
+@options.quiet_option
+def command(source: Path, output: Path, threads: int | None, force: bool, as_json: bool, quiet: bool) -> None:
+    """Restore SOURCE, a file that `lossyzip compress` made."""
+    from lossyzip.cli import table
+    from lossyzip.io.hdf5 import decompress_file
+
+    with options.progress_bar(quiet) as progress:
+        report = decompress_file(source, output, threads=threads, force=force, progress=progress)
+    if not quiet:
+        click.echo(table.as_json(report) if as_json else table.restored_table(report))

@@ -1,0 +1,47 @@
+"""Options that several verbs take, and what they turn into."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+file_argument = click.Path(exists=True, dir_okay=False, path_type=Path)
+output_option = click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write."
+)
+force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Default: as many as there are cores. Never changes the bytes.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print a report for programs, not a table."
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+@contextlib.contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], Any] | None]:
+    """A callback for `lossyzip.io` that draws a bar on standard error; None where that is no terminal."""
+    stream = click.get_text_stream("stderr")
+    if quiet or not stream.isatty():
+        yield None
+        return
+    bars: list[Any] = []
+
+    def tell(field: str, done: int, total: int) -> None:
+        if not bars:
+            bar: Any = click.progressbar(length=total, file=stream, item_show_func=str)
+            bars.append(bar.__enter__())
+        bars[0].update(done, field)
+
+    try:
+        yield tell
+    finally:
+        for bar in bars:
+            bar.render_finish()

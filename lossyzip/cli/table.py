@@ -1,0 +1,131 @@
+"""Reports of files as tables for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossyzip.io.hdf5 import FileReport
+    from lossyzip.io.verify import VerifyReport
+
+
+def as_json(report: Any) -> str:
+    """A report as JSON; infinities and NaN, which JSON does not have, as strings."""
+    content = dataclasses.asdict(report)
+    for row, item in zip(content.get("fields", ()), getattr(report, "fields", ()), strict=True):
+        row["ratio"] = item.ratio
+    return json.dumps(_plain(content), indent=2, allow_nan=False)
+
+
+def coded_table(report: FileReport) -> str:
+    """What `compress` did."""
+    head = ("field", "bound", "eps", "max error", "ratio", "MB/s", "verified MB/s", "family")
+    lines = [
+        (
+            row.name,
+            row.bound + ("" if row.named else " *"),
+            _number(row.eps),
+            _number(row.max_error),
+            f"{row.ratio:.2f}",
+            _speed(row.raw_bytes, row.seconds),
+            _speed(row.raw_bytes, row.verify_seconds),
+            row.family,
+        )
+        for row in report.fields
+    ]
+    text = [_table(head, lines), _total(report)]
+    if any(not row.named for row in report.fields):
+        text.append("* no pattern names this field; it is kept lossless")
+    return "\n".join(text + _copied(report))
+
+
+def restored_table(report: FileReport) -> str:
+    """What `decompress` did, and what `info` found."""
+    head = ("field", "shape", "type", "bound", "eps", "max error", "ratio", "family")
+    lines = [
+        (
+            row.name,
+            "x".join(map(str, row.shape)) or "scalar",
+            row.dtype,
+            row.bound,
+            _number(row.eps),
+            _number(row.max_error),
+            f"{row.ratio:.2f}",
+            row.family,
+        )
+        for row in report.fields
+    ]
+    return "\n".join([_table(head, lines), _total(report), *_copied(report)])
+
+
+def verified_table(report: VerifyReport) -> str:
+    """What `verify` found. PSNR = 20 log10((max - min) / rmse) over valid values."""
+    head = ("field", "bound", "eps", "max error", "violations", "PSNR dB", "ratio", "")
+    lines = [
+        (
+            row.name,
+            row.bound,
+            _number(row.eps),
+            _number(row.max_error),
+            str(row.violations),
+            f"{row.psnr:.2f}",
+            f"{row.ratio:.2f}",
+            row.problem or "ok",
+        )
+        for row in report.fields
+    ]
+    text = [_table(head, lines), *(f"differs: {difference}" for difference in report.differences)]
+    text.append("verified: every value is within its bound, all else is equal" if report.passed else "FAILED")
+    return "\n".join(text)
+
+
+def _total(report: FileReport) -> str:
+    raw = sum(row.raw_bytes for row in report.fields)
+    coded = sum(row.compressed_bytes for row in report.fields)
+    fields = f"{len(report.fields)} fields: {_size(raw)} as {_size(coded)}"
+    return f"{fields}, ratio {raw / coded:.2f}" if coded else fields
+
+
+def _copied(report: FileReport) -> list[str]:
+    return [f"copied as they are: {', '.join(report.copied)}"] if report.copied else []
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[k]) for row in (head, *lines)) for k in range(len(head))]
+    left = {0, len(head) - 1}
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            c.ljust(w) if k in left else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(head), "  ".join("-" * w for w in widths), *map(line, lines)])
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0.0 else f"{value:.4g}"
+
+
+def _speed(raw_bytes: int, seconds: float) -> str:
+    return f"{raw_bytes / seconds / 1e6:.3g}" if seconds > 0.0 else "-"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
