@@ -1,6 +1,8 @@
 """Finding the weights of stencils, on samples: for the encoder alone, never part of the format.
 
 Weights pay their way or stay away: where the default ones code a sample in no more bits, they stay.
+The sums are kernels of our own, not BLAS: whose threads would spin between products as small as
+these, and whose sums, and so our bytes, would depend on their number.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.interpolation import PHASES, Multigrid, Taps
@@ -49,19 +52,14 @@ class MultigridFitter:
         ]
         valid = np.isfinite(target)
         target = target[valid].astype(np.float64)
-        regressors = buffer.values[place[valid, None] + offsets[None, :]].astype(np.float64)
         if not target.size:
             return inherited
-        known = taps.cubic if inherited is None else inherited.of_taps(taps.groups)
-        found = fit(
-            regressors,
-            target,
-            taps.groups,
-            taps.cubic,
-            known,
-            self._step,
-            int(total * self._points),
-        )
+        sizes = np.bincount(taps.groups).astype(np.float64)
+        sums = np.zeros((target.size, sizes.size))
+        _sum_groups(buffer.values, place[valid], offsets, taps.groups, sums)
+        cubic = np.bincount(taps.groups, taps.cubic) / sizes
+        known = cubic if inherited is None else inherited.of_groups(sizes)
+        found = fit(sums, sizes, target, cubic, known, self._step, total * self._points)
         self._weights[level - 1][phase] = found
         return inherited if found is None else found
 
@@ -104,11 +102,10 @@ def fit_raster(sample: np.ndarray, how: Fold, step: float, points: float, most: 
         valid = np.isfinite(target) & np.isfinite(regressors).all(axis=1)
         regressors, target = regressors[valid], target[valid]
         regressors += rng.uniform(-0.5 * step, 0.5 * step, regressors.shape)
-        each = np.arange(len(taps.offsets))
+        each = np.ones(len(taps.offsets))
         if target.size:
-            weights[row_class] = fit(
-                regressors, target, each, taps.lorenzo, taps.lorenzo, step, int(rows * field.x * points)
-            )
+            served = rows * field.x * points
+            weights[row_class] = fit(regressors, each, target, taps.lorenzo, taps.lorenzo, step, served)
     return Raster(how, tuple(weights))
 
 
@@ -122,36 +119,38 @@ def _coordinates(rng: np.random.Generator, length: int, count: int, lacking: int
 
 
 def fit(
-    regressors: np.ndarray,
+    sums: np.ndarray,
+    sizes: np.ndarray,
     target: np.ndarray,
-    groups: np.ndarray,
     prior: np.ndarray,
     known: np.ndarray,
     step: float,
-    points: int,
+    points: float,
 ) -> Weights | None:
-    """Weights that code ``target`` (samples,) from ``regressors`` (samples, taps) in the fewest bits.
+    """Weights that code ``target`` (samples,) in the fewest bits, or None if ``known`` ones do.
 
-    ``prior`` (taps,) are weights that the fit is drawn to; ``known`` (taps,) those that serve at no
-    cost when None is returned. ``points`` is how many values the weights will serve.
+    ``sums`` (samples, groups) are the sums of the regressors that share a parameter, ``sizes`` (groups,)
+    how many those are. ``prior`` (groups,) are weights that the fit is drawn to, ``known`` (groups,) those
+    that serve at no cost; both sum to one over all regressors. ``points`` values will be served.
     """
-    count = int(groups.max()) + 1
+    count = sizes.size
     if count < 2 or target.size < 3 * count:
         return None
-    first = regressors[:, groups == 0].mean(axis=1)
-    tied = np.zeros((groups.size, count - 1))
-    tied[np.arange(groups.size)[groups > 0], groups[groups > 0] - 1] = 1.0
-    free = (regressors - first[:, None]) @ tied
-    start = np.array([prior[groups == g].mean() for g in range(1, count)])
+    largest = max(float(np.abs(sums).max()), float(np.abs(target).max()), step)
+    if not 1e-100 < largest < 1e100:  # squares would overflow or vanish
+        unit = 0.5 / largest
+        sums, target, step = sums * unit, target * unit, max(step * unit, 1e-100)
+    first = sums[:, 0] / sizes[0]
+    free = sums[:, 1:] - first[:, None] * sizes[1:]
     wanted = target - first
-    weights = _robust(free, wanted, start, step)
+    weights = _robust(free, wanted, prior[1:], step)
     scale = points / target.size
-    best = estimated_bits(target - regressors @ known, step) * scale
+    best = estimated_bits(_residual(free, wanted, known[1:]), step) * scale
     chosen = None
     for precision, shift in enumerate(SHIFTS):
         candidate = Weights(precision, tuple(int(w) for w in np.rint(weights * float(1 << shift))))
         used = np.array(candidate.parameters) / float(1 << shift)
-        bits = estimated_bits(wanted - free @ used, step) * scale + candidate.size()
+        bits = estimated_bits(_residual(free, wanted, used), step) * scale + candidate.size()
         if bits < best:
             best, chosen = bits, candidate
     return chosen
@@ -159,18 +158,52 @@ def fit(
 
 def _robust(free: np.ndarray, wanted: np.ndarray, start: np.ndarray, step: float) -> np.ndarray:
     """Iteratively reweighted least squares around ``start``: large residuals count linearly."""
-    residual = wanted - free @ start
+    first = residual = _residual(free, wanted, start)
     change = np.zeros_like(start)
     for _ in range(_ITERATIONS):
         scale = 2.0 * (np.median(np.abs(residual)) + 0.25 * step)
         trust = 1.0 / np.maximum(1.0, np.abs(residual) / scale)
-        weighted = free * trust[:, None]
-        normal = weighted.T @ free
+        normal, right = _normal_equations(free, first, trust)
         ridge = 1e-6 * np.trace(normal) / start.size + 2.5e-4 * step * step * wanted.size
         normal[np.diag_indices_from(normal)] += ridge
-        change = np.linalg.solve(normal, weighted.T @ (wanted - free @ start))
-        residual = wanted - free @ (start + change)
+        change = np.linalg.solve(normal, right)
+        residual = _residual(free, first, change)
     return start + change
+
+
+@kernel
+def _sum_groups(values, places, offsets, groups, sums):
+    """Add the taps of each group around each place; ``sums`` (places, groups) must be zero."""
+    for i in range(places.size):
+        for k in range(offsets.size):
+            sums[i, groups[k]] += np.float64(values[places[i] + offsets[k]])
+
+
+@kernel
+def _residual(free, wanted, weights):
+    """``wanted`` less ``free`` (samples, parameters) times ``weights``."""
+    residual = wanted.copy()
+    for i in range(wanted.size):
+        for k in range(weights.size):
+            residual[i] -= free[i, k] * weights[k]
+    return residual
+
+
+@kernel
+def _normal_equations(free, wanted, trust):
+    """Matrix and right side of the least squares of ``free`` times weights against ``wanted``."""
+    count = free.shape[1]
+    normal = np.zeros((count, count))
+    right = np.zeros(count)
+    row = np.empty(count)
+    for i in range(wanted.size):
+        for k in range(count):
+            row[k] = free[i, k] * trust[i]
+        for k in range(count):
+            for other in range(count):
+                normal[k, other] += row[k] * free[i, other]
+            right[k] += row[k] * wanted[i]
+    return normal, right
 
 
 def estimated_bits(residual: np.ndarray, step: float) -> float:
