@@ -21,10 +21,13 @@ from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import Quantizer
+from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import lossless
 from lossyzip.field import classify, largest_coded, native
 
 _Out = TypeVar("_Out")
+_WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
+_WAVELET_HANDICAP = 1.01  # it is the slowest family
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
     judged = _run([*multigrid, *raster], threads)
     best = min(judged[len(multigrid) :], key=lambda pair: pair[0])[1].fold
     more = [partial(judge.still, best)]
+    more += [partial(judge.wavelet, step) for step in _WAVELET_STEPS]
     if points > 1.0 and best != likely:
         more.append(partial(judge.multigrid, best))
     size, plan = min(judged + _run(more, threads), key=lambda pair: pair[0])
@@ -117,6 +121,11 @@ class _Judge:
     def still(self, how: Fold) -> tuple[float, Plan]:
         plan = Raster(how, still=True)
         return self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
+
+    def wavelet(self, step: int) -> tuple[float, Plan]:
+        plan = Wavelet(Fold.MERGED, step)
+        size, _ = self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
+        return size * _WAVELET_HANDICAP, plan
 
     def _size(self, plan: Plan, codes: Codes) -> tuple[float, Plan]:
         if codes.outliers is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lossyzip._jit import kernel
 from lossyzip.decompose.fold import Shape4
-from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Stencils, extend_row
+from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencils, extend_row
 from lossyzip.errors import CorruptError
 
 _MOST_POINTS = 1 << 26  # twice what the thinnest tile that lossyzip writes takes with its halo
@@ -19,11 +19,13 @@ Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
 
 @dataclass(frozen=True)
 class Pass:
-    """All that a pass needs beside its buffer."""
+    """All that a pass needs beside its buffer; ``source``, what to encode, is None when decoding."""
 
     lattice: Lattice
     stencils: Stencils
     contexts: Contexts
+    rule: Quantizer
+    source: np.ndarray | None
 
 
 class Buffer:

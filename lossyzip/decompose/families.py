@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from lossyzip.decompose import interpolation, regression
+from lossyzip.decompose import interpolation, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import CELL_OF_ACTIVITY, CELLS, Quantizer, decode_pass, encode_pass
+from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.stream import CodeStream, encode_codes
 
-Plan = Multigrid | Raster
-_FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression}
+Plan = Multigrid | Raster | Wavelet
+_FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression, Wavelet.name: wavelet}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def write_plan(plan: Plan) -> bytes:
 def read_plan(family: str, data: bytes) -> Plan:
     """Raises DecodeError when ``data`` is no plan of ``family``."""
     reader = BitReader(data)
-    return Multigrid.read(reader) if family == Multigrid.name else Raster.read(reader)
+    kinds: dict[str, type[Plan]] = {kind.name: kind for kind in (Multigrid, Raster, Wavelet)}
+    return kinds[family].read(reader)
 
 
 def quantizer(dtype: np.dtype, eps: float, low: float, high: float) -> Quantizer | None:
@@ -81,20 +83,20 @@ def decompose(
 ) -> Codes:
     """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``."""
     family = _FAMILIES[plan.name]
-    codes = np.empty(coded.size, np.int32)
-    cells = np.empty(coded.size, np.uint8)
+    codes = np.empty(coded.size * family.CODES, np.int32)
+    cells = np.empty(coded.size * family.CODES, np.uint8)
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
     cursor = np.zeros(5, np.int64)
 
     def visit(buffer: Buffer, here: Pass) -> None:
         encode_pass(
-            coded,
+            here.source,
             buffer.values,
             buffer.magnitudes,
             here.lattice,
             here.stencils,
             here.contexts,
-            quantizer,
+            here.rule,
             CELL_OF_ACTIVITY,
             codes,
             cells,
@@ -102,7 +104,7 @@ def decompose(
             cursor,
         )
 
-    family.sweep(plan, shape, coded.dtype, visit, fitter)
+    family.sweep(plan, shape, quantizer, visit, coded, fitter)
     count = int(cursor[1])
     return Codes(codes, cells, outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
 
@@ -121,7 +123,7 @@ def recompose(
             here.lattice,
             here.stencils,
             here.contexts,
-            quantizer,
+            here.rule,
             CELL_OF_ACTIVITY,
             stream.coder,
             stream.extra,
@@ -129,6 +131,6 @@ def recompose(
             stream.cursor,
         )
 
-    values = family.sweep(plan, shape, outliers.dtype, visit, None)
-    stream.check_used_up(math.prod(shape), outliers.size)
+    values = family.sweep(plan, shape, quantizer, visit)
+    stream.check_used_up(math.prod(shape) * family.CODES, outliers.size)
     return np.ascontiguousarray(values).reshape(shape)

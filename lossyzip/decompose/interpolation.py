@@ -19,7 +19,7 @@ import numpy as np
 
 from lossyzip.decompose.buffer import Buffer, Pass, Visit, extend_all, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4, fold
-from lossyzip.decompose.rows import CELLS, Lattice
+from lossyzip.decompose.rows import CELLS, Lattice, Quantizer
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
@@ -27,6 +27,7 @@ from lossyzip.errors import CorruptError
 Axes3 = tuple[int, int, int]
 PHASES: tuple[Axes3, ...] = ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1))
 GROUPS = 6  # of context cells: finest level by odd axes, the next, all coarser, anchors
+CODES = 1  # for each value
 _REACH = 3
 _CUBIC = {1: 9.0 / 16.0, 3: -1.0 / 16.0}
 _MOST_LEVELS = 30
@@ -166,25 +167,31 @@ def _flat(buffer: Buffer, parity: Axes3, offset: tuple[int, ...]) -> int:
 
 
 def sweep(
-    plan: Multigrid, shape: tuple[int, ...], dtype: np.dtype, visit: Visit, fitter: Fitter | None = None
+    plan: Multigrid,
+    shape: tuple[int, ...],
+    rule: Quantizer,
+    visit: Visit,
+    source: np.ndarray | None = None,
+    fitter: Fitter | None = None,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
     """
     field = fold(shape, plan.fold)
+    dtype = rule.step.dtype
     stride = 1 << plan.levels
     known = _sublattice(field, stride)
     buffer = Buffer(1, known, 2, dtype)
     lattice = buffer.lattice(0, known, field, Shape4(0, 0, 0, 0), stride, coupled=False)
-    visit(buffer, _anchor_pass(lattice, dtype))
+    visit(buffer, _anchor_pass(lattice, rule, source))
     for level in range(plan.levels, 0, -1):
         stride = 1 << (level - 1)
         points = _sublattice(field, stride)
         finer = Buffer(8, known, 2, dtype)
-        for source, target in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
-            finer.view(target, 0, known)[...] = buffer.view(source, 0, known)
-            extend_all(target, finer.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, coupled=False))
+        for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
+            finer.view(fine, 0, known)[...] = buffer.view(coarse, 0, known)
+            extend_all(fine, finer.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, coupled=False))
         classes: tuple[Axes3, ...] = ((0, 0, 0),)
         for phase, parity in enumerate(PHASES):
             size = _phase_points(points, parity)
@@ -207,7 +214,7 @@ def sweep(
             stencils = pack_stencils([(offsets, weights)], [0] * 8, np.zeros((1, 2)), False, dtype)
             around = _context_taps(finer, part, parity, classes)
             contexts = pack_contexts(around, 0, 0, _group(level, parity) * CELLS)
-            visit(finer, Pass(lattice, stencils, contexts))
+            visit(finer, Pass(lattice, stencils, contexts, rule, source))
             classes = (*classes, parity)
         buffer, known = _interleave(finer, points, dtype), points
     return buffer.view(buffer.values, 0, known)
@@ -217,11 +224,12 @@ def _sublattice(field: Shape4, stride: int) -> Shape4:
     return Shape4(field.t, *(-(-n // stride) for n in field[1:]))
 
 
-def _anchor_pass(lattice: Lattice, dtype: np.dtype) -> Pass:
+def _anchor_pass(lattice: Lattice, rule: Quantizer, source: np.ndarray | None) -> Pass:
     """The coarsest points, each predicted by the one before it."""
     none = (np.zeros(0, np.int64), np.zeros(0))
-    stencils = pack_stencils([none], [0] * 8, np.array([[1.0, 0.0]]), True, dtype)
-    return Pass(lattice, stencils, pack_contexts([], 1, 1, (GROUPS - 1) * CELLS))
+    stencils = pack_stencils([none], [0] * 8, np.array([[1.0, 0.0]]), True, rule.step.dtype)
+    contexts = pack_contexts([], 1, 1, (GROUPS - 1) * CELLS)
+    return Pass(lattice, stencils, contexts, rule, source)
 
 
 def _interleave(phases: Buffer, points: Shape4, dtype: np.dtype) -> Buffer:

@@ -15,12 +15,14 @@ import numpy as np
 
 from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
 
 CLASSES = 8  # of rows, see rows.row_class
 GROUPS = 1  # of context cells
+CODES = 1  # for each value
 HALO = 3
 _LEFT, _LEFT2 = (0, 0, 0, -1), (0, 0, 0, -2)
 _CONTEXT = {
@@ -121,11 +123,27 @@ def rows_of_class(field: Shape4, row_class: int) -> int:
     return t * z * y
 
 
+def context_taps(buffer: Buffer) -> list[tuple[int, int]]:
+    """(offset, weight) of the codes in finished rows around a value, in the first part of ``buffer``."""
+    here = buffer.at(0)
+    return [
+        (buffer.at(0, *offset) - here, weight)
+        for offset, weight in _CONTEXT.items()
+        if all(n > 1 for o, n in zip(offset, buffer.shape, strict=True) if o)
+    ]
+
+
 def sweep(
-    plan: Raster, shape: tuple[int, ...], dtype: np.dtype, visit: Visit, _fitter: None = None
+    plan: Raster,
+    shape: tuple[int, ...],
+    rule: Quantizer,
+    visit: Visit,
+    source: np.ndarray | None = None,
+    _fitter: None = None,
 ) -> np.ndarray:
     """Visit the one pass; return the reconstructed tile, folded. Both directions are this function."""
     field = fold(shape, plan.fold)
+    dtype = rule.step.dtype
     buffer = Buffer(1, field, HALO, dtype)
     here = buffer.at(0)
     stencils: list[tuple[np.ndarray, np.ndarray]] = []
@@ -144,13 +162,8 @@ def sweep(
         of_class[row_class] = len(stencils)
         stencils.append((offsets, weights[used]))
         running.append(weights[:2])
-    around = [
-        (buffer.at(0, *offset) - here, weight)
-        for offset, weight in _CONTEXT.items()
-        if all(n > 1 for o, n in zip(offset, field, strict=True) if o)
-    ]
-    contexts = pack_contexts(around, 2, 1, 0)
+    contexts = pack_contexts(context_taps(buffer), 2, 1, 0)
     packed = pack_stencils(stencils, of_class, np.array(running), True, dtype)
     lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    visit(buffer, Pass(lattice, packed, contexts))
+    visit(buffer, Pass(lattice, packed, contexts, rule, source))
     return buffer.view(buffer.values, 0, field)

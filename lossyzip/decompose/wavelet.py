@@ -1,0 +1,300 @@
+"""Wavelet by lifting: coefficients coded band by band, then corrections where the bound needs them.
+
+CDF 9/7 (Daubechies and Sweldens, 1998) with symmetric extension, any length. The leading axis (time,
+levels) is transformed in full before the other two are, together: what repeats along it ends up in
+few coefficients. The inverse transform predicts each value, whose code corrects it where it would be
+outside the bound and is zero nearly everywhere, as in SPERR (Li, Lindstrom, Clyne, IPDPS 2023).
+docs/FORMAT.md, "Wavelet".
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lossyzip._jit import kernel
+from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
+from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.regression import context_taps
+from lossyzip.decompose.rows import CELLS, Quantizer, Stencils
+from lossyzip.entropy.bits import BitReader, BitWriter
+from lossyzip.errors import CorruptError
+
+GROUPS = 8  # of context cells: corrections; bands, by level and place along the leading axis; the coarsest
+CODES = 2  # for each value: a coefficient and a correction
+_LIFTING = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
+_GAIN = 1.230174104914001
+_SHORTEST_LEADING, _SHORTEST = 9, 5  # an axis is halved while it is at least so long
+_DEAD_ZONE = 0.6  # the encoder drops coefficients below this part of the step
+_HALO = 3
+_COARSEST = 7  # group of the coarsest bands
+
+
+@dataclass(frozen=True)
+class Wavelet:
+    """``step`` is that of the coefficients, in sixteenths of eps."""
+
+    fold: Fold
+    step: int
+    name = "wavelet"
+
+    def write(self, writer: BitWriter) -> None:
+        writer.bits(self.fold, 2)
+        writer.bits(self.step, 8)
+
+    @classmethod
+    def read(cls, reader: BitReader) -> Wavelet:
+        how, step = reader.bits(2), reader.bits(8)
+        if how > max(Fold) or not step:
+            raise CorruptError(f"wavelet with fold {how} and step {step}")
+        return cls(Fold(how), step)
+
+
+class Split(NamedTuple):
+    """One step of the transform: the box of ``size`` (z, y, x) at the origin is halved along ``axis``."""
+
+    axis: int
+    size: tuple[int, int, int]
+
+
+class Band(NamedTuple):
+    """A box of coefficients of one kind; ``parent`` is that of the next coarser band, or None."""
+
+    box: tuple[slice, slice, slice]
+    group: int
+    parent: tuple[slice, slice, slice] | None
+
+
+def _halvings(length: int, shortest: int) -> list[int]:
+    """The length, its half, the half's half, ..., rounded up, until it is too short to be halved."""
+    lengths = [length]
+    while lengths[-1] >= shortest:
+        lengths.append(-(-lengths[-1] // 2))
+    return lengths
+
+
+def splits(field: Shape4) -> list[Split]:
+    """The steps of the forward transform, in order."""
+    steps = [Split(0, (n, field.y, field.x)) for n in _halvings(field.z, _SHORTEST_LEADING)[:-1]]
+    rows, columns = _halvings(field.y, _SHORTEST), _halvings(field.x, _SHORTEST)
+    for level in range(max(len(rows), len(columns)) - 1):
+        size = (field.z, rows[min(level, len(rows) - 1)], columns[min(level, len(columns) - 1)])
+        if level < len(rows) - 1:
+            steps.append(Split(1, size))
+        if level < len(columns) - 1:
+            steps.append(Split(2, size))
+    return steps
+
+
+def bands(field: Shape4) -> list[Band]:
+    """All bands, from coarse to fine along the leading axis, and within that along the others."""
+    ends = [0, *reversed(_halvings(field.z, _SHORTEST_LEADING))]
+    rows, columns = _halvings(field.y, _SHORTEST), _halvings(field.x, _SHORTEST)
+    depth = max(len(rows), len(columns))
+    found = []
+    for start, stop in itertools.pairwise(ends):
+        z = slice(start, stop)
+        for level in reversed(range(depth)):  # level: how often the band was halved before it was split off
+            if level == depth - 1:
+                box = (z, slice(0, rows[-1]), slice(0, columns[-1]))
+                found.append(Band(box, _COARSEST, None))
+                continue
+            group = 1 + min(level, 2) + (3 if start else 0)
+            for high_y, high_x in ((0, 1), (1, 0), (1, 1)):
+                y, x = _half(rows, level, high_y), _half(columns, level, high_x)
+                if y.start == y.stop or x.start == x.stop:
+                    continue
+                above = (z, _half(rows, level + 1, high_y), _half(columns, level + 1, high_x))
+                whole = all(s.start < s.stop for s in above)
+                found.append(Band((z, y, x), group, above if level + 1 < depth - 1 and whole else None))
+    return found
+
+
+def _half(lengths: list[int], level: int, high: int) -> slice:
+    """The low or high half of an axis at a level; one that is not halved there is all low."""
+    length = lengths[min(level, len(lengths) - 1)]
+    half = lengths[min(level + 1, len(lengths) - 1)]
+    return slice(half, length) if high else slice(0, half)
+
+
+def sweep(
+    plan: Wavelet,
+    shape: tuple[int, ...],
+    rule: Quantizer,
+    visit: Visit,
+    source: np.ndarray | None = None,
+    _fitter: None = None,
+) -> np.ndarray:
+    """Visit every pass in order; return the reconstructed tile, folded. Both directions are this function."""
+    field = fold(shape, plan.fold)
+    dtype = rule.step.dtype
+    steps = splits(field)
+    coarse = _coefficient_rule(rule, plan.step)
+    coefficients = None if source is None else _coefficients(source, field, steps, coarse.step)
+    buffer = Buffer(2, field, _HALO, dtype)
+    still = pack_stencils([_NO_TAPS], [0] * 8, np.zeros((1, 2)), True, dtype)
+    around = [(offset, 2 * weight) for offset, weight in context_taps(buffer)]
+    magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
+    for band in bands(field):
+        taps = around
+        if band.parent is not None:
+            expected[:, *band.box] = _magnified(magnitudes[:, *band.parent], band.box)
+            taps = [*around, (buffer.part_size, 4)]
+        origin = Shape4(0, *(s.start for s in band.box))
+        size = Shape4(field.t, *(s.stop - s.start for s in band.box))
+        lattice = buffer.lattice(0, size, field, origin, 1, coupled=field.t > 1)
+        # Without a halo: what lies around a band are other bands.
+        lattice = lattice._replace(base=buffer.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
+        contexts = pack_contexts(taps, 4, 2, band.group * CELLS)
+        visit(buffer, Pass(lattice, still, contexts, coarse, coefficients))
+    predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
+    transform(predicted, steps, inverse=True)
+    return _correct(predicted, field, rule, visit, source)
+
+
+def _correct(
+    predicted: np.ndarray, field: Shape4, rule: Quantizer, visit: Visit, source: np.ndarray | None
+) -> np.ndarray:
+    """The last pass: each value is predicted by the one at its place in the second part of the buffer."""
+    buffer = Buffer(2, field, _HALO, predicted.dtype)
+    buffer.view(buffer.values, 1, field)[...] = predicted
+    tap = (np.array([buffer.part_size], np.int64), np.ones(1))
+    stencils: Stencils = pack_stencils([tap], [0] * 8, np.zeros((1, 2)), True, predicted.dtype)
+    lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
+    contexts = pack_contexts(context_taps(buffer), 2, 1, 0)
+    visit(buffer, Pass(lattice, stencils, contexts, rule, source))
+    return buffer.view(buffer.values, 0, field)
+
+
+_NO_TAPS = (np.zeros(0, np.int64), np.zeros(0))
+
+
+def _coefficient_rule(rule: Quantizer, sixteenths: int) -> Quantizer:
+    """Steps of so many sixteenths of eps, no bound and no range."""
+    number = rule.step.dtype.type
+    largest = number(np.finfo(number).max / 64)
+    step = number(float(rule.eps) * sixteenths / 16.0)
+    return Quantizer(step, number(1) / step, largest, -largest, largest)
+
+
+def _coefficients(source: np.ndarray, field: Shape4, steps: list[Split], step: np.floating) -> np.ndarray:
+    """The transform of ``source``, flat; what nobody will look at is the mean of the rest."""
+    valid = np.isfinite(source)
+    mean = source[valid].mean(dtype=np.float64) if valid.any() else 0.0
+    grid = np.where(valid, source, source.dtype.type(mean)).reshape(field)
+    transform(grid, steps, inverse=False)
+    grid[np.abs(grid) < source.dtype.type(_DEAD_ZONE) * step] = 0
+    return grid.reshape(-1)
+
+
+def _magnified(coarser: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
+    """The coarser band's magnitudes at the places of a finer band's coefficients."""
+    size = [s.stop - s.start for s in box]
+    place = [
+        np.minimum(np.arange(n) // (2 if n > m else 1), m - 1)
+        for n, m in zip(size, coarser.shape[1:], strict=True)
+    ]
+    return coarser[:, place[0][:, None, None], place[1][:, None], place[2]]
+
+
+def transform(grid: np.ndarray, steps: list[Split], inverse: bool) -> None:
+    """Transform ``grid`` (t, z, y, x), contiguous, in place. The low half of an axis comes first."""
+    nt, nz, ny, nx = grid.shape
+    flat = grid.reshape(-1)
+    for axis, (z, y, x) in reversed(steps) if inverse else steps:
+        volumes = np.arange(nt) * (nz * ny * nx)
+        if axis == 0:
+            starts = (volumes[:, None] + np.arange(y) * nx).ravel()
+            _lift(flat, starts, z, ny * nx, x, inverse)
+        elif axis == 1:
+            starts = (volumes[:, None] + np.arange(z) * (ny * nx)).ravel()
+            _lift(flat, starts, y, nx, x, inverse)
+        else:
+            rows = np.arange(z)[:, None] * (ny * nx) + np.arange(y) * nx
+            starts = (volumes[:, None, None] + rows).ravel()
+            _lift(flat, starts, x, 1, 1, inverse)
+
+
+@kernel
+def _lift(flat, starts, length, stride, width, inverse):
+    """Transform runs of ``width`` values at ``start + k * stride``, k < length, along k, for each start."""
+    number = flat.dtype.type
+    lows, highs = (length + 1) // 2, length // 2
+    low = np.empty(lows * width, flat.dtype)
+    high = np.empty(highs * width, flat.dtype)
+    gain, loss = number(_GAIN), number(1.0 / _GAIN)
+    for start in starts:
+        if inverse:
+            _take(low, flat, start, stride, width, loss)
+            _take(high, flat, start + lows * stride, stride, width, gain)
+            _update(low, high, -number(_LIFTING[3]), width)
+            _predict(low, high, -number(_LIFTING[2]), width)
+            _update(low, high, -number(_LIFTING[1]), width)
+            _predict(low, high, -number(_LIFTING[0]), width)
+            _put(flat, start, 2 * stride, width, low, number(1.0))
+            _put(flat, start + stride, 2 * stride, width, high, number(1.0))
+        else:
+            _take(low, flat, start, 2 * stride, width, number(1.0))
+            _take(high, flat, start + stride, 2 * stride, width, number(1.0))
+            _predict(low, high, number(_LIFTING[0]), width)
+            _update(low, high, number(_LIFTING[1]), width)
+            _predict(low, high, number(_LIFTING[2]), width)
+            _update(low, high, number(_LIFTING[3]), width)
+            _put(flat, start, stride, width, low, gain)
+            _put(flat, start + lows * stride, stride, width, high, loss)
+
+
+@kernel
+def _take(runs, flat, start, stride, width, scale):
+    """Fill ``runs`` with runs of ``flat``, times ``scale``."""
+    if width == 1:
+        line = flat[start : start + (runs.size - 1) * stride + 1 : stride]
+        for k in range(runs.size):
+            runs[k] = line[k] * scale
+        return
+    for k in range(runs.size // width):
+        line = flat[start + k * stride : start + k * stride + width]
+        run = runs[k * width : (k + 1) * width]
+        for i in range(width):
+            run[i] = line[i] * scale
+
+
+@kernel
+def _put(flat, start, stride, width, runs, scale):
+    """The reverse of `_take`."""
+    if width == 1:
+        line = flat[start : start + (runs.size - 1) * stride + 1 : stride]
+        for k in range(runs.size):
+            line[k] = runs[k] * scale
+        return
+    for k in range(runs.size // width):
+        line = flat[start + k * stride : start + k * stride + width]
+        run = runs[k * width : (k + 1) * width]
+        for i in range(width):
+            line[i] = run[i] * scale
+
+
+@kernel
+def _predict(low, high, weight, width):
+    """Add to each high run ``weight`` times the sum of the low ones on both sides, repeated at the end."""
+    inner = min(high.size, low.size - width)
+    _add(high[:inner], low[:inner], low[width : width + inner], weight)
+    _add(high[inner:], low[inner : high.size], low[inner : high.size], weight)
+
+
+@kernel
+def _update(low, high, weight, width):
+    """Add to each low run ``weight`` times the sum of the high ones on both sides, repeated at the ends."""
+    _add(low[:width], high[:width], high[:width], weight)
+    _add(low[width : high.size], high[: high.size - width], high[width:], weight)
+    if low.size > high.size:
+        _add(low[high.size :], high[high.size - width :], high[high.size - width :], weight)
+
+
+@kernel
+def _add(target, left, right, weight):
+    for i in range(target.size):
+        target[i] = target[i] + weight * (left[i] + right[i])
