@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from typing import NoReturn
@@ -28,7 +29,8 @@ def code_of(error: BaseException) -> int:
 
 
 def run(command: click.Command) -> NoReturn:
-    """Run ``command`` on the arguments of this process, and exit."""
+    """Run ``command`` on the arguments of this process, and exit. SIGTERM cleans up like Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(command.main(standalone_mode=False) or 0)
     except click.ClickException as error:

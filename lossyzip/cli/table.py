@@ -91,7 +91,9 @@ def _total(report: FileReport) -> str:
 
 
 def _copied(report: FileReport) -> list[str]:
-    return [f"copied as they are: {', '.join(report.copied)}"] if report.copied else []
+    names = (f"{name} ({why})" if why else name for name, why in report.copied.items())
+    notes = [f"{row.name}: {row.note}" for row in report.fields if row.note]
+    return notes + ([f"copied as they are: {', '.join(names)}"] if report.copied else [])
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

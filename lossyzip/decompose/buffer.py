@@ -12,7 +12,7 @@ from lossyzip.decompose.fold import Shape4
 from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencils, extend_row
 from lossyzip.errors import CorruptError
 
-_MOST_POINTS = 1 << 26  # twice what the thinnest tile that lossyzip writes takes with its halo
+_MOST_POINTS = 1 << 26  # more than the thinnest tile that lossyzip writes takes with its halo
 
 Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
 
@@ -31,12 +31,15 @@ class Pass:
 class Buffer:
     """``parts`` arrays of one shape, each (t, z, y, x) with a halo of ``halo`` along axes longer than one.
 
+    The axes are those of ``whole``, where the parts are pieces of something longer than they are themselves.
     `values` (field's dtype) and `magnitudes` (uint16) are flat and start as zeros.
     """
 
-    def __init__(self, parts: int, shape: Shape4, halo: int, dtype: np.dtype) -> None:
+    def __init__(
+        self, parts: int, shape: Shape4, halo: int, dtype: np.dtype, whole: Shape4 | None = None
+    ) -> None:
         self.shape = shape
-        self.halo = tuple(halo if n > 1 else 0 for n in shape[1:])
+        self.halo = tuple(halo if n > 1 else 0 for n in (whole or shape)[1:])
         padded = [n + 2 * h for n, h in zip(shape[1:], self.halo, strict=True)]
         self.strides = (padded[0] * padded[1] * padded[2], padded[1] * padded[2], padded[2], 1)
         self.part_size = shape.t * self.strides[0]

@@ -20,6 +20,7 @@ from lossyzip.decompose.rows import Lattice
 from lossyzip.decompose.stencil import SHIFTS, Weights
 
 _ITERATIONS = 4
+_LEAST_SERVED = 40  # values a parameter: for fewer it never pays
 
 
 class MultigridFitter:
@@ -134,7 +135,7 @@ def fit(
     that serve at no cost; both sum to one over all regressors. ``points`` values will be served.
     """
     count = sizes.size
-    if count < 2 or target.size < 3 * count:
+    if count < 2 or target.size < 3 * count or points < _LEAST_SERVED * count:
         return None
     largest = max(float(np.abs(sums).max()), float(np.abs(target).max()), step)
     if not 1e-100 < largest < 1e100:  # squares would overflow or vanish

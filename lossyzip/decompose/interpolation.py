@@ -146,12 +146,12 @@ def _context_taps(
         if (
             distance
             and other in known
-            and not any(o and not h for o, h in zip(offset, buffer.halo, strict=True))
+            and not any(o and n == 1 for o, n in zip(offset, buffer.shape[1:], strict=True))
         ):
             weight = (8, 4, 2)[distance - 1] if any(other) else (3, 2, 1)[distance - 1]
             taps.append((_flat(buffer, parity, offset) - here, weight))
     for offset in ((0, -1, 0), (-1, 0, 0)):
-        if all(h for o, h in zip(offset, buffer.halo, strict=True) if o):
+        if all(n > 1 for o, n in zip(offset, buffer.shape[1:], strict=True) if o):
             taps.append((buffer.at(part, 0, *offset) - here, 4))
     return taps
 
@@ -188,7 +188,7 @@ def sweep(
     for level in range(plan.levels, 0, -1):
         stride = 1 << (level - 1)
         points = _sublattice(field, stride)
-        finer = Buffer(8, known, 2, dtype)
+        finer = Buffer(8, known, 2, dtype, points)
         for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
             finer.view(fine, 0, known)[...] = buffer.view(coarse, 0, known)
             extend_all(fine, finer.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, coupled=False))

@@ -183,8 +183,9 @@ def _coefficient_rule(rule: Quantizer, sixteenths: int) -> Quantizer:
 def _coefficients(source: np.ndarray, field: Shape4, steps: list[Split], step: np.floating) -> np.ndarray:
     """The transform of ``source``, flat; what nobody will look at is the mean of the rest."""
     valid = np.isfinite(source)
-    mean = source[valid].mean(dtype=np.float64) if valid.any() else 0.0
-    grid = np.where(valid, source, source.dtype.type(mean)).reshape(field)
+    with np.errstate(over="ignore"):
+        mean = source[valid].mean(dtype=np.float64) if valid.any() else 0.0
+    grid = np.where(valid, source, source.dtype.type(mean if np.isfinite(mean) else 0.0)).reshape(field)
     transform(grid, steps, inverse=False)
     grid[np.abs(grid) < source.dtype.type(_DEAD_ZONE) * step] = 0
     return grid.reshape(-1)

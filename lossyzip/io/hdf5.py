@@ -1,24 +1,35 @@
-"""HDF5 files: compress, decompress, verify, describe. The whole tree stays; only chosen fields change."""
+"""HDF5 files: compress, decompress, describe. The tree is copied by tree.py, fields are kept by stored.py."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from h5py import h5d, h5f, h5fd, h5p
 
-from lossyzip.bound import Bound, lossless
-from lossyzip.errors import DecodeError, InvalidArgumentError, LossyZipError, NotALossyZipError
-from lossyzip.io import dataset as field_io
-from lossyzip.io.atomic import replacing
-from lossyzip.io.selection import Candidate, Choice, choose
-from lossyzip.io.tree import Leaf, copy_tree, datasets, identity, region_targets
+from lossyzip.bound import Bound
+from lossyzip.compressor import FieldReport, Frame, compress_field, thread_count
+from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
+from lossyzip.container.archive import unpack_archive
+from lossyzip.container.frame import MAGIC as FRAME_MAGIC
+from lossyzip.errors import CorruptError, LossyZipError, NotALossyZipError, SelfCheckError
+from lossyzip.io import stored
+from lossyzip.io.fields import fill_values, find_candidates
+from lossyzip.io.interrupt import Stop, interruptible
+from lossyzip.io.output import Output, written_whole
+from lossyzip.io.selection import Candidate, Choice, check_patterns, choose, named_by
+from lossyzip.io.tree import Tree, copy_tree, reading
 
+PathLike = str | os.PathLike[str]
+Check = Callable[[], None]  # raises when the work must end
 Progress = Callable[[str, int, int], Any]  # (field, values done since the last call, values of all fields)
 
 
@@ -26,7 +37,8 @@ Progress = Callable[[str, int, int], Any]  # (field, values done since the last 
 class FieldRow:
     """One field of a file. ``named`` is False where no pattern chose the bound, and it was kept lossless.
 
-    Seconds are of all threads; those of verification are apart.
+    Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
+    restored field lacks.
     """
 
     name: str
@@ -41,6 +53,7 @@ class FieldRow:
     verify_seconds: float
     family: str
     named: bool = True
+    note: str = ""
 
     @property
     def ratio(self) -> float:
@@ -49,19 +62,19 @@ class FieldRow:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of a file: ``fields`` that were coded, ``copied`` datasets that stayed as they are."""
+    """What became of a file: ``fields`` that were coded, and ``copied`` datasets: {name: why}."""
 
     source: str
     target: str
     source_bytes: int
     target_bytes: int
     fields: tuple[FieldRow, ...]
-    copied: tuple[str, ...]
+    copied: dict[str, str]
 
 
 def compress_file(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
+    source: PathLike,
+    target: PathLike,
     bounds: Mapping[str, Bound],
     *,
     effort: str = "balanced",
@@ -69,201 +82,278 @@ def compress_file(
     force: bool = False,
     progress: Progress | None = None,
 ) -> FileReport:
-    """Compress the fields of an HDF5 file into another, which keeps everything else.
+    """Copy an HDF5 file with its float32 and float64 datasets compressed, each within its bound.
 
-    ``bounds`` maps shell patterns to bounds: on a field's path, or on its last component if the pattern
-    has no slash; the first match counts. Fields that no pattern names are kept lossless. Other datasets
-    (integers, strings, ...), dimension scales that no pattern names literally, and fields without values,
-    that region references point into, or that would not shrink are copied. ``target`` appears when it is
-    complete, or not at all.
+    ``bounds`` maps patterns, as in a shell, to bounds; the first that matches counts. A pattern is for
+    the whole path ("run/velocity_*"); without a slash also for the last part of it. Fields that no
+    pattern names are lossless. Dimension scales are compressed only when a pattern spells out their
+    name, without wildcards, because readers need them. Small fields, and those that would not get
+    smaller, stay as they are, as does everything else in the file; the report tells.
 
-    Raises InvalidArgumentError for a pattern without a field or an existing ``target`` (unless
-    ``force``), UnsupportedDataError, BoundViolationError; OSError for what the system refuses.
+    ``target`` appears when it is complete and every frame in it has been read back; an existing file is
+    replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing
+    target), UnsupportedDataError, CorruptError (a damaged source), BoundViolationError, OSError.
     """
-    with opened(source) as old:
-        chosen = _choose(old, bounds)
-        total = sum(old[name].size for name in chosen)
-        path_of = {identity(old[name]): name for name in chosen}
-        rows: dict[str, FieldRow] = {}
 
-        def leaf(field: h5py.Dataset, parent: h5py.Group, name: str) -> bool:
-            path = path_of.get(identity(field))
-            if path is None or not field.size:
-                return False
-            with _naming(path):
-                row = _compress(
-                    field, parent, name, path, chosen[path], effort, threads, _bind(progress, path, total)
-                )
-            if row is None:
-                return False
-            rows[path] = row
-            return True
+    def work(stop: Stop) -> FileReport:
+        with _from_to(source, target, force, stop) as (tree, output, check):
+            job = _Compression(tree, check, progress, effort, threads)
+            job.run(bounds, output)
+            _read_back(output, [row.name for row in job.rows])
+        return _report(source, target, job.rows, job.copied)
 
-        return _rewrite(old, Path(target), leaf, rows, force)
+    thread_count(threads)
+    return interruptible(work)
 
 
 def decompress_file(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
+    source: PathLike,
+    target: PathLike,
     *,
     threads: int | None = None,
     force: bool = False,
+    only: Iterable[str] | None = None,
     progress: Progress | None = None,
 ) -> FileReport:
-    """Restore a file that `compress_file` made: the original, but for the values of the chosen fields.
+    """Copy an HDF5 file with its compressed fields restored: values, data type, chunks, filters, attributes.
 
-    Raises NotALossyZipError when no dataset of ``source`` is compressed; a DecodeError subclass that names
-    the field when one is damaged. ``target`` appears when it is complete, or not at all.
+    ``only``: patterns as for `compress_file`; fields that none matches stay compressed. Raises a
+    DecodeError subclass that names the field for damaged bytes, otherwise as `compress_file`.
     """
-    with opened(source) as old:
-        path_of = {identity(item): name for name, item in datasets(old) if field_io.is_compressed(item)}
-        if not path_of:
-            raise NotALossyZipError(f"{source}: none of its datasets was compressed by lossyzip")
-        total = sum(_original_size(old[name]) for name in path_of.values())
-        rows: dict[str, FieldRow] = {}
 
-        def leaf(item: h5py.Dataset, parent: h5py.Group, name: str) -> bool:
-            path = path_of.get(identity(item))
-            if path is None:
-                return False
-            started = time.perf_counter()
-            with _naming(path):
-                frame = field_io.write_restored(
-                    item, parent, name, threads=threads, progress=_bind(progress, path, total)
-                )
-            rows[path] = _row_of_frame(path, frame, time.perf_counter() - started)
-            return True
+    def work(stop: Stop) -> FileReport:
+        with _from_to(source, target, force, stop) as (tree, output, check):
+            job = _Decompression(tree, check, progress, threads)
+            job.run(only, output)
+            done = {row.name for row in job.rows}
+            rest = {name: "" for name, _ in tree.objects("dataset") if name not in done}
+        return _report(source, target, job.rows, rest)
 
-        return _rewrite(old, Path(target), leaf, rows, force, without=field_io.PREFIX)
+    thread_count(threads)
+    return interruptible(work)
 
 
-def describe_file(path: str | os.PathLike[str]) -> FileReport:
-    """What a compressed file says of itself; nothing is decoded."""
+def describe_file(path: PathLike) -> FileReport:
+    """What a compressed HDF5 file, or a bare frame or archive, says of itself; nothing is decoded."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start in (FRAME_MAGIC, ARCHIVE_MAGIC):
+        data = Path(path).read_bytes()
+        frames = {Path(path).name: memoryview(data)} if start == FRAME_MAGIC else unpack_archive(data)
+        rows = [_row(name, Frame.of_bytes(bytes(frame))) for name, frame in frames.items()]
+        return _report(path, path, rows, {})
     with opened(path) as file:
-        rows, copied = [], []
-        for name, item in datasets(file):
-            if field_io.is_compressed(item):
-                with _naming(name):
-                    rows.append(_row_of_frame(name, field_io.open_frame(item), 0.0))
+        rows, copied = [], {}
+        for name, dataset in Tree(file).objects("dataset"):
+            if stored.is_compressed(dataset):
+                with naming(name), reading("its bytes"):
+                    rows.append(_row(name, stored.open_frame(dataset)))
             else:
-                copied.append(name)
-        size = os.path.getsize(path)
-        return FileReport(str(path), str(path), size, size, tuple(rows), tuple(copied))
-
-
-def _compress(
-    field: h5py.Dataset,
-    parent: h5py.Group,
-    name: str,
-    path: str,
-    choice: Choice,
-    effort: str,
-    threads: int | None,
-    progress: Callable[[int], Any] | None,
-) -> FieldRow | None:
-    """The row of the field's compressed dataset; None when it is better copied."""
-    report = field_io.write_compressed(
-        field, parent, name, choice.bound, effort=effort, threads=threads, progress=progress
-    )
-    if report.compressed_bytes >= report.raw_bytes:
-        del parent[name]
-        return None
-    return FieldRow(
-        path,
-        report.shape,
-        report.dtype,
-        report.bound,
-        report.eps,
-        report.max_error,
-        report.raw_bytes,
-        report.compressed_bytes,
-        report.encode_seconds,
-        report.verify_seconds,
-        ", ".join(report.families),
-        choice.named,
-    )
-
-
-def _rewrite(
-    old: h5py.File,
-    target: Path,
-    leaf: Leaf,
-    rows: dict[str, FieldRow],
-    force: bool,
-    without: str | None = None,
-) -> FileReport:
-    if target.exists() and os.path.samefile(old.filename, target):
-        raise InvalidArgumentError(f"{target} is the input; write to another name")
-    with replacing(target, force=force) as temporary:
-        with h5py.File(temporary, "w", track_order=_tracks_order(old)) as new:
-            copy_tree(old, new, leaf, without)
-        size = temporary.stat().st_size
-    copied = tuple(name for name, _ in datasets(old) if name not in rows)
-    return FileReport(
-        old.filename, str(target), os.path.getsize(old.filename), size, tuple(rows.values()), copied
-    )
-
-
-def _choose(file: h5py.File, bounds: Mapping[str, Bound]) -> dict[str, Choice]:
-    candidates = []
-    pointed_into = region_targets(file)
-    for name, item in datasets(file):
-        reason = field_io.unsupported(item)
-        if field_io.is_compressed(item):
-            reason = "it is compressed already"
-        elif identity(item) in pointed_into:
-            reason = "a region reference points into it"
-        candidates.append(Candidate(name, reason, field_io.is_scale(item)))
-    return choose(candidates, bounds, otherwise=lossless())
-
-
-def _row_of_frame(name: str, frame: Any, seconds: float) -> FieldRow:
-    return FieldRow(
-        name,
-        frame.shape,
-        frame.dtype.str,
-        frame.bound,
-        frame.eps,
-        frame.max_error,
-        frame.raw_bytes,
-        frame.compressed_bytes,
-        seconds,
-        0.0,
-        ", ".join(frame.families),
-    )
-
-
-def _original_size(item: h5py.Dataset) -> int:
-    size = 1
-    for length in item.attrs.get(f"{field_io.PREFIX}shape", ()):
-        size *= int(length)
-    return size
-
-
-def _bind(progress: Progress | None, name: str, total: int) -> Callable[[int], Any] | None:
-    return None if progress is None else lambda done: progress(name, done, total)
+                copied[name] = ""
+        return _report(path, path, rows, copied)
 
 
 @contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Put the field's name before the message of an error."""
-    try:
-        yield
-    except LossyZipError as error:
-        raise type(error)(f"{name}: {error}") from error
-
-
-@contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    if not os.path.exists(path):
-        raise InvalidArgumentError(f"{path}: no such file")
+def opened(path: PathLike) -> Iterator[h5py.File]:
+    """An HDF5 file to read. Raises NotALossyZipError for other files, CorruptError for a damaged one."""
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise DecodeError(f"{path}: cannot be read as HDF5: {error}") from error
+        if error.errno:
+            raise
+        if not h5py.is_hdf5(path):
+            raise NotALossyZipError(f"{os.fspath(path)} is not an HDF5 file") from error
+        raise CorruptError(f"{os.fspath(path)} is damaged: {error}") from error
     with file:
         yield file
 
 
-def _tracks_order(file: h5py.File) -> bool:
-    return bool(file.id.get_create_plist().get_link_creation_order() & h5py.h5p.CRT_ORDER_TRACKED)
+@contextlib.contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Errors of lossyzip in the block tell which field they are about."""
+    try:
+        yield
+    except LossyZipError as error:
+        raise type(error)(f"field {field!r}: {error}") from error
+
+
+class WatchedSource:
+    """A dataset as `compress_field` reads it: stops between tiles, and says so when HDF5 cannot read."""
+
+    def __init__(self, dataset: h5py.Dataset, check: Check) -> None:
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self._dataset, self._check = dataset, check
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        self._check()
+        with reading("its values"):
+            return np.asarray(self._dataset[key])
+
+
+class _Compression:
+    """The fields of one file on their way into bytes."""
+
+    def __init__(
+        self, tree: Tree, check: Check, progress: Progress | None, effort: str, threads: int | None
+    ) -> None:
+        self._tree, self._check, self._progress = tree, check, progress
+        self._effort, self._threads = effort, threads
+        self.rows: list[FieldRow] = []
+        self.copied: dict[str, str] = {}
+
+    def run(self, bounds: Mapping[str, Bound], output: Output) -> None:
+        choices = choose(find_candidates(self._tree), bounds)
+        self.copied = {name: choice.note for name, choice in choices.items() if choice.bound is None}
+        fields = [name for name in choices if name not in self.copied]
+        tell = _progress_of(self._tree, fields, self._progress)
+        makers = {name: partial(self._make, name=name, choice=choices[name], tell=tell) for name in fields}
+        with _create_like(self._tree.file, output) as file:
+            copy_tree(self._tree, file, makers, leave_out=stored.ATTRIBUTES, check=self._check)
+
+    def _make(self, file: h5py.File, *, name: str, choice: Choice, tell: Progress) -> h5d.DatasetID | None:
+        assert choice.bound is not None
+        original = stored.open_cached(self._tree.file, name)
+        order = original.id.get_create_plist().get_attr_creation_order()
+        stream = stored.ByteStream(file, order, original.id.get_storage_size(), self._check)
+        try:
+            with naming(name):
+                report = compress_field(
+                    WatchedSource(original, self._check),
+                    choice.bound,
+                    stream.write,
+                    effort=self._effort,
+                    threads=self._threads,
+                    fill_values=fill_values(original),
+                    progress=lambda values: tell(name, values, 0),
+                )
+            dataset = stream.finish()
+        except stored.NoGainError:
+            self.copied[name] = "it would not get smaller"
+            return None
+        stored.describe(dataset, report, original)
+        self.rows.append(_row(name, report, report.encode_seconds, report.verify_seconds, choice.named))
+        return dataset.id
+
+
+class _Decompression:
+    """The compressed fields of one file on their way back."""
+
+    def __init__(self, tree: Tree, check: Check, progress: Progress | None, threads: int | None) -> None:
+        self._tree, self._check, self._progress, self._threads = tree, check, progress, threads
+        self.rows: list[FieldRow] = []
+
+    def run(self, only: Iterable[str] | None, output: Output) -> None:
+        candidates = [Candidate(self._tree.aliases(name)) for name in compressed_fields(self._tree)]
+        patterns = ["*"] if only is None else [only] if isinstance(only, str) else list(only)
+        check_patterns(patterns, candidates)
+        fields = [c.names[0] for c in candidates if named_by(c, patterns) is not None]
+        tell = _progress_of(self._tree, fields, self._progress)
+        makers = {name: partial(self._make, name=name, tell=tell) for name in fields}
+        with _create_like(self._tree.file, output) as file:
+            copy_tree(self._tree, file, makers, leave_out=stored.ATTRIBUTES, check=self._check)
+
+    def _make(self, file: h5py.File, *, name: str, tell: Progress) -> h5d.DatasetID:
+        compressed = self._tree.file[name]
+        with naming(name), reading("its bytes"):
+            frame = stored.open_frame(compressed)
+            dataset, lost = stored.create_restored(file, compressed, frame)
+            started = time.perf_counter()
+            tiles: Iterable[stored.Tile] = frame.tiles(threads=self._threads)
+            if dataset.chunks is None:
+                tiles = stored.in_slabs(tiles, frame.shape, frame.dtype.itemsize)
+            for where, values in tiles:
+                self._check()
+                dataset[where] = values
+                tell(name, values.size, 0)
+        self.rows.append(_row(name, frame, time.perf_counter() - started, note="; ".join(lost)))
+        return dataset.id
+
+
+def _row(
+    name: str,
+    about: FieldReport | Frame,
+    seconds: float = 0.0,
+    verify_seconds: float = 0.0,
+    named: bool = True,
+    note: str = "",
+) -> FieldRow:
+    return FieldRow(
+        name,
+        about.shape,
+        np.dtype(about.dtype).str,
+        about.bound,
+        about.eps,
+        about.max_error,
+        about.raw_bytes,
+        about.compressed_bytes,
+        seconds,
+        verify_seconds,
+        ", ".join(about.families),
+        named,
+        note,
+    )
+
+
+def _progress_of(tree: Tree, fields: list[str], progress: Progress | None) -> Progress:
+    """``progress`` with the number of all values filled in."""
+    if progress is None:
+        return lambda _name, _values, _total: None
+    total = sum(stored.original_size(tree.file[name]) for name in fields)
+    return lambda name, values, _: progress(name, values, total)
+
+
+def compressed_fields(tree: Tree) -> list[str]:
+    """Paths of the fields that are stored as frames."""
+    return [path for path, dataset in tree.objects("dataset") if stored.is_compressed(dataset)]
+
+
+@contextlib.contextmanager
+def _from_to(
+    source: PathLike, target: PathLike, force: bool, stop: Stop
+) -> Iterator[tuple[Tree, Output, Check]]:
+    """The tree of ``source``, what becomes ``target``, and a function that raises when the work must end."""
+    with opened(source) as file, written_whole(target, force=force) as output:
+
+        def check() -> None:
+            stop.check()
+            output.check()
+
+        yield Tree(file), output, check
+        check()
+
+
+@contextlib.contextmanager
+def _create_like(source: h5py.File, output: Output) -> Iterator[h5py.File]:
+    """A new file in ``output`` with the creation properties and the user block of another."""
+    root = source["/"].id.get_create_plist()
+    plan = source.id.get_create_plist()
+    plan.set_link_creation_order(root.get_link_creation_order())
+    plan.set_attr_creation_order(root.get_attr_creation_order())
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fileobj_driver(h5fd.fileobj_driver, output)
+    access.set_libver_bounds(h5f.LIBVER_V18, h5f.LIBVER_LATEST)
+    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    name = output.path.name.encode("utf-8", "surrogateescape")
+    with h5py.File(h5f.create(name, h5f.ACC_TRUNC, plan, access)) as file:
+        yield file
+    if plan.get_userblock():
+        with open(source.filename, "rb") as original:
+            output.seek(0)
+            output.write(memoryview(original.read(plan.get_userblock())))
+
+
+def _read_back(output: Output, fields: list[str]) -> None:
+    """What was written, checked where it lies."""
+    output.check()
+    try:
+        with h5py.File(output.path, "r") as file:
+            for name in fields:
+                with naming(name):
+                    stored.check_frame(file[name])
+    except (LossyZipError, OSError, KeyError) as error:
+        raise SelfCheckError(f"what was written does not read back: {error}; nothing was kept") from error
+
+
+def _report(source: PathLike, target: PathLike, rows: list[FieldRow], copied: dict[str, str]) -> FileReport:
+    sizes = os.path.getsize(source), os.path.getsize(target)
+    return FileReport(os.fspath(source), os.fspath(target), *sizes, tuple(rows), copied)

@@ -1,75 +1,92 @@
-"""Which dataset gets which bound: patterns against names. Knows no files."""
+"""Which bound a field gets: patterns as in a shell. Knows names, not files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from lossyzip.bound import Bound
+from lossyzip.bound import Bound, lossless
 from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A dataset, as far as patterns are concerned. ``name`` is its path without the leading slash.
+    """A dataset that a pattern may name.
 
-    ``unsupported`` says why it cannot be compressed, or is empty. A ``scale`` is compressed only where a
-    pattern without wildcards names it: readers need the coordinates of a file.
+    ``names`` are its paths, without the leading slash; more than one when it has hard links. ``keep``
+    tells why it should stay as it is, "" for a field that can be compressed. ``named_only`` fields are
+    compressed where a pattern spells them out, not for a wildcard; ``refused`` data is no field at all.
     """
 
-    name: str
-    unsupported: str = ""
-    scale: bool = False
+    names: tuple[str, ...]
+    keep: str = ""
+    named_only: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The bound of a field, and whether a pattern named it."""
+    """What happens to a dataset: ``bound`` None means that it stays as it is, ``note`` says why."""
 
-    bound: Bound
+    bound: Bound | None
     named: bool
+    note: str
 
 
-def matches(pattern: str, name: str) -> bool:
-    """Shell patterns on the whole path; one without a slash also matches the last component."""
-    pattern = pattern.strip("/")
-    return fnmatchcase(name, pattern) or (
-        "/" not in pattern and fnmatchcase(name.rpartition("/")[2], pattern)
+def choose(candidates: Sequence[Candidate], bounds: Mapping[str, Bound]) -> dict[str, Choice]:
+    """{first name: choice}; the first pattern that matches counts, a field that none matches is lossless.
+
+    Raises InvalidArgumentError for a pattern that matches nothing, UnsupportedDataError for one that
+    matches only what lossyzip cannot take.
+    """
+    for pattern, bound in bounds.items():
+        if not isinstance(bound, Bound):
+            raise InvalidArgumentError(
+                f"the bound of {pattern!r} must be absolute(), relative() or lossless()"
+            )
+    check_patterns(bounds, candidates)
+    return {c.names[0]: _choice(c, bounds) for c in candidates}
+
+
+def check_patterns(patterns: Iterable[str], candidates: Sequence[Candidate]) -> None:
+    """Raise for a pattern that matches nothing, or only what is refused."""
+    for pattern in patterns:
+        found = [c for c in candidates if _matches(pattern, c)]
+        if pattern.strip("/") == "*":
+            continue  # means "whatever there is"
+        if not found:
+            fields = ", ".join(sorted(c.names[0] for c in candidates if not c.refused)) or "none"
+            raise InvalidArgumentError(f"pattern {pattern!r} matches no field; the fields are: {fields}")
+        if all(c.refused for c in found):
+            raise UnsupportedDataError(
+                f"pattern {pattern!r} matches no field, but {found[0].names[0]!r}: {found[0].keep}"
+            )
+
+
+def named_by(candidate: Candidate, patterns: Iterable[str]) -> str | None:
+    """The first of ``patterns`` that matches, if any."""
+    return next((pattern for pattern in patterns if _matches(pattern, candidate)), None)
+
+
+def _choice(candidate: Candidate, bounds: Mapping[str, Bound]) -> Choice:
+    pattern = named_by(candidate, bounds)
+    spelled_out = pattern is not None and not _is_wild(pattern)
+    if candidate.keep and not (candidate.named_only and spelled_out):
+        return Choice(None, pattern is not None, candidate.keep)
+    if pattern is None:
+        return Choice(lossless(), False, "no pattern names it")
+    return Choice(bounds[pattern], True, "")
+
+
+def _matches(pattern: str, candidate: Candidate) -> bool:
+    """On the whole path, and for a pattern without a slash on the last part of the path as well."""
+    pattern = pattern.removeprefix("/")
+    return any(
+        fnmatchcase(name, pattern) or ("/" not in pattern and fnmatchcase(name.rpartition("/")[2], pattern))
+        for name in candidate.names
     )
 
 
-def choose(
-    candidates: Sequence[Candidate], bounds: Mapping[str, Bound], otherwise: Bound
-) -> dict[str, Choice]:
-    """{field name: its bound}: the first pattern that matches counts, ``otherwise`` serves those without one.
-
-    Raises InvalidArgumentError, listing the fields, for a pattern that matches none of them; and
-    UnsupportedDataError for one that matches only datasets that cannot be compressed.
-    """
-    fields = [c for c in candidates if not c.unsupported]
-    for pattern in bounds:
-        if any(_takes(pattern, c) for c in fields):
-            continue
-        refused = next((c for c in candidates if c.unsupported and matches(pattern, c.name)), None)
-        if refused is not None and not _is_catch_all(pattern):
-            raise UnsupportedDataError(f"{refused.name}: {refused.unsupported}")
-        if not _is_catch_all(pattern):
-            known = ", ".join(c.name for c in fields) or "none"
-            raise InvalidArgumentError(f"pattern {pattern!r} matches no field; the fields are: {known}")
-    chosen = {}
-    for candidate in fields:
-        first = next((p for p in bounds if _takes(p, candidate)), None)
-        if first is not None:
-            chosen[candidate.name] = Choice(bounds[first], named=True)
-        elif not candidate.scale:
-            chosen[candidate.name] = Choice(otherwise, named=False)
-    return chosen
-
-
-def _takes(pattern: str, candidate: Candidate) -> bool:
-    return matches(pattern, candidate.name) and not (candidate.scale and any(c in pattern for c in "*?["))
-
-
-def _is_catch_all(pattern: str) -> bool:
-    return pattern.strip("/") == "*"
+def _is_wild(pattern: str) -> bool:
+    return any(letter in pattern for letter in "*?[")

@@ -1,194 +1,263 @@
-"""Copying an HDF5 tree: groups, attributes, links, scales, references. Knows nothing of compression.
-
-A leaf is written by a function of the caller, or copied as it is. References, in attributes and in
-datasets, are made anew once everything is there, so that they point into the new file.
-"""
+"""The tree of an HDF5 file: every link in order, every object once; and its copy. Knows no compression."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
-import numpy as np
+from h5py import h5a, h5d, h5g, h5o, h5p, h5r, h5t
 
-Identity = tuple[int, int]
-Leaf = Callable[[h5py.Dataset, h5py.Group, str], bool]  # (source, new parent, name) -> whether it was written
+from lossyzip.errors import CorruptError, LossyZipError, UnsupportedDataError
+from lossyzip.io import values
 
+_KINDS = {h5o.TYPE_GROUP: "group", h5o.TYPE_DATASET: "dataset", h5o.TYPE_NAMED_DATATYPE: "type"}
+_MERGE_COMMITTED_TYPES = 0x0040  # H5O_COPY_MERGE_COMMITTED_DTYPE_FLAG, which h5py does not name
+_TYPES = b".lossyzip committed types"  # a group that holds them while a tree is copied
 
-def datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
-    """(path without leading slash, dataset) for each dataset once, by the first of its hard links."""
-    seen: set[Identity] = set()
-
-    def walk(here: h5py.Group, prefix: str) -> Iterator[tuple[str, h5py.Dataset]]:
-        for name in here:
-            if not isinstance(here.get(name, getlink=True), h5py.HardLink):
-                continue
-            item = here[name]
-            key = identity(item)
-            if key in seen:
-                continue
-            seen.add(key)
-            if isinstance(item, h5py.Dataset):
-                yield prefix + name, item
-            elif isinstance(item, h5py.Group):
-                yield from walk(item, f"{prefix}{name}/")
-
-    seen.add(identity(group))
-    return walk(group, "")
+Maker = Callable[[h5py.File], h5d.DatasetID | None]  # makes a dataset in the file, without a name yet
 
 
-def region_targets(file: h5py.File) -> set[Identity]:
-    """The datasets that region references in ``file`` point into."""
-    found: set[Identity] = set()
+@dataclass(frozen=True)
+class Link:
+    """``kind``: "group", "dataset", "type" where an object is met first, "hard" for any further link to it,
+    "soft" or "external". ``value`` is what `h5py` says of where a soft or external link leads."""
 
-    def collect(value: Any) -> None:
-        if isinstance(value, h5py.RegionReference):
-            if value:
-                found.add(identity(file[value]))
-        elif isinstance(value, np.void) and value.dtype.names:
-            for field in value.dtype.names:
-                collect(value[field])
-        elif isinstance(value, np.ndarray) and value.dtype.hasobject:
-            for item in value.ravel():
-                collect(item)
+    path: str
+    kind: str
+    address: int
+    charset: int
+    value: Any = None
 
-    def look(item: Any) -> None:
-        for name in item.attrs:
-            if _holds_references(item.attrs.get_id(name).dtype):
-                collect(item.attrs[name])
-        if isinstance(item, h5py.Dataset) and item.size and _holds_references(item.dtype):
-            collect(item[()])
+    @property
+    def parent(self) -> str:
+        return self.path.rpartition("/")[0] or "/"
 
-    look(file)
-    file.visititems(lambda _name, item: look(item))
-    return found
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
 
 
-def copy_tree(source: h5py.File, target: h5py.File, leaf: Leaf, without: str | None = None) -> None:
-    """Copy all of ``source`` into the empty ``target``; datasets that ``leaf`` does not write are copied.
+class Tree:
+    """What an open file holds. Paths have no leading slash; the root's is ""."""
 
-    Attributes whose names begin with ``without`` stay behind.
-    """
-    made = {identity(source): "/"}
-    pairs: list[tuple[Any, Any]] = [(source, target)]
-    _copy_group(source, target, leaf, made, pairs)
-    for old, new in pairs:
-        _copy_attributes(old, new, source, target, without)
-        if isinstance(old, h5py.Dataset) and isinstance(new, h5py.Dataset) and _holds_references(old.dtype):
-            _copy_references(old, new, source, target)
+    def __init__(self, file: h5py.File) -> None:
+        self.file = file
+        self.links: list[Link] = []
+        self.paths: dict[int, list[str]] = {}
+        with reading("the file's tree"):
+            self._add("", "group", _address(file["/"]), h5t.CSET_ASCII)
+            pending = [self._members("")]
+            while pending:  # not recursive: a tree may be deep
+                path = next(pending[-1], None)
+                if path is None:
+                    pending.pop()
+                elif self._meet(path):
+                    pending.append(self._members(path))
+
+    def objects(self, kind: str | None = None) -> Iterator[tuple[str, Any]]:
+        """(path, object) of everything once, the root too, in order."""
+        for link in self.links:
+            if link.kind in ("group", "dataset", "type") and kind in (None, link.kind):
+                with reading(link.path):
+                    item = self.file[f"/{link.path}"]
+                yield link.path, item
+
+    def aliases(self, path: str) -> tuple[str, ...]:
+        """All paths of the object that is met first at ``path``."""
+        return tuple(self.paths[_address(self.file[f"/{path}"])])
+
+    def path_of(self, item: Any) -> str | None:
+        """Where an object (high-level, or low-level id) lies; None if nowhere in the tree."""
+        return self.paths.get(_address(item), [None])[0]
+
+    def path_of_reference(self, reference: Any) -> str | None:
+        """Where an object or region reference leads; None for one that is null or leads nowhere."""
+        if not reference:
+            return None
+        try:
+            return self.path_of(h5r.dereference(reference, self.file.id))
+        except (OSError, RuntimeError, KeyError, ValueError):
+            return None
+
+    def name_reference(self, reference: Any) -> str:
+        """What a reference means, as text that two files can be compared by."""
+        path = self.path_of_reference(reference)
+        if path is None:
+            return "nowhere"
+        if isinstance(reference, h5r.RegionReference):
+            return f"/{path} {h5r.get_region(reference, self.file.id).encode().hex()}"
+        return f"/{path}"
+
+    def _members(self, path: str) -> Iterator[str]:
+        """Paths, in the order of creation where the file knows it, else of the alphabet."""
+        return iter([f"{path}/{name}".lstrip("/") for name in self.file[f"/{path}"]])
+
+    def _meet(self, path: str) -> bool:
+        """Note a link; whether it leads to a group that was not met before."""
+        parent, _, name = path.rpartition("/")
+        group, key = self.file[f"/{parent}"].id, encode(name)
+        links = group.links  # usable while `group` is there
+        info = links.get_info(key)
+        if info.type in (h5py.h5l.TYPE_SOFT, h5py.h5l.TYPE_EXTERNAL):
+            kind = "soft" if info.type == h5py.h5l.TYPE_SOFT else "external"
+            self.links.append(Link(path, kind, 0, info.cset, links.get_val(key)))
+            return False
+        if info.type != h5py.h5l.TYPE_HARD:
+            raise UnsupportedDataError(f"{path!r} is a link of a user-defined kind, which cannot be copied")
+        item = h5o.open(self.file.id, encode(f"/{path}"))
+        return self._add(path, _KINDS[h5o.get_info(item).type], _address(item), info.cset)
+
+    def _add(self, path: str, kind: str, address: int, charset: int) -> bool:
+        known = address in self.paths
+        self.paths.setdefault(address, []).append(path)
+        self.links.append(Link(path, "hard" if known else kind, address, charset))
+        return kind == "group" and not known
 
 
-def _copy_group(
-    source: h5py.Group,
-    target: h5py.Group,
-    leaf: Leaf,
-    made: dict[Identity, str],
-    pairs: list[tuple[Any, Any]],
+def copy_tree(
+    tree: Tree,
+    target: h5py.File,
+    replace: Mapping[str, Maker],
+    *,
+    leave_out: Collection[str] = (),
+    check: Callable[[], None],
 ) -> None:
-    for name in source:
-        link = source.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            target[name] = link
-            continue
-        old = source[name]
-        key = identity(old)
-        if key in made:
-            target[name] = target.file[made[key]]
-            continue
-        if isinstance(old, h5py.Group):
-            new = target.create_group(name, track_order=_tracks_order(old))
-            made[key] = new.name
-            pairs.append((old, new))
-            _copy_group(old, new, leaf, made, pairs)
-            continue
-        if not (isinstance(old, h5py.Dataset) and leaf(old, target, name)):
-            _copy_as_is(source, target, name)
-        made[key] = target[name].name
-        pairs.append((old, target[name]))
+    """Copy everything into the empty file ``target``; datasets in ``replace`` are made by their makers.
+
+    A maker may return None: then its dataset is copied as it is. What it made gets the attributes of the
+    original but for those in ``leave_out``. References lead to the copies. ``check`` is called in between.
+    """
+    copy = _Copy(tree, target, check)
+    copy.links(replace)
+    copy.attributes(leave_out)
 
 
-def _copy_as_is(source: h5py.Group, target: h5py.Group, name: str) -> None:
-    """The object without its attributes; those may hold references, and follow later."""
-    encoded = name.encode("utf-8")
-    plist = h5py.h5p.create(h5py.h5p.OBJECT_COPY)
-    plist.set_copy_object(h5py.h5o.COPY_WITHOUT_ATTR_FLAG)
-    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-    links.set_char_encoding(h5py.h5t.CSET_UTF8)
-    h5py.h5o.copy(source.id, encoded, target.id, encoded, plist, links)
+class _Copy:
+    """A copy under way. What h5o.copy copies has its attributes, but references in it lead nowhere yet."""
 
+    def __init__(self, tree: Tree, target: h5py.File, check: Callable[[], None]) -> None:
+        self._tree, self._target, self._check = tree, target, check
+        self._made = {""}  # paths of objects that are no verbatim copies
+        self._options = h5p.create(h5p.OBJECT_COPY)
 
-def _copy_attributes(old: Any, new: Any, source: h5py.File, target: h5py.File, without: str | None) -> None:
-    for name in old.attrs:
-        if without is not None and name.startswith(without):
-            continue
-        attribute = old.attrs.get_id(name)
-        if _holds_references(attribute.dtype):
-            value = _translate(old.attrs[name], source, target)
-            new.attrs.create(name, value, shape=attribute.shape, dtype=attribute.dtype)
+    def links(self, replace: Mapping[str, Maker]) -> None:
+        self._copy_types()
+        for link in self._tree.links[1:]:
+            self._check()
+            make = replace.get(link.path) if link.kind == "dataset" else None
+            made = None if make is None else make(self._target)
+            with reading(link.path):
+                self._copy_link(link, made)
+        if _TYPES in self._target.id:
+            self._target.id.unlink(_TYPES)
+
+    def attributes(self, leave_out: Collection[str]) -> None:
+        for path, item in self._tree.objects():
+            self._check()
+            twin = self._target[f"/{path}"]
+            with reading(path):
+                if path in self._made:
+                    hidden = leave_out if isinstance(item, h5py.Dataset) else ()
+                    for name in attribute_names(item):
+                        if name not in hidden:
+                            self._copy_attribute(item.id, twin.id, encode(name))
+                else:
+                    self._mend(item, twin)
+
+    def _copy_link(self, link: Link, made: h5d.DatasetID | None) -> None:
+        place, name, source = self._target[link.parent].id, encode(link.name), self._tree.file
+        options = h5p.create(h5p.LINK_CREATE)
+        options.set_char_encoding(link.charset)
+        if made is not None:
+            h5o.link(made, place, name, options)
+            self._made.add(link.path)
+        elif link.kind == "group":
+            h5g.create(place, name, options, source[f"/{link.path}"].id.get_create_plist())
+            self._made.add(link.path)
+        elif link.kind == "dataset":
+            h5o.copy(source.id, encode(f"/{link.path}"), place, name, self._options, options)
+        elif link.kind == "type":
+            place.links.create_hard(name, self._target.id, self._type_path(link.address), options)
+        elif link.kind == "hard":
+            first = encode(f"/{self._tree.paths[link.address][0]}")
+            place.links.create_hard(name, self._target.id, first, options)
+        elif link.kind == "soft":
+            place.links.create_soft(name, link.value, options)
         else:
-            _copy_attribute_bytes(attribute, new, name)
+            place.links.create_external(name, *link.value, options)
+
+    def _copy_types(self) -> None:
+        """Committed types come first, so that copies of datasets find and share them."""
+        types = [link for link in self._tree.links if link.kind == "type"]
+        if types:
+            h5g.create(self._target.id, _TYPES)
+            self._options.set_copy_object(_MERGE_COMMITTED_TYPES)
+        for link in types:
+            name = self._type_path(link.address)
+            h5o.copy(self._tree.file.id, encode(f"/{link.path}"), self._target.id, name, self._options)
+
+    def _type_path(self, address: int) -> bytes:
+        return b"%s/%d" % (_TYPES, address)
+
+    def _copy_attribute(self, source: Any, target: Any, name: bytes) -> None:
+        attribute = h5a.open(source, name)
+        kind = attribute.get_type()
+        if kind.committed() and (path := self._tree.path_of(kind)) is not None:
+            kind = h5t.open(self._target.id, encode(f"/{path}"))
+        twin = h5a.create(target, name, kind, attribute.get_space())
+        self._copy_values(attribute, twin)
+
+    def _copy_values(self, attribute: h5a.AttrID, twin: h5a.AttrID) -> None:
+        data = values.read_attribute(attribute)
+        if data is not None:
+            values.map_references(data, attribute.get_type(), self._translate)
+            values.write_attribute(twin, data)
+
+    def _mend(self, item: Any, twin: Any) -> None:
+        """Point the references in a verbatim copy to where they belong."""
+        for name in attribute_names(item):
+            attribute = h5a.open(item.id, encode(name))
+            if values.has_references(attribute.get_type()):
+                self._copy_values(attribute, h5a.open(twin.id, encode(name)))
+        if isinstance(item, h5py.Dataset) and item.size and values.has_references(item.id.get_type()):
+            data = values.read_all(item)
+            values.map_references(data, item.id.get_type(), self._translate)
+            values.write_all(twin, data)
+
+    def _translate(self, reference: Any) -> Any:
+        """The same reference into the copy; a null one for what is not in the tree."""
+        path = self._tree.path_of_reference(reference)
+        if path is None:
+            return type(reference)()
+        if isinstance(reference, h5r.RegionReference):
+            space = h5r.get_region(reference, self._tree.file.id)
+            return h5r.create(self._target.id, encode(f"/{path}"), h5r.DATASET_REGION, space)
+        return h5r.create(self._target.id, encode(f"/{path}"), h5r.OBJECT)
 
 
-def _copy_attribute_bytes(attribute: Any, new: Any, name: str) -> None:
-    """In the file's own types, so that string types, enums and paddings stay."""
-    encoded = name.encode("utf-8")
-    if h5py.h5a.exists(new.id, encoded):
-        h5py.h5a.delete(new.id, encoded)
-    kind, space = attribute.get_type(), attribute.get_space()
-    made = h5py.h5a.create(new.id, encoded, kind, space)
-    if space.get_simple_extent_type() == h5py.h5s.NULL:
-        return
-    buffer = np.empty(attribute.shape, attribute.dtype)
-    attribute.read(buffer)
-    made.write(buffer)
+def attribute_names(item: Any) -> list[str]:
+    return list(item.attrs)
 
 
-def _copy_references(old: h5py.Dataset, new: h5py.Dataset, source: h5py.File, target: h5py.File) -> None:
-    if old.shape is not None and old.size:
-        new[...] = _translate(old[...], source, target)
+def encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
-def _holds_references(dtype: np.dtype) -> bool:
-    if h5py.check_ref_dtype(dtype) is not None:
-        return True
-    inner = h5py.check_vlen_dtype(dtype)
-    if inner is not None and isinstance(inner, np.dtype):
-        return _holds_references(inner)
-    if dtype.subdtype is not None:
-        return _holds_references(dtype.subdtype[0])
-    return dtype.names is not None and any(_holds_references(dtype[field]) for field in dtype.names)
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Errors of HDF5 in the block become CorruptError that names ``what``; those of the system stay."""
+    try:
+        yield
+    except LossyZipError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise CorruptError(f"{what or '/'}: HDF5 cannot read it: {error}") from error
 
 
-def _translate(value: Any, source: h5py.File, target: h5py.File) -> Any:
-    """``value`` with every reference pointing to the object of the same path in ``target``."""
-    if isinstance(value, h5py.RegionReference):
-        if not value:
-            return value
-        path = h5py.h5r.get_name(value, source.id)
-        return h5py.h5r.create(
-            target.id, path, h5py.h5r.DATASET_REGION, h5py.h5r.get_region(value, source.id)
-        )
-    if isinstance(value, h5py.Reference):
-        return target[source[value].name].ref if value else value
-    if isinstance(value, np.void) and value.dtype.names:
-        record = np.empty((), value.dtype)
-        for field in value.dtype.names:
-            record[field] = _translate(value[field], source, target)
-        return record[()]
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        result = np.empty(value.shape, value.dtype)
-        for index in np.ndindex(value.shape):
-            result[index] = _translate(value[index], source, target)
-        return result
-    return value
-
-
-def identity(item: Any) -> Identity:
-    """What tells an object of a file from all others; its name does not, as it may have several."""
-    info = h5py.h5o.get_info(item.id)
-    return info.fileno, info.addr
-
-
-def _tracks_order(group: h5py.Group) -> bool:
-    return bool(group.id.get_create_plist().get_link_creation_order() & h5py.h5p.CRT_ORDER_TRACKED)
+def _address(item: Any) -> int:
+    return int(h5o.get_info(item.id if isinstance(item, h5py.HLObject) else item).addr)
