@@ -60,14 +60,20 @@ def tile_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Tiles of at most TILE_VALUES values: the longest axis is halved, leading ones first, rows last.
 
     Axes before the last three count eightfold: they are often short, and one of their steps is cut
-    from the next at little cost.
+    from the next at little cost. Where the last two are so short that a halo around them would outweigh
+    the values (many small tensors), tiles are smaller.
     """
     tile = [max(n, 1) for n in shape]
     weight = [8.0] * max(len(tile) - 3, 0) + [1.0, 1.0, 0.5][-len(tile) :]
-    while math.prod(tile) > TILE_VALUES:
+    while math.prod(tile) > TILE_VALUES or _with_halo(tile) > 4 * TILE_VALUES:
         axis = max(range(len(tile)), key=lambda a: (tile[a] > 1, tile[a] * weight[a]))
         tile[axis] = -(-tile[axis] // 2)
     return tuple(-(-max(n, 1) // -(-max(n, 1) // t)) for n, t in zip(shape, tile, strict=True))
+
+
+def _with_halo(tile: list[int]) -> int:
+    long = [n for n in tile if n > 1]
+    return math.prod(long[:-2]) * math.prod(n + 6 for n in long[-2:])
 
 
 def special_patterns(dtype: np.dtype, fill_values: Iterable[float]) -> np.ndarray:

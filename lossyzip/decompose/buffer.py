@@ -114,8 +114,10 @@ def pack_stencils(
     return Stencils(np.array(of_class, np.int64), count, offsets, weights, running.astype(dtype), int(serial))
 
 
-def pack_contexts(taps: list[tuple[int, int]], left: int, left2: int, cell: int) -> Contexts:
-    """(offset, weight) of each context tap as the arrays that kernels take."""
+def pack_contexts(
+    taps: list[tuple[int, int]], left: int, left2: int, cell: int, previous: int = 0
+) -> Contexts:
+    """(offset, weight) of each context tap as the arrays that kernels take; see `Contexts`."""
     total = sum(weight for _, weight in taps) + left + left2
     return Contexts(
         np.array([offset for offset, _ in taps], np.int64),
@@ -124,4 +126,5 @@ def pack_contexts(taps: list[tuple[int, int]], left: int, left2: int, cell: int)
         left2,
         (1 << 16) // max(total, 1),
         cell,
+        previous,
     )

@@ -18,7 +18,8 @@ class Fold(IntEnum):
     PLANES = 2  # all of them are t
 
 
-_LEAST_VOLUME = 512  # smaller ones are outweighed, up to 64 times, by the halo around each
+# Values of a volume, of a plane: less is outweighed, up to 64 times, by the halo around it.
+_LEAST = {Fold.VOLUMES: 512, Fold.PLANES: 16}
 
 
 class Shape4(NamedTuple):
@@ -46,6 +47,6 @@ def distinct_folds(shape: tuple[int, ...]) -> list[Fold]:
     seen: dict[Shape4, Fold] = {}
     for how in Fold:
         folded = fold(shape, how)
-        if how != Fold.VOLUMES or math.prod(folded[1:]) >= _LEAST_VOLUME:
+        if math.prod(folded[1:]) >= _LEAST.get(how, 0):
             seen.setdefault(folded, how)
     return list(seen.values())

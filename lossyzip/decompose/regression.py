@@ -124,7 +124,10 @@ def rows_of_class(field: Shape4, row_class: int) -> int:
 
 
 def context_taps(buffer: Buffer) -> list[tuple[int, int]]:
-    """(offset, weight) of the codes in finished rows around a value, in the first part of ``buffer``."""
+    """(offset, weight) of the codes in finished rows around a value, in the first part of ``buffer``.
+
+    The one in the volume before, if there are several, comes last.
+    """
     here = buffer.at(0)
     return [
         (buffer.at(0, *offset) - here, weight)
@@ -162,7 +165,7 @@ def sweep(
         of_class[row_class] = len(stencils)
         stencils.append((offsets, weights[used]))
         running.append(weights[:2])
-    contexts = pack_contexts(context_taps(buffer), 2, 1, 0)
+    contexts = pack_contexts(context_taps(buffer), 2, 1, 0, int(field.t > 1))
     packed = pack_stencils(stencils, of_class, np.array(running), True, dtype)
     lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
     visit(buffer, Pass(lattice, packed, contexts, rule, source))

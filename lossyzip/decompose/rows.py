@@ -57,6 +57,7 @@ class Contexts(NamedTuple):
     left2: int
     reciprocal: int  # 2**16 / sum of all weights, rounded
     cell: int  # first context cell of this pass's group
+    previous: int  # so many of the last taps are in the volume before, and count where there is one
 
 
 class Stencils(NamedTuple):
@@ -138,11 +139,11 @@ def predict_row(total, values, base, stencils, which):
 
 
 @kernel
-def activity_row(total, magnitudes, base, contexts):
+def activity_row(total, magnitudes, base, contexts, t):
     """Sum the magnitudes of finished rows around each point of a row into ``total`` (int32)."""
     total[:] = np.int32(0)
     n = total.size
-    for tap in range(contexts.offsets.size):
+    for tap in range(contexts.offsets.size - (0 if t > 0 else contexts.previous)):
         start = base + contexts.offsets[tap]
         seen = magnitudes[start : start + n]
         weight = contexts.weights[tap]
@@ -238,7 +239,7 @@ def encode_pass(
                 start = lattice.origin + t * lattice.ft + z * lattice.fz + y * lattice.fy
                 which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
                 predict_row(total, values, base, stencils, which)
-                activity_row(activity, magnitudes, base, contexts)
+                activity_row(activity, magnitudes, base, contexts, t)
                 for i in range(nx):
                     wanted[i] = field[start + i * lattice.fx]
                 position = cursor[0]
@@ -329,7 +330,7 @@ def decode_pass(
                 base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
                 which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
                 predict_row(total, values, base, stencils, which)
-                activity_row(activity, magnitudes, base, contexts)
+                activity_row(activity, magnitudes, base, contexts, t)
                 position = cursor[0]
                 used = cursor[2]
                 if stencils.serial == 0:

@@ -142,13 +142,13 @@ def sweep(
         taps = around
         if band.parent is not None:
             expected[:, *band.box] = _magnified(magnitudes[:, *band.parent], band.box)
-            taps = [*around, (buffer.part_size, 4)]
+            taps = [(buffer.part_size, 4), *around]
         origin = Shape4(0, *(s.start for s in band.box))
         size = Shape4(field.t, *(s.stop - s.start for s in band.box))
         lattice = buffer.lattice(0, size, field, origin, 1, coupled=field.t > 1)
         # Without a halo: what lies around a band are other bands.
         lattice = lattice._replace(base=buffer.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
-        contexts = pack_contexts(taps, 4, 2, band.group * CELLS)
+        contexts = pack_contexts(taps, 4, 2, band.group * CELLS, int(field.t > 1))
         visit(buffer, Pass(lattice, still, contexts, coarse, coefficients))
     predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     transform(predicted, steps, inverse=True)
@@ -164,7 +164,7 @@ def _correct(
     tap = (np.array([buffer.part_size], np.int64), np.ones(1))
     stencils: Stencils = pack_stencils([tap], [0] * 8, np.zeros((1, 2)), True, predicted.dtype)
     lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    contexts = pack_contexts(context_taps(buffer), 2, 1, 0)
+    contexts = pack_contexts(context_taps(buffer), 2, 1, 0, int(field.t > 1))
     visit(buffer, Pass(lattice, stencils, contexts, rule, source))
     return buffer.view(buffer.values, 0, field)
 

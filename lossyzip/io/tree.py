@@ -175,7 +175,9 @@ class _Copy:
             h5o.link(made, place, name, options)
             self._made.add(link.path)
         elif link.kind == "group":
-            h5g.create(place, name, options, source[f"/{link.path}"].id.get_create_plist())
+            plan = source[f"/{link.path}"].id.get_create_plist()
+            plan.set_obj_track_times(False)  # the same input makes the same bytes
+            h5g.create(place, name, options, plan)
             self._made.add(link.path)
         elif link.kind == "dataset":
             h5o.copy(source.id, encode(f"/{link.path}"), place, name, self._options, options)

@@ -1,0 +1,78 @@
+"""Writes the golden frames and what they decode to. Run by hand, when the format changes, and never by tests.
+
+python tests/golden/make.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+import lossyzip as lz
+from datasets.synthetic import waves
+from lossyzip import field
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    expected = {}
+    for name, blob in frames().items():
+        (HERE / name).write_bytes(blob)
+        fields = lz.decompress_fields(blob) if name.endswith(".lza") else {"": lz.decompress(blob)}
+        expected[name] = {key: described(array) for key, array in fields.items()}
+    (HERE / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
+
+
+def described(array: np.ndarray) -> dict[str, object]:
+    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest}
+
+
+def frames() -> dict[str, bytes]:
+    rng = np.random.default_rng(1)
+    smooth = waves((240, 320), np.random.default_rng(0))[:70, :90]
+    winds = waves((6, 5, 12, 13), rng) + 0.02 * rng.standard_normal((6, 5, 12, 13)).astype("<f4")
+    rain = np.maximum(waves((3, 25, 30), rng) - 0.8, 0.0)
+    special = waves((30, 40), rng).astype(">f4")
+    special[:10] = 1e20
+    special[12, ::2] = np.inf
+    special[13, ::2] = -0.0
+    special[14, :20].view(">u4")[:] = 0x7FC00000 + np.arange(20)
+    special[20, 3] = 1e9
+    precise = waves((9, 10), rng).astype("<f8")
+    rng = np.random.default_rng(1)
+    noisy = waves((20, 26, 28), rng) + 0.5 * rng.standard_normal((20, 26, 28)).astype("<f4")
+    archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
+    return {
+        "multigrid.lz": coded_as("multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
+        "raster.lz": coded_as("raster", winds, lz.relative(1e-3)),
+        "still.lz": coded_as("raster", rain, lz.relative(0.1)),
+        "wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3)),
+        "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
+        "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
+        "lossless.lz": coded_as("lossless", precise, lz.lossless()),
+        "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),
+    }
+
+
+def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: float) -> bytes:
+    blob = lz.compress(array, bound, **options)
+    assert lz.inspect(blob).families == (family,), lz.inspect(blob).families
+    return blob
+
+
+def in_tiles(array: np.ndarray, bound: lz.Bound) -> bytes:
+    """Real tiles have two million values."""
+    values, field.TILE_VALUES = field.TILE_VALUES, 200
+    try:
+        return lz.compress(array, bound)
+    finally:
+        field.TILE_VALUES = values
+
+
+if __name__ == "__main__":
+    main()

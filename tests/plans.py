@@ -1,0 +1,88 @@
+"""Plans as tuning might make them, and as it never would; frames made with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import lossyzip as lz
+from lossyzip import tile
+from lossyzip.compressor import content_checksum
+from lossyzip.container import frame
+from lossyzip.container.header import Header
+from lossyzip.decompose import families, interpolation, regression
+from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.interpolation import PHASES, Multigrid
+from lossyzip.decompose.regression import CLASSES, Raster
+from lossyzip.decompose.stencil import SHIFTS, Weights
+from lossyzip.decompose.wavelet import Wavelet
+
+FAMILIES = ("multigrid", "raster", "wavelet")
+
+
+def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int) -> families.Plan:
+    """A plan for tiles of ``shape`` that has weights, sensible or huge, for most stencils."""
+    rng = np.random.default_rng(seed)
+    largest = rng.choice([4, 40, 2**20])
+
+    def weights(parameters: int) -> Weights | None:
+        if not parameters or rng.random() < 0.2:
+            return None
+        values = rng.integers(-largest, largest, parameters, endpoint=True)
+        return Weights(int(rng.integers(len(SHIFTS))), tuple(int(value) for value in values))
+
+    folded = fold(shape, how)
+    if family == "wavelet":
+        return Wavelet(how, int(rng.integers(1, 256)))
+    if family == "raster":
+        taps = [len(regression.class_taps(c, folded.z > 1, folded.y > 1).offsets) for c in range(CLASSES)]
+        return Raster(how, tuple(weights(count - 1) for count in taps), still=bool(rng.random() < 0.2))
+    levels = int(rng.integers(1, 5))
+    fitted = [
+        tuple(weights(parameters) for parameters in parameters_of_level(folded[1:], level))
+        for level in range(1, int(rng.integers(levels + 2)))
+    ]
+    return Multigrid(how, levels, tuple(fitted))
+
+
+def parameters_of_level(lengths: tuple[int, ...], level: int) -> list[int]:
+    """How many the weights of each phase have; 0 for a phase that has no points."""
+    stride = 1 << (level - 1)
+    points = [-(-n // stride) for n in lengths]
+    known: tuple[interpolation.Axes3, ...] = ((0, 0, 0),)
+    counts = []
+    for phase, parity in enumerate(PHASES):
+        if all(n > p for n, p in zip(points, parity, strict=True)):
+            flat = (points[0] == 1, points[1] == 1, points[2] == 1)
+            counts.append(int(interpolation.phase_taps(phase, known, flat).groups.max()))
+            known = (*known, parity)
+        else:
+            counts.append(0)
+    return counts
+
+
+def header_of(array: np.ndarray, eps: float, plan: families.Plan) -> Header:
+    """For a frame of one tile."""
+    valid = array[np.isfinite(array)]
+    low, high = (float(valid.min()), float(valid.max())) if valid.size else (0.0, 0.0)
+    return Header(
+        array.dtype,
+        array.shape,
+        array.shape,
+        lz.absolute(eps),
+        eps,
+        low,
+        high,
+        (),
+        plan.name,
+        families.write_plan(plan),
+        (0, 1, 0),
+    )
+
+
+def frame_with(array: np.ndarray, eps: float, plan: families.Plan) -> bytes:
+    """``array`` coded with ``plan``, not with what tuning would choose."""
+    header = header_of(array, eps, plan)
+    payload = tile.encode_tile(array, header, plan)
+    decoded = tile.decode_tile(payload, array.shape, header, plan)
+    record = frame.pack_record(payload, content_checksum(decoded))
+    return frame.pack_head(header.to_bytes()) + record + frame.pack_end([len(record)], {})

@@ -1,0 +1,169 @@
+"""Frame, header, tile payload, lossless array, archive: sections 1, 2, 5, 7 and 8 of FORMAT.md."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+import zstandard
+
+from reference.codes import OUTLIER_MAGNITUDE, Codes
+from reference.passes import Known, fold, multigrid, raster
+from reference.quantizer import Quantizer
+from reference.readers import Bits, Bytes, require
+from reference.wavelet import wavelet
+
+# The points of a tile in their order, and how many groups of context cells they have
+FAMILIES = {1: (multigrid, 6), 2: (raster, 1), 3: (wavelet, 8)}
+
+# 1. Frame
+
+
+def sections(data: bytes) -> dict[str, bytes]:
+    reader, found = Bytes(data), {}
+    while reader.at < len(data):
+        tag = reader.take(1).decode("ascii")
+        require(tag.isalpha() and tag not in found, f"section {tag!r}")
+        found[tag] = reader.sized().data
+    return found
+
+
+def opening(reader: Bytes, magic: bytes, known: str) -> dict[str, bytes]:
+    """What frames and archives begin with: magic, version, sections, checksum."""
+    require(reader.take(4) == magic, "magic")
+    require(reader.varint() == 1, "version")
+    found = sections(reader.sized().data)
+    require(all(tag in known or tag.islower() for tag in found), "unknown section")
+    reader.check_crc(0)
+    return found
+
+
+def decode_frame(data: bytes) -> np.ndarray:
+    reader = Bytes(data)
+    header = Header.read(opening(reader, b"LsyZ", "ABRSP"))
+    index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
+    index = data[len(data) - 12 - index_size : -12]
+    require(magic == b"ZysL" and zlib.crc32(index + data[-12:-8]) == index_crc, "trailer")
+    sizes = Bytes(sections(index)["T"])
+
+    out = np.empty(header.shape, header.dtype)
+    for where in header.tiles():
+        start, size = reader.at, sizes.varint()
+        payload_size = reader.varint()
+        (content,) = reader.numbers("I")
+        payload = reader.take(payload_size)
+        reader.check_crc(start)
+        require(reader.at - start == size, "size of a tile record")
+        tile = decode_tile(payload, header, out[where].shape)
+        require(zlib.crc32(tile.tobytes()) == content, "decoded values are not those that were checked")
+        out[where] = tile
+    require(reader.rest() == index + data[-12:] and sizes.rest() == b"", "tiles do not fill the frame")
+    return out.astype(header.dtype.newbyteorder(">")) if header.big_endian else out
+
+
+# 2. Header
+
+
+@dataclass
+class Header:
+    dtype: np.dtype  # little-endian
+    big_endian: bool
+    shape: tuple[int, ...]
+    tile: tuple[int, ...]
+    eps: float
+    span: np.ndarray  # low, high
+    specials: np.ndarray  # bit patterns
+    family: int
+    plan: bytes
+
+    @classmethod
+    def read(cls, found: dict[str, bytes]) -> Header:
+        array = Bytes(found["A"])
+        kind, axes = array.numbers("BB")
+        shape = tuple(array.varint() for _ in range(axes))
+        tile = tuple(array.varint() for _ in range(axes))
+        dtype = np.dtype(("<f4", "<f8")[kind & 1])
+        eps = 0.0 if found["B"][0] == 2 else struct.unpack("<d", found["B"][-8:])[0]
+        specials = np.frombuffer(found.get("S", b""), f"<u{dtype.itemsize}")
+        span = np.frombuffer(found.get("R", b""), dtype)
+        return cls(dtype, kind >= 2, shape, tile, eps, span, specials, found["P"][0], found["P"][1:])
+
+    def tiles(self) -> Iterator[tuple[slice, ...]]:
+        for start in product(*(range(0, n, size) for n, size in zip(self.shape, self.tile, strict=True))):
+            yield tuple(slice(a, a + size) for a, size in zip(start, self.tile, strict=True))
+
+
+# 5. Tile payload
+
+
+def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.ndarray:
+    reader, size, bits_dtype = Bytes(payload), prod(shape), f"<u{header.dtype.itemsize}"
+    (flags,) = reader.numbers("B")
+    require(flags in (0, 1, 2, 4, 6), "flags")
+    if flags & 1:
+        return lossless_array(reader.rest(), header.dtype, size).reshape(shape)
+    classes, own = np.zeros(size, np.uint8), np.empty(0, bits_dtype)
+    if flags & 2:
+        classes = lossless_array(reader.sized().data, np.uint8, size)
+        if count := reader.varint():
+            own = lossless_array(reader.sized().data, bits_dtype, count)
+    outliers = np.empty(0, header.dtype)
+    if flags & 4:
+        count = reader.varint()
+        outliers = lossless_array(reader.sized().data, header.dtype, count)
+
+    patterns = decode_values(reader.rest(), outliers, header, shape).reshape(-1).view(bits_dtype)
+    for k, pattern in enumerate(header.specials, start=1):
+        patterns[classes == k] = pattern
+    patterns[classes == 255] = own
+    return patterns.view(header.dtype).reshape(shape)
+
+
+def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tuple[int, ...]) -> np.ndarray:
+    points_of, groups = FAMILIES[header.family]
+    codes, left = Codes(stream, groups), iter(outliers)
+    quantizer = Quantizer(header.dtype, header.eps, *header.span)
+    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer)
+    with np.errstate(all="ignore"):
+        for point, cell, prediction in points_of(known, header.plan):
+            code = codes.next(cell)
+            if code is None:
+                known.add(point, next(left), OUTLIER_MAGNITUDE)
+            else:
+                known.add(point, known.quantizer.reconstruct(prediction, code), abs(code))
+    require(codes.used_up() and next(left, None) is None, "more codes or outliers than values")
+    return known.values
+
+
+# 7. Lossless array
+
+
+def lossless_array(data: bytes, dtype: np.typing.DTypeLike, count: int) -> np.ndarray:
+    way, body, dtype = data[0], data[1:], np.dtype(dtype)
+    if way > 0:
+        body = zstandard.ZstdDecompressor().decompress(body, max_output_size=count * dtype.itemsize)
+    require(way <= 3 and len(body) == count * dtype.itemsize, "lossless array")
+    if way >= 2:
+        body = np.frombuffer(body, np.uint8).reshape(dtype.itemsize, count).T.tobytes()
+    if way == 3:
+        unsigned = f"<u{dtype.itemsize}"
+        body = np.cumsum(np.frombuffer(body, unsigned), dtype=unsigned).tobytes()
+    return np.frombuffer(body, dtype)
+
+
+# 8. Archive
+
+
+def decode_archive(data: bytes) -> dict[str, np.ndarray]:
+    reader = Bytes(data)
+    index, fields = Bytes(opening(reader, b"LsyA", "N")["N"]), {}
+    while index.at < len(index.data):
+        name = index.sized().data.decode()
+        fields[name] = decode_frame(reader.take(index.varint()))
+    require(reader.rest() == b"", "bytes after the last frame")
+    return fields

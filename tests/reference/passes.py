@@ -1,0 +1,275 @@
+"""The points of a tile in the order of their codes: what is predicted for each, and its context cell.
+
+Folding, plans, multigrid and raster (FORMAT.md, sections 3 and 4), and the activity of section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from math import ceil, prod
+
+import numpy as np
+
+from reference.codes import OUTLIER_MAGNITUDE, context_cell
+from reference.quantizer import Quantizer
+from reference.readers import Bits
+
+Point = tuple[int, int, int, int]  # (t, z, y, x); offsets too
+Axes3 = tuple[int, int, int]
+Step = tuple[Point, int, np.floating]  # a point, its context cell, its prediction sum
+
+
+def fold(shape: tuple[int, ...], way: int) -> Point:
+    lengths = [n for n in shape if n != 1]
+    lengths = [1] * (2 - len(lengths)) + lengths
+    *leading, ny, nx = lengths
+    if way == 0:
+        return 1, prod(leading), ny, nx
+    if way == 1:
+        return prod(leading[:-1]), prod(leading[-1:]), ny, nx
+    return prod(leading), 1, ny, nx
+
+
+class Known:
+    """What is decoded so far of a folded tile, and how the next code is to be read."""
+
+    def __init__(self, shape: Point, dtype: np.dtype, quantizer: Quantizer) -> None:
+        self.values, self.magnitudes = np.zeros(shape, dtype), np.zeros(shape, int)
+        self.quantizer = quantizer
+
+    def reset(self, quantizer: Quantizer) -> None:
+        self.__init__(self.values.shape, self.values.dtype, quantizer)
+
+    def add(self, point: Point, value: np.floating, magnitude: int) -> None:
+        self.values[point] = value
+        self.magnitudes[point] = min(magnitude, OUTLIER_MAGNITUDE)
+
+
+# 4. Plans
+
+
+def read_parameters(bits: Bits) -> list[float] | None:
+    """What a plan says of one stencil: None where it has no weights for it."""
+    if not bits.take(1):
+        return None
+    count, precision, k = bits.take(6), bits.take(2), bits.take(4)
+    return [bits.signed(k) / 2 ** (5, 7, 9, 12)[precision] for _ in range(count)]
+
+
+def weights_of(parameters: list[float], groups: list[int], dtype: np.dtype) -> np.ndarray:
+    """The weight of each tap, whose group is ``groups[tap]``."""
+    rest = 1.0
+    for group, parameter in enumerate(parameters, start=1):
+        rest -= groups.count(group) * parameter
+    by_group = [rest / groups.count(0), *parameters]
+    return np.array([by_group[group] for group in groups]).astype(dtype)
+
+
+def prediction_sum(weights: np.ndarray, values: list[np.floating]) -> np.floating:
+    zero = weights.dtype.type(0)
+    products = [w * v for w, v in zip(weights, values, strict=True)]
+    products += [zero] * (-len(products) % 8)
+    total = zero
+    for k in range(0, len(products), 8):
+        p = products[k : k + 8]
+        total = (total + ((p[0] + p[4]) + (p[1] + p[5]))) + ((p[2] + p[6]) + (p[3] + p[7]))
+    return total
+
+
+# 4.1 Multigrid
+
+PHASES: tuple[Axes3, ...] = ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1))
+
+
+def multigrid(known: Known, plan: bytes) -> Iterator[Step]:
+    bits = Bits(plan)
+    bits.take(2)  # fold
+    levels, fitted = bits.take(5), bits.take(5)
+    entries = {(level, phase): read_parameters(bits) for level in range(1, fitted + 1) for phase in range(7)}
+    yield from anchors(known, 2**levels)
+    for level in range(levels, 0, -1):
+        lattice = [ceil(n / 2 ** (level - 1)) for n in known.values.shape[1:]]
+        classes: list[Axes3] = [(0, 0, 0)]
+        for phase, parity in enumerate(PHASES):
+            if all(n > p for n, p in zip(lattice, parity, strict=True)):
+                of_levels = (entries[coarser, phase] for coarser in range(level, fitted + 1))
+                parameters = next((found for found in of_levels if found is not None), None)
+                yield from Phase(level, parity, classes, lattice).steps(known, parameters)
+                classes.append(parity)
+
+
+def anchors(known: Known, stride: int) -> Iterator[Step]:
+    nt, *lengths = known.values.shape
+    for t, z, y, x in product(range(nt), *(range(0, n, stride) for n in lengths)):
+        before = (t, z, y, x - stride) if x else (t, z, y - stride, 0) if y else (t, z - stride, 0, 0)
+        prediction = known.values[before] if x or y or z else known.quantizer.low
+        row = [known.magnitudes[t, z, y, x - k * stride] for k in (1, 2) if x >= k * stride]
+        yield (t, z, y, x), context_cell(5, sum(row), 2), prediction
+
+
+class Phase:
+    """The points of one ``parity`` on a ``lattice`` (its lengths), in units of whose stride all is counted.
+
+    ``classes`` are the parities that are decoded.
+    """
+
+    def __init__(self, level: int, parity: Axes3, classes: list[Axes3], lattice: list[int]) -> None:
+        self.level, self.parity, self.classes, self.lattice = level, parity, classes, lattice
+        self.odd = [axis for axis in range(3) if parity[axis]]
+
+    def class_of(self, offset: Axes3) -> Axes3:
+        z, y, x = ((p + d) & 1 for p, d in zip(self.parity, offset, strict=True))
+        return z, y, x
+
+    def offsets(self, radius: int, most: int) -> list[Axes3]:
+        """Those of decoded points, in the order of taps."""
+        return [
+            offset
+            for offset in product(range(-radius, radius + 1), repeat=3)
+            if distance(offset) <= most
+            and self.class_of(offset) in self.classes
+            and all(d == 0 or n > 1 for d, n in zip(offset, self.lattice, strict=True))
+        ]
+
+    def at(self, t: int, point: list[int], offset: Axes3) -> Point:
+        """In the tile: the point at ``offset``, or the nearest of its class."""
+        place = []
+        for here, d, n in zip(point, offset, self.lattice, strict=True):
+            last = n - 1 - (n - 1 - here - d) % 2  # of this parity
+            place.append(min(max(here + d, (here + d) % 2), last) * 2 ** (self.level - 1))
+        return (t, *place)
+
+    def weights(self, parameters: list[float] | None, taps: list[Axes3], dtype: np.dtype) -> np.ndarray:
+        mirrored = [tuple(map(abs, offset)) for offset in taps]
+        groups = sorted(set(mirrored), key=lambda g: (sum(g), max(g), g[self.odd[-1]] != 1, g))
+        if parameters is not None and len(parameters) == len(groups) - 1:
+            return weights_of(parameters, [groups.index(group) for group in mirrored], dtype)
+        cubic = {1: 9 / 16 / len(self.odd), 3: -1 / 16 / len(self.odd)}
+        straight = [any(sum(group) == group[axis] for axis in self.odd) for group in mirrored]
+        weights = [cubic[sum(g)] if along else 0.0 for g, along in zip(mirrored, straight, strict=True)]
+        return np.array(weights).astype(dtype)
+
+    def context(self) -> dict[Axes3, int]:
+        """Weights of the magnitudes around."""
+        weights = {}
+        for offset in self.offsets(1, 3):
+            of_distance = (3, 2, 1) if self.class_of(offset) == (0, 0, 0) else (8, 4, 2)
+            weights[offset] = of_distance[distance(offset) - 1]
+        weights |= {(0, -2, 0): 4, (-2, 0, 0): 4}
+        return reaching(weights, [ceil(n / 2) for n in self.lattice])
+
+    def steps(self, known: Known, parameters: list[float] | None) -> Iterator[Step]:
+        taps, context = self.offsets(3, 3), self.context()
+        weights = self.weights(parameters, taps, known.values.dtype)
+        group = {1: len(self.odd) - 1, 2: 3}.get(self.level, 4)
+        places = [range(p, n, 2) for p, n in zip(self.parity, self.lattice, strict=True)]
+        for t, *point in product(range(known.values.shape[0]), *places):
+            total = 0
+            for offset, weight in context.items():
+                before_first = any(d == -2 and here < 2 for d, here in zip(offset, point, strict=True))
+                total += 0 if before_first else weight * known.magnitudes[self.at(t, point, offset)]
+            values = [known.values[self.at(t, point, offset)] for offset in taps]
+            cell = context_cell(group, total, sum(context.values()))
+            yield self.at(t, point, (0, 0, 0)), cell, prediction_sum(weights, values)
+
+
+def reaching(weights: dict, lengths: Sequence[int]) -> dict:
+    """Without the offsets along axes of one point."""
+    return {
+        offset: weight
+        for offset, weight in weights.items()
+        if all(d == 0 or n > 1 for d, n in zip(offset, lengths, strict=True))
+    }
+
+
+def distance(offset: Axes3) -> int:
+    return sum(map(abs, offset))
+
+
+# 4.2 Raster
+
+RASTER_CONTEXT = {
+    (0, 0, -1, 0): 2,
+    (0, 0, -1, 1): 1,
+    (0, 0, -1, -1): 1,
+    (0, -1, 0, 0): 2,
+    (0, -1, 0, 1): 1,
+    (0, -1, 0, -1): 1,
+    (0, -1, 1, 0): 1,
+    (0, -1, -1, 0): 1,
+    (-1, 0, 0, 0): 2,
+}
+
+
+def raster(known: Known, plan: bytes) -> Iterator[Step]:
+    bits = Bits(plan)
+    bits.take(2)  # fold
+    still = bits.take(1)
+    entries = [None if still else read_parameters(bits) for _ in range(8)]
+    nt, nz, ny, nx = shape = known.values.shape
+    context = reaching(RASTER_CONTEXT, shape)
+    zero = known.values.dtype.type(0)
+
+    for row in product(range(nt), range(nz), range(ny)):
+        t, z, y = row
+        row_class = 4 * (t == 0) + 2 * (z == 0) + (y == 0)
+        taps = raster_taps(row_class, nz, ny)
+        weights = raster_weights(entries[row_class], taps, row_class, known.values.dtype)
+        used = [k for k in range(2, len(taps)) if weights[k] != 0]
+        before = (t, z, y - 1, 0) if y else (t, z - 1, 0, 0) if z else (t - 1, 0, 0, 0)
+        before_row = known.values[before] if t or z or y else known.quantizer.low
+        for x in range(nx):
+            total, all_weights = context_around(known, context, row, x)
+            values = [known.values[nearest(shape, row, x, taps[k])] for k in used]
+            prediction = prediction_sum(weights[used], values)
+            b1, b2 = (known.values[t, z, y, x - k] if x >= k else before_row for k in (1, 2))
+            prediction = (prediction + weights[1] * b2) + weights[0] * b1
+            yield (t, z, y, x), context_cell(0, total, all_weights), zero if still else prediction
+
+
+def context_around(known: Known, context: dict[Point, int], row: Axes3, x: int) -> tuple[int, int]:
+    """The weighted sum of magnitudes around a point, and the sum of their weights."""
+    t, z, y = row
+    left, left2 = (known.magnitudes[(*row, x - k)] if x >= k else 0 for k in (1, 2))
+    total = 2 * left + left2
+    for offset, weight in context.items():
+        dt, dz, dy, _ = offset
+        if t + dt >= 0 and z + dz >= 0 and (y + dy >= 0 or dz < 0):
+            total += weight * known.magnitudes[nearest(known.magnitudes.shape, row, x, offset)]
+    return total, 2 + 1 + sum(context.values())
+
+
+def nearest(shape: Point, row: Axes3, x: int, offset: Point) -> Point:
+    """The point at ``offset``, or the nearest inside; never outside along t."""
+    t, *place = (c + d for c, d in zip((*row, x), offset, strict=True))
+    z, y, x = (min(max(i, 0), n - 1) for i, n in zip(place, shape[1:], strict=True))
+    return t, z, y, x
+
+
+def raster_taps(row_class: int, nz: int, ny: int) -> list[Point]:
+    r, most = (2, 3) if nz > 1 else (3, 4)
+    taps = [(0, 0, 0, -1), (0, 0, 0, -2)]
+    for dz, dy, dx in product(range(-r, 1), range(-r, r + 1), range(-r, r + 1)):
+        near = (dz, dy, dx) < (0, 0, 0) and distance((dz, dy, dx)) <= most and (dz, dy) != (0, 0)
+        beyond = (dz < 0 and row_class & 2) or (dz == 0 and dy < 0 and row_class & 1) or (dy and ny == 1)
+        if near and not beyond:
+            taps.append((0, dz, dy, dx))
+    for dz, dy, dx in product((-1, 0, 1), repeat=3):
+        near = distance((dz, dy, dx)) <= 1 and not (dz and nz == 1) and not (dy and ny == 1)
+        if near and not row_class & 4:
+            taps.append((-1, dz, dy, dx))
+    return taps
+
+
+def raster_weights(
+    parameters: list[float] | None, taps: list[Point], row_class: int, dtype: np.dtype
+) -> np.ndarray:
+    if parameters is not None and len(parameters) == len(taps) - 1:
+        return weights_of(parameters, list(range(len(taps))), dtype)
+    first_z, first_y = (0 if row_class & 2 else -1), (0 if row_class & 1 else -1)
+    lorenzo = []
+    for dt, dz, dy, dx in taps:
+        corner = dt == 0 and first_z <= dz <= 0 and first_y <= dy <= 0 and -1 <= dx <= 0
+        lorenzo.append((1 if (dz + dy + dx) % 2 else -1) if corner else 0)
+    return np.array(lorenzo, dtype)

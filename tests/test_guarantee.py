@@ -1,0 +1,381 @@
+"""Whatever lossyzip's parts do, no value outside the bound gets past the door.
+
+Lies of the encoder and the decoder end in an error; lies about predictions, told to both alike, cost bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import exact
+import hostile
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lossyzip as lz
+from lossyzip import field, tile, tuning
+from lossyzip.decompose import families, interpolation, regression, wavelet
+from lossyzip.decompose.fold import Fold
+from lossyzip.decompose.interpolation import PHASES, Multigrid
+from lossyzip.decompose.regression import CLASSES, Raster
+from lossyzip.decompose.stencil import SHIFTS, Weights
+from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.entropy import lossless
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+FILL = -9999.0
+
+
+def make_fields() -> dict[str, tuple[np.ndarray, float]]:
+    """Name -> (field, relative bound): both families, with specials and without, few outliers and many."""
+    rng = np.random.default_rng(5)
+    t = np.linspace(0.0, 6.0, 10 * 12 * 14).reshape(10, 12, 14)
+    smooth = (np.sin(t * 40) + np.cos(t * 3)).astype(np.float32)
+    special = smooth + 0.01 * rng.standard_normal(t.shape, np.float32)
+    special[3:6, 4] = FILL
+    special[rng.random(t.shape) < 0.02] = np.nan
+    special[rng.random(t.shape) < 0.01] = -0.0
+    rough = 300.0 + np.cumsum(rng.standard_normal((30, 40)), axis=1)
+    return {
+        "smooth": (smooth, 1e-3),
+        "special": (special, 1e-2),
+        "rough": (rough, 1e-2),
+        "exact": (rng.standard_normal((30, 40), np.float32), 0.0),
+        "integers": (rng.integers(0, 9, (30, 40)).astype(np.float32), 0.0625),  # eps is 0.5
+    }
+
+
+FIELDS = make_fields()
+
+
+@pytest.fixture(params=FIELDS)
+def case(request: pytest.FixtureRequest) -> tuple[np.ndarray, float]:
+    return FIELDS[request.param]
+
+
+def compress(case: tuple[np.ndarray, float]) -> bytes | None:
+    """None where lossyzip says that it failed."""
+    try:
+        return lz.compress(case[0], lz.relative(case[1]), fill_value=FILL, threads=1)
+    except lz.LossyZipError:
+        return None
+
+
+def assert_honest(case: tuple[np.ndarray, float], blob: bytes | None) -> None:
+    """An honest decoder finds values within the bound in ``blob``, or says that it cannot."""
+    if blob is None:
+        return
+    try:
+        decoded = lz.decompress(blob)
+    except lz.DecodeError:
+        return
+    eps = exact.tolerance(case[0], "relative", case[1], (FILL,))
+    assert not exact.violations(case[0], decoded, eps, (FILL,)).size
+
+
+def patched(part: tuple[object, str], make: Callable[[Callable], Callable]) -> pytest.MonkeyPatch:
+    """Put ``make(what was there)`` in the place of ``part``; undo it when done."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(*part, make(getattr(*part)))
+    return patch
+
+
+def test_without_lies_all_is_well(case):
+    blob = compress(case)
+    assert blob is not None
+    eps = exact.tolerance(case[0], "relative", case[1], (FILL,))
+    assert not exact.violations(case[0], lz.decompress(blob), eps, (FILL,)).size
+
+
+# Lies of the decoder
+
+
+@pytest.mark.parametrize("lie", hostile.LIES)
+@pytest.mark.parametrize(
+    "part", [(tile, "decode_tile"), (tile, "recompose"), (lossless, "unpack")], ids=lambda part: part[1]
+)
+def test_a_decoder_that_lies(case, part, lie):
+    patch = patched(part, lambda honest: hostile.lying(honest, hostile.LIES[lie]))
+    blob = compress(case)
+    patch.undo()
+    assert_honest(case, blob)
+
+
+def test_lies_that_matter_are_found_out():
+    case = FIELDS["smooth"]
+    for lie in ("zero", "negative", "noise", "nan", "infinity", "huge", "one value nan", "one value huge"):
+        patch = patched(
+            (tile, "decode_tile"), lambda honest, lie=lie: hostile.lying(honest, hostile.LIES[lie])
+        )
+        with pytest.raises(lz.BoundViolationError, match="values would come back"):
+            lz.compress(case[0], lz.relative(case[1]))
+        patch.undo()
+
+
+@pytest.mark.parametrize("lie", hostile.SHAPES)
+def test_a_decoder_that_returns_another_shape_or_type(case, lie):
+    patch = patched((tile, "decode_tile"), lambda honest: hostile.lying(honest, hostile.SHAPES[lie]))
+    blob = compress(case)
+    patch.undo()
+    assert blob is None
+
+
+def test_a_decoder_that_only_seems_right_is_found_out_when_decoding():
+    array, rel = FIELDS["smooth"]
+    patch = patched((tile, "decode_tile"), lambda honest: lambda *_: array.copy())
+    blob = lz.compress(array, lz.relative(rel))
+    patch.undo()
+    with pytest.raises(lz.ContentMismatchError):
+        lz.decompress(blob)
+
+
+# Lies of the encoder
+
+
+@pytest.mark.parametrize("lie", hostile.CODES)
+def test_a_decomposition_that_lies(case, lie):
+    patch = patched((tile, "decompose"), lambda honest: hostile.lying_codes(honest, hostile.CODES[lie]))
+    blob = compress(case)
+    patch.undo()
+    assert_honest(case, blob)
+
+
+@pytest.mark.parametrize("lie", hostile.LIES)
+def test_outliers_that_lie(case, lie):
+    def make(honest):
+        def decompose(*args):
+            result = honest(*args)
+            return replace(result, outliers=hostile.LIES[lie](result.outliers))
+
+        return decompose
+
+    patch = patched((tile, "decompose"), make)
+    blob = compress(case)
+    patch.undo()
+    assert_honest(case, blob)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "part", [(families, "encode_codes"), (lossless, "pack"), (tile, "encode_tile")], ids=lambda part: part[1]
+)
+def test_a_coder_that_writes_wrong_bytes(case, part, seed):
+    patch = patched(part, lambda honest: hostile.lying_bytes(honest, seed))
+    blob = compress(case)
+    patch.undo()
+    assert_honest(case, blob)
+
+
+QUANTIZERS: dict[str, Callable] = {
+    "step too wide": lambda rule: rule._replace(step=rule.step * 10),
+    "eps too wide": lambda rule: rule._replace(
+        eps=rule.eps * 10, step=rule.step * 10, inverse=rule.inverse / 10
+    ),
+    "no step": lambda rule: rule._replace(step=rule.step * 0),
+    "wrong inverse": lambda rule: rule._replace(inverse=-rule.inverse),
+    "infinite": lambda rule: rule._replace(inverse=rule.inverse * np.inf),
+    "nan": lambda rule: rule._replace(step=rule.step * np.nan),
+    "no range": lambda rule: rule._replace(low=rule.high),
+    "nan range": lambda rule: rule._replace(low=rule.low * np.nan, high=rule.high * np.nan),
+}
+
+
+@pytest.mark.parametrize("lie", QUANTIZERS)
+def test_a_quantizer_that_lies_to_encoder_and_decoder(case, lie):
+    patch = patched(
+        (tile, "quantizer"), lambda honest: lambda *a: (rule := honest(*a)) and QUANTIZERS[lie](rule)
+    )
+    blob = compress(case)
+    assert_honest(case, blob)
+    patch.undo()
+    assert_honest(case, blob)
+
+
+SUMMARIES: dict[str, Callable] = {
+    "nothing valid": lambda said: replace(said, low=np.inf, high=-np.inf),
+    "nothing coded": lambda said: replace(said, coded_low=np.inf, coded_high=-np.inf),
+    "too narrow": lambda said: replace(said, coded_low=0.1, coded_high=0.2),
+    "all the same": lambda said: replace(said, coded_high=said.coded_low),
+    "infinite": lambda said: replace(said, coded_high=np.inf),
+    "no specials": lambda said: replace(said, specials=()),
+    "wrong specials": lambda said: replace(said, specials=tuple(s + 1 for s in said.specials)),
+    "specials that are not there": lambda said: replace(said, specials=(0, 1, 2)),
+}
+
+
+@pytest.mark.parametrize("lie", SUMMARIES)
+def test_a_summary_that_lies(case, lie):
+    patch = patched((field, "summarize"), lambda honest: lambda *args: SUMMARIES[lie](honest(*args)))
+    blob = compress(case)
+    patch.undo()
+    if lie != "nothing valid":  # for a relative bound, that is another question
+        assert_honest(case, blob)
+
+
+def test_a_classification_that_finds_no_special_values(case):
+    def make(_):
+        def classify(values, bits, specials, largest, classes, coded):
+            classes[:] = 0
+            coded[:] = values
+            return 0, 0
+
+        return classify
+
+    patch = patched((tile, "classify"), make)
+    blob = compress(case)
+    patch.undo()
+    assert_honest(case, blob)
+
+
+# Lies that encoder and decoder share: the bound holds all the same
+
+
+@pytest.mark.parametrize("lie", hostile.LIES)
+@pytest.mark.parametrize("family", [interpolation, regression], ids=lambda family: family.__name__)
+@pytest.mark.parametrize("plan", [Multigrid(Fold.MERGED, 3), Raster(Fold.MERGED)], ids=lambda plan: plan.name)
+def test_predictors_that_lie_cost_bytes_only(case, family, plan, lie):
+    def make(honest):
+        def pack(rows, of_class, running, serial, dtype):
+            changed = [(offsets, hostile.LIES[lie](weights)) for offsets, weights in rows]
+            return honest(changed, of_class, hostile.LIES[lie](np.array(running, float)), serial, dtype)
+
+        return pack
+
+    assert_kept_with(case, plan, (family, "pack_stencils"), make)
+
+
+@pytest.mark.parametrize("lie", hostile.LIES)
+def test_a_transform_that_lies_costs_bytes_only(case, lie):
+    def make(honest):
+        def transform(grid, *how, **options):
+            honest(grid, *how, **options)
+            grid[...] = hostile.LIES[lie](grid)
+
+        return transform
+
+    assert_kept_with(case, Wavelet(Fold.MERGED, 32), (wavelet, "transform"), make)
+
+
+@pytest.mark.parametrize("lie", hostile.LIES)
+@pytest.mark.parametrize("name", ["multigrid", "raster"])
+def test_fitted_weights_that_are_garbage_cost_bytes_only(case, name, lie):
+    plan = plan_for(case[0], name, [1] * 80, 1)
+    assert_kept_with(
+        case, plan, (Weights, "of_taps"), lambda honest: hostile.lying(honest, hostile.LIES[lie])
+    )
+
+
+@given(
+    name=st.sampled_from(["multigrid", "raster", "wavelet"]),
+    parameters=st.lists(st.integers(-(2**22), 2**22), min_size=1, max_size=80),
+    precision=st.integers(0, len(SHIFTS) - 1),
+    field_name=st.sampled_from(sorted(FIELDS)),
+)
+@settings(max_examples=150)
+def test_any_plan_keeps_the_bound(name, parameters, precision, field_name):
+    case = FIELDS[field_name]
+    plan = plan_for(case[0], name, parameters, precision)
+    assert_kept_with(case, plan, (tuning, "_run"), lambda honest: honest)
+
+
+def plan_for(array: np.ndarray, name: str, parameters: list[int], precision: int) -> families.Plan:
+    """A plan that has ``parameters``, over and over, as the weights of each stencil of ``array``."""
+
+    def weights(taps: int) -> Weights:
+        return Weights(precision, tuple(int(p) for p in np.resize(parameters, taps - 1)))
+
+    flat = array.ndim < 3
+    if name == "wavelet":
+        return Wavelet(Fold.MERGED, 1 + abs(parameters[0]) % 255)
+    if name == "raster":
+        taps = [len(regression.class_taps(c, not flat, True).offsets) for c in range(CLASSES)]
+        return Raster(Fold.MERGED, tuple(weights(count) for count in taps))
+    level = []
+    known: tuple[interpolation.Axes3, ...] = ((0, 0, 0),)
+    for phase, parity in enumerate(PHASES):
+        if flat and parity[0]:
+            level.append(None)
+            continue
+        groups = interpolation.phase_taps(phase, known, (flat, False, False)).groups
+        level.append(weights(int(groups.max()) + 1))
+        known = (*known, parity)
+    return Multigrid(Fold.MERGED, 3, (tuple(level),) * 2)
+
+
+def assert_kept_with(
+    case: tuple[np.ndarray, float], plan: families.Plan, part: tuple[object, str], make: Callable
+) -> None:
+    """With ``plan`` and a changed part, alike in encoder and decoder, every value is within the bound."""
+    array, rel = case
+    patches = patched((tuning, "choose_plan"), lambda _: lambda *args: plan), patched(part, make)
+    try:
+        blob = lz.compress(array, lz.relative(rel), fill_value=FILL, threads=1)
+        decoded = lz.decompress(blob)
+    finally:
+        for patch in patches:
+            patch.undo()
+    eps = exact.tolerance(array, "relative", rel, (FILL,))
+    assert not exact.violations(array, decoded, eps, (FILL,)).size
+
+
+# The judges
+
+
+@given(
+    pairs=st.lists(st.tuples(st.floats(), st.floats()), min_size=1, max_size=30),
+    eps=st.one_of(st.floats(0.0, allow_nan=False, allow_infinity=False), st.sampled_from([0.5, 1e-3, 0.1])),
+    on_bound=st.booleans(),
+    width=st.sampled_from([32, 64]),
+)
+@settings(max_examples=300)
+def test_both_checkers_agree_with_fractions(pairs, eps, on_bound, width):
+    from lossyzip.checker import Checker
+
+    dtype = np.dtype(f"f{width // 8}")
+    with np.errstate(all="ignore"):
+        a, b = (np.array(column).astype(dtype) for column in zip(*pairs, strict=True))
+        if on_bound:  # about eps away, in exact and in rounded steps
+            b = np.where(np.isfinite(a), a + np.array([eps, -eps] * a.size)[: a.size], b).astype(dtype)
+    expected = [k for k in range(a.size) if not plainly_good(a[k], b[k], eps)]
+    assert exact.violations(a, b, eps).tolist() == expected
+    checker = Checker(eps, 0.0, 1.0)
+    checker.update(a, b, (0,))
+    report = checker.report()
+    assert report.violations == len(expected)
+    assert report.first_violation == ((expected[0],) if expected else None)
+
+
+def plainly_good(a: np.floating, b: np.floating, eps: float) -> bool:
+    if a.tobytes() == b.tobytes():
+        return True
+    if eps == 0 or not np.isfinite(a) or not np.isfinite(b) or (a == 0 and np.signbit(a)):
+        return False
+    return abs(Fraction(float(a)) - Fraction(float(b))) <= Fraction(eps)
+
+
+def test_a_rounded_difference_does_not_decide():
+    a, b, eps = 0.3, 0.1, 0.2  # 0.3 - 0.1 is below 0.2 as written, not as stored
+    for x, y in ((a, b), (b, a), (1.0, 1.0 - 2**-53), (1.0, 1.0 + 2**-52)):
+        for tolerance in (eps, abs(x - y), np.nextafter(abs(x - y), 0)):
+            pair = np.array([x]), np.array([y])
+            expected = abs(Fraction(x) - Fraction(y)) > Fraction(float(tolerance))
+            assert bool(exact.violations(*pair, float(tolerance)).size) == expected
+
+
+@pytest.mark.slow
+def test_no_kernel_reaches_outside_its_arrays(tmp_path):
+    """Compiled without checks, it would read or overwrite what lies there."""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    here = Path(__file__)
+    files = [str(here.with_name(f"test_{name}.py")) for name in ("inputs", "damage", "guarantee")]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *files]
+    done = subprocess.run(command, cwd=here.parents[1], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
