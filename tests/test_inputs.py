@@ -284,13 +284,14 @@ def test_many_tiles_keep_the_bound_and_threads_do_not_change_the_bytes(tiled):
     assert lz.decompress(blob, threads=1).tobytes() == lz.decompress(blob, threads=3).tobytes()
 
 
-@pytest.mark.parametrize("shape", [(1 << 17, 2, 2), (1 << 15, 2, 2, 2), (9000, 3, 3, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(1 << 14, 2, 2), (1 << 13, 2, 2, 2), (2500, 3, 3, 3)], ids=str)
 def test_small_tensors_at_many_points_are_not_outweighed_by_their_halos(shape):
     array = np.cumsum(wave((math.prod(shape),), "<f8")).reshape(shape)
     tracemalloc.start(1)
-    round_trip(array, lz.relative(1e-2), threads=1)
+    blob = lz.compress(array, lz.relative(1e-2), threads=1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    assert lz.verify(array, blob).violations == 0
     assert peak < 100 * array.nbytes
 
 

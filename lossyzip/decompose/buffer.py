@@ -12,7 +12,7 @@ from lossyzip.decompose.fold import Shape4
 from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencils, extend_row
 from lossyzip.errors import CorruptError
 
-_MOST_POINTS = 1 << 26  # more than the thinnest tile that lossyzip writes takes with its halo
+_MOST_POINTS = 3 << 26  # the thinnest field that tuning tries as a whole takes 2 << 26 with its halo
 
 Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
 
