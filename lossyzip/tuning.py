@@ -23,7 +23,7 @@ from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import lossless
-from lossyzip.field import classify, largest_coded, native
+from lossyzip.field import classify, largest_coded, native, tile_shape
 
 _Out = TypeVar("_Out")
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
@@ -49,11 +49,15 @@ EFFORTS = {
 
 
 def sample_slices(shape: tuple[int, ...], effort: Effort) -> tuple[slice, ...]:
-    """A block from the middle of the field: the longest axis is halved until it is small enough."""
+    """A block from the middle of the field: the longest axis is halved until it is small enough.
+
+    Never more than a tile, whose size allows for halos that outweigh thin shapes.
+    """
     lengths = list(shape)
     size = float(np.prod(lengths, dtype=np.float64))
-    if size > effort.whole:
-        while np.prod(lengths, dtype=np.float64) > effort.block:
+    most = math.prod(tile_shape(shape))
+    if size > min(effort.whole, most):
+        while np.prod(lengths, dtype=np.float64) > min(effort.block, most):
             axis = int(np.argmax(lengths))
             lengths[axis] = -(-lengths[axis] // 2)
     return tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(shape, lengths, strict=True))

@@ -228,12 +228,11 @@ def test_errors_are_one_line_unless_debugging(source: Path, run, monkeypatch: py
 
 def test_help_is_light() -> None:
     done = python(
-        "import sys, resource\n"
+        "import sys\n"
         "from lossyzip.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'numba', 'h5py', 'numpy', 'torch'} & set(sys.modules)\n"
-        "usage = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "assert not heavy, heavy\nassert usage.ru_utime + usage.ru_stime < 0.2, usage"
+        "assert not heavy, heavy"
     )
     assert done.returncode == 0, done.stderr
     assert (
@@ -273,8 +272,7 @@ def test_progress_is_for_terminals(source: Path) -> None:
 
 
 def test_demo(tmp_path: Path, run) -> None:
-    pytest.importorskip("lossyzip.datasets.flow")  # there once the package is installed
-    code, out, _ = run("demo", "--size", "16", "--keep", tmp_path / "kept")
+    code, out, _ = run("demo", "--size", "32", "--keep", tmp_path / "kept")
     assert code == 0
     assert "fields/scalar" in out
     assert len(list((tmp_path / "kept").iterdir())) == 3

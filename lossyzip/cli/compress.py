@@ -63,12 +63,12 @@ def command(
 def _parse(bounds: tuple[str, ...]) -> dict[str, Bound]:
     from lossyzip.bound import parse
 
-    chosen = {}
+    chosen: dict[str, Bound] = {}
     for text in bounds:
         pattern, equals, bound = text.rpartition("=")
         if not (pattern and equals):
             raise InvalidArgumentError(
                 f"bound {text!r} is not of the form PATTERN=BOUND, such as 'T*=rel:1e-3'"
             )
-        chosen[pattern] = parse(bound)
+        chosen.setdefault(pattern, parse(bound))
     return chosen

@@ -29,8 +29,11 @@ def code_of(error: BaseException) -> int:
 
 
 def run(command: click.Command) -> NoReturn:
-    """Run ``command`` on the arguments of this process, and exit. SIGTERM cleans up like Ctrl-C."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Run ``command`` on the arguments of this process, and exit. SIGTERM and SIGHUP are like Ctrl-C."""
+    for name in ("SIGTERM", "SIGHUP"):  # from batch systems, and from terminals that are closed
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores it
+            signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(command.main(standalone_mode=False) or 0)
     except click.ClickException as error:

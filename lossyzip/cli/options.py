@@ -37,7 +37,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], Any] | None]
 
     def tell(field: str, done: int, total: int) -> None:
         if not bars:
-            bar: Any = click.progressbar(length=total, file=stream, item_show_func=str)
+            bar: Any = click.progressbar(length=total, file=stream, item_show_func=lambda name: name or "")
             bars.append(bar.__enter__())
         bars[0].update(done, field)
 

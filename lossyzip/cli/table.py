@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def as_json(report: Any) -> str:
     """A report as JSON; infinities and NaN, which JSON does not have, as strings."""
     content = dataclasses.asdict(report)
-    for row, item in zip(content.get("fields", ()), getattr(report, "fields", ()), strict=True):
+    for row, item in zip(content["fields"], report.fields, strict=True):
         row["ratio"] = item.ratio
+    if hasattr(report, "passed"):
+        content["passed"] = report.passed
     return json.dumps(_plain(content), indent=2, allow_nan=False)
 
 
@@ -86,8 +88,13 @@ def verified_table(report: VerifyReport) -> str:
 def _total(report: FileReport) -> str:
     raw = sum(row.raw_bytes for row in report.fields)
     coded = sum(row.compressed_bytes for row in report.fields)
-    fields = f"{len(report.fields)} fields: {_size(raw)} as {_size(coded)}"
-    return f"{fields}, ratio {raw / coded:.2f}" if coded else fields
+    if not report.fields:
+        return "no compressed fields"
+    count = f"{len(report.fields)} field{'s' if len(report.fields) > 1 else ''}"
+    text = f"{count}: {_size(raw)} as {_size(coded)}, ratio {raw / coded:.2f}"
+    if report.source != report.target:
+        text += f"; file: {_size(report.source_bytes)} -> {_size(report.target_bytes)}"
+    return text
 
 
 def _copied(report: FileReport) -> list[str]:

@@ -20,6 +20,7 @@ from lossyzip.decompose.rows import Lattice
 from lossyzip.decompose.stencil import SHIFTS, Weights
 
 _ITERATIONS = 4
+_LARGEST_PARAMETER = 1 << 20
 _LEAST_SERVED = 40  # values a parameter: for fewer it never pays
 
 
@@ -138,7 +139,7 @@ def fit(
     if count < 2 or target.size < 3 * count or points < _LEAST_SERVED * count:
         return None
     largest = max(float(np.abs(sums).max()), float(np.abs(target).max()), step)
-    if not 1e-100 < largest < 1e100:  # squares would overflow or vanish
+    if step < 1e-100 or largest > 1e100:  # squares would vanish or overflow
         unit = 0.5 / largest
         sums, target, step = sums * unit, target * unit, max(step * unit, 1e-100)
     first = sums[:, 0] / sizes[0]
@@ -150,6 +151,8 @@ def fit(
     chosen = None
     for precision, shift in enumerate(SHIFTS):
         candidate = Weights(precision, tuple(int(w) for w in np.rint(weights * float(1 << shift))))
+        if max(map(abs, candidate.parameters)) > _LARGEST_PARAMETER:
+            continue
         used = np.array(candidate.parameters) / float(1 << shift)
         bits = estimated_bits(_residual(free, wanted, used), step) * scale + candidate.size()
         if bits < best:

@@ -26,7 +26,7 @@ from lossyzip.errors import CorruptError
 GROUPS = 8  # of context cells: corrections; bands, by level and place along the leading axis; the coarsest
 CODES = 2  # for each value: a coefficient and a correction
 _LIFTING = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
-_GAIN = 1.230174104914001
+_GAIN = 1.149604398860098
 _SHORTEST_LEADING, _SHORTEST = 9, 5  # an axis is halved while it is at least so long
 _DEAD_ZONE = 0.6  # the encoder drops coefficients below this part of the step
 _HALO = 3
@@ -187,6 +187,8 @@ def _coefficients(source: np.ndarray, field: Shape4, steps: list[Split], step: n
         mean = source[valid].mean(dtype=np.float64) if valid.any() else 0.0
     grid = np.where(valid, source, source.dtype.type(mean if np.isfinite(mean) else 0.0)).reshape(field)
     transform(grid, steps, inverse=False)
+    largest = np.finfo(grid.dtype).max / 64
+    grid = np.clip(np.nan_to_num(grid, nan=0.0), -largest, largest)  # near the type's end it may overflow
     grid[np.abs(grid) < source.dtype.type(_DEAD_ZONE) * step] = 0
     return grid.reshape(-1)
 

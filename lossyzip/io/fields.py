@@ -31,13 +31,18 @@ def is_field_type(kind: h5t.TypeID) -> bool:
 
 
 def fill_values(dataset: h5py.Dataset) -> tuple[float, ...]:
-    """What the usual attributes declare: numbers, or short arrays of them."""
+    """What marks missing values: the usual attributes, and HDF5's own fill value unless it is zero.
+
+    netCDF sets the latter to 9.97e36 where no attribute says so; in a range it would be a disaster.
+    """
     found: list[float] = []
     for name in _FILL_ATTRIBUTES:
         if name in dataset.attrs:
             value = np.asarray(_attribute(dataset, name))
             if value.dtype.kind in "fiu" and value.size <= _MOST_FILL_VALUES:
                 found += [float(v) for v in value.reshape(-1)]
+    if dataset.id.get_create_plist().fill_value_defined() == h5d.FILL_VALUE_USER_DEFINED:
+        found += [float(value) for value in (dataset.fillvalue,) if value != 0]
     return tuple(dict.fromkeys(found))[:_MOST_FILL_VALUES]
 
 

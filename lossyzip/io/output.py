@@ -42,7 +42,7 @@ class Output:
     def readinto(self, buffer: memoryview) -> int:
         self._file.seek(self._position)
         count = self._file.readinto(buffer) or 0
-        buffer[count:] = bytes(len(buffer) - count)
+        memoryview(buffer).cast("B")[count:] = bytes(len(buffer) - count)
         return len(buffer)
 
     def write(self, data: memoryview) -> int:

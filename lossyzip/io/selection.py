@@ -71,7 +71,7 @@ def named_by(candidate: Candidate, patterns: Iterable[str]) -> str | None:
 
 def _choice(candidate: Candidate, bounds: Mapping[str, Bound]) -> Choice:
     pattern = named_by(candidate, bounds)
-    spelled_out = pattern is not None and not _is_wild(pattern)
+    spelled_out = pattern is not None and (not _is_wild(pattern) or _is_name(pattern, candidate))
     if candidate.keep and not (candidate.named_only and spelled_out):
         return Choice(None, pattern is not None, candidate.keep)
     if pattern is None:
@@ -82,10 +82,16 @@ def _choice(candidate: Candidate, bounds: Mapping[str, Bound]) -> Choice:
 def _matches(pattern: str, candidate: Candidate) -> bool:
     """On the whole path, and for a pattern without a slash on the last part of the path as well."""
     pattern = pattern.removeprefix("/")
-    return any(
+    return _is_name(pattern, candidate) or any(
         fnmatchcase(name, pattern) or ("/" not in pattern and fnmatchcase(name.rpartition("/")[2], pattern))
         for name in candidate.names
     )
+
+
+def _is_name(pattern: str, candidate: Candidate) -> bool:
+    """A name is a pattern for itself, even with brackets in it."""
+    pattern = pattern.removeprefix("/")
+    return any(pattern in (name, name.rpartition("/")[2]) for name in candidate.names)
 
 
 def _is_wild(pattern: str) -> bool:

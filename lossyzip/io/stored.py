@@ -137,7 +137,7 @@ def create_restored(file: h5py.File, dataset: h5py.Dataset, frame: Frame) -> tup
     kind = h5t.py_create(frame.dtype, logical=True)
     if committed is not None and isinstance(file.get(committed), h5py.Datatype):
         kind = file[committed].id
-    return h5py.Dataset(h5d.create(file.id, None, kind, space, plan, _access())), lost
+    return h5py.Dataset(h5d.create(file.id, None, kind, space, plan, dapl=_access())), lost
 
 
 def in_slabs(tiles: Iterable[Tile], shape: tuple[int, ...], itemsize: int) -> Iterator[Tile]:

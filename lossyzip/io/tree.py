@@ -93,7 +93,11 @@ class Tree:
 
     def _members(self, path: str) -> Iterator[str]:
         """Paths, in the order of creation where the file knows it, else of the alphabet."""
-        return iter([f"{path}/{name}".lstrip("/") for name in self.file[f"/{path}"]])
+        names = list(self.file[f"/{path}"])
+        for name in names:
+            if isinstance(name, bytes):
+                raise UnsupportedDataError(f"/{path}: the name {name!r} is not UTF-8; rename it first")
+        return iter([f"{path}/{name}".lstrip("/") for name in names])
 
     def _meet(self, path: str) -> bool:
         """Note a link; whether it leads to a group that was not met before."""
@@ -175,9 +179,7 @@ class _Copy:
             h5o.link(made, place, name, options)
             self._made.add(link.path)
         elif link.kind == "group":
-            plan = source[f"/{link.path}"].id.get_create_plist()
-            plan.set_obj_track_times(False)  # the same input makes the same bytes
-            h5g.create(place, name, options, plan)
+            h5g.create(place, name, options, _group_plan(source[f"/{link.path}"]))
             self._made.add(link.path)
         elif link.kind == "dataset":
             h5o.copy(source.id, encode(f"/{link.path}"), place, name, self._options, options)
@@ -240,8 +242,18 @@ class _Copy:
         return h5r.create(self._target.id, encode(f"/{path}"), h5r.OBJECT)
 
 
+def _group_plan(group: h5py.Group) -> h5p.PropGCID:
+    """To create one like ``group``: its own plan has addresses of its file where it has many links."""
+    old, new = group.id.get_create_plist(), h5p.create(h5p.GROUP_CREATE)
+    new.set_link_creation_order(old.get_link_creation_order())
+    new.set_attr_creation_order(old.get_attr_creation_order())
+    new.set_obj_track_times(False)  # the same input makes the same bytes
+    return new
+
+
 def attribute_names(item: Any) -> list[str]:
-    return list(item.attrs)
+    names = list(item.attrs)  # h5py gives bytes where they are not UTF-8
+    return [n.decode("utf-8", "surrogateescape") if isinstance(n, bytes) else n for n in names]
 
 
 def encode(name: str) -> bytes:

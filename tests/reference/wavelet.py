@@ -13,7 +13,7 @@ from reference.passes import RASTER_CONTEXT, Axes3, Known, Step, context_around,
 from reference.readers import Bits
 
 A, B, G, D = -1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971
-K = 1.230174104914001
+K = 1.149604398860098
 
 
 @dataclass
