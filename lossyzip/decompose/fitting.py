@@ -21,7 +21,7 @@ from lossyzip.decompose.stencil import SHIFTS, Weights
 
 _ITERATIONS = 4
 _LARGEST_PARAMETER = 1 << 20
-_LEAST_SERVED = 40  # values a parameter: for fewer it never pays
+_LEAST_SERVED = 16  # values a parameter: for fewer it does not pay
 
 
 class MultigridFitter:
