@@ -146,7 +146,7 @@ def test_a_signal_keeps_the_old_file_and_leaves_no_debris(source: Path, number: 
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "lossyzip: interrupted; nothing was kept\n"
+    assert errors.strip() == "lossyzip: interrupted; nothing was kept"
     assert target.read_bytes() == b"old"
     assert sorted(os.listdir(source.parent)) == ["in.h5", "out.h5"]
 
