@@ -96,6 +96,19 @@ def test_the_first_pattern_counts(source: Path, run) -> None:
     assert bounds == {"run/vel_x": "abs:1.0", "run/vel_y": "rel:0.01", "temperature": "rel:0.01"}
 
 
+def test_of_a_pattern_given_twice_the_first_counts(source: Path, run) -> None:
+    target = source.with_name("out.h5")
+    _, out, _ = run("compress", source, "-o", target, "--json", "-b", "*=abs:1", "-b", "*=lossless")
+    assert {row["bound"] for row in json.loads(out)["fields"]} == {"abs:1.0"}
+
+
+def test_tables_tell_the_sizes_of_files(source: Path, packed: Path, run) -> None:
+    _, out, _ = run("decompress", packed, "-o", source.with_name("out.h5"))
+    assert "3 fields: " in out
+    assert "; file: " in out
+    assert "no compressed fields" in run("info", source)[1]
+
+
 def test_json(source: Path, packed: Path, run) -> None:
     target = source.with_name("out.h5")
     compressed = json.loads(run("compress", source, "-o", target, "-b", "*=rel:1e-3", "--json")[1])
@@ -103,6 +116,7 @@ def test_json(source: Path, packed: Path, run) -> None:
     assert all(0 < row["max_error"] <= row["eps"] and row["ratio"] > 1 for row in compressed["fields"])
     assert {"steps", "run/half"} <= set(compressed["copied"])
     verified = json.loads(run("verify", source, packed, "--json")[1])
+    assert verified["passed"]
     assert all(row["violations"] == 0 for row in verified["fields"])
     described = json.loads(run("info", packed, "--json")[1])
     assert {row["bound"] for row in described["fields"]} == {"rel:0.001", "lossless"}
@@ -268,6 +282,7 @@ def test_progress_is_for_terminals(source: Path) -> None:
     drawn = os.read(terminal, 1 << 16)
     os.close(terminal)
     assert b"#" in drawn
+    assert b"None" not in drawn
     assert b"#" not in shown.stdout
 
 

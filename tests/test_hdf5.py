@@ -129,6 +129,20 @@ def test_fill_values_come_back_exactly(trip) -> None:
     assert t.rows()["x"].eps < 0.0021  # of the valid range
 
 
+def test_the_fill_value_of_hdf5_is_one_unless_zero(trip) -> None:
+    """As netCDF leaves it: what was never written is 9.97e36, and no attribute says so."""
+
+    def make(f: h5py.File) -> None:
+        for name, fill in (("x", 9.96921e36), ("zero", 0.0)):
+            f.create_dataset(name, (60, 70), "f4", fillvalue=fill)[20:] = wave(40, 70) + 5
+
+    t = trip(make)
+    assert (t.back["x"][:20] == np.float32(9.96921e36)).all()
+    assert t.rows()["x"].eps < 0.0021
+    assert t.rows()["zero"].eps > 0.0041  # zeros count
+    assert t.verified()
+
+
 @pytest.mark.parametrize("data", [np.float64(3.5), np.zeros((0, 4), "f4"), np.arange(3.0), h5py.Empty("f4")])
 def test_tiny_fields_are_copied(trip, data: object) -> None:
     def make(f: h5py.File) -> None:
@@ -370,6 +384,96 @@ def test_order_of_creation_and_user_block(trip) -> None:
         assert file.userblock_size == 512
 
 
+@pytest.mark.parametrize("libver", ["earliest", "v108", "latest"])
+def test_groups_with_many_links(trip, libver: str) -> None:
+    """From 1.8 on, HDF5 keeps more than eight links in a heap, whose address is in the group's own plan."""
+
+    def make(f: h5py.File) -> None:
+        for k in range(40):
+            f[f"deep/group/{k}"] = wave(50, 5) + k
+            f[f"deep/group/{k}"].attrs.update({str(n): n for n in range(20)})
+
+    t = trip(make, libver=libver)
+    assert len(t.back["deep/group"]) == len(t.report.fields) == 40
+    assert t.verified()
+
+
+def test_a_file_as_netcdf_makes_it(trip) -> None:
+    def make(f: h5py.File) -> None:
+        f.attrs["_NCProperties"] = np.bytes_("version=2,netcdf=4.9.2,hdf5=1.14.0")
+        for number, (name, n) in enumerate((("time", 12), ("lat", 30))):
+            f.create_dataset(name, data=np.arange(float(n)), maxshape=(None,), chunks=(n,), track_order=True)
+            f[name].make_scale(name)
+            f[name].attrs["_Netcdf4Dimid"] = np.int32(number)
+        x = f.create_dataset(
+            "x", data=wave(12, 30), maxshape=(None, 30), chunks=(1, 30), compression="gzip", track_order=True
+        )
+        x.attrs["units"] = "K"
+        x.attrs["_FillValue"] = np.array([-1.0], "f4")
+        x.attrs["_Netcdf4Coordinates"] = np.array([0, 1], "i4")
+        for axis, name in enumerate(("time", "lat")):
+            x.dims[axis].attach_scale(f[name])
+
+    t = trip(make, track_order=True, libver="v108")
+    assert [row.name for row in t.report.fields] == ["x"]
+    assert list(t.back) == ["time", "lat", "x"]
+    assert list(t.back["x"].attrs) == list(t.old["x"].attrs)
+    assert t.back["x"].maxshape == (None, 30)
+    assert [t.back["x"].dims[k][0].name for k in range(2)] == ["/time", "/lat"]
+    assert t.verified()
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_variable_length_fill_values(trip, committed: bool) -> None:
+    """As in netCDF's variables of strings."""
+
+    def make(f: h5py.File) -> None:
+        kind = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
+        if committed:
+            kind.commit(f.id, b"type")
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk((5,))
+        plan.set_fill_value(np.array("none", h5py.string_dtype()))
+        space = h5py.h5s.create_simple((5,), (h5py.h5s.UNLIMITED,))
+        h5py.Dataset(h5py.h5d.create(f.id, b"s", kind, space, plan))[1:3] = ["é", "b"]
+        f["s"].attrs["note"] = "kept"
+
+    t = trip(make)
+    for file in (t.packed, t.back):
+        assert file["s"].asstr()[()].tolist() == ["none", "é", "b", "none", "none"]
+        assert file["s"].fillvalue == b"none"
+        assert (file["s"].chunks, file["s"].maxshape, file["s"].attrs["note"]) == ((5,), (None,), "kept")
+        assert file["s"].id.get_type().committed() == committed
+    assert t.verified()
+
+
+def test_names_that_are_not_utf8(trip, tmp_path: Path) -> None:
+    def make(f: h5py.File) -> None:
+        f["x"] = wave(30, 40)
+        h5py.h5a.create(f["x"].id, b"temp\xe9rature", h5py.h5t.STD_I32LE, h5py.h5s.create(h5py.h5s.SCALAR))
+
+    t = trip(make)
+    assert h5py.h5a.exists(t.packed["x"].id, b"temp\xe9rature")
+    assert h5py.h5a.exists(t.back["x"].id, b"temp\xe9rature")
+    assert t.verified()
+    with h5py.File(tmp_path / "latin.h5", "w") as file:
+        h5py.h5g.create(file.id, b"temp\xe9rature")
+    with pytest.raises(UnsupportedDataError, match="not UTF-8"):
+        lz.compress_file(tmp_path / "latin.h5", tmp_path / "out.h5", EVERYTHING)
+
+
+def test_restored_chunks_are_written_once(trip) -> None:
+    """A chunk that several tiles share stays in the cache until it is complete."""
+
+    def make(f: h5py.File) -> None:
+        f.create_dataset("x", data=wave(24, 40), chunks=(24, 40), compression="gzip")
+
+    t = trip(make)
+    with h5py.File(t.paths[2].with_name("new.h5"), "w") as file:
+        made, _ = stored.create_restored(file, t.packed["x"], stored.open_frame(t.packed["x"]))
+        assert made.id.get_access_plist().get_chunk_cache()[1] == stored.CHUNK_CACHE_BYTES
+
+
 def test_virtual_datasets_stay_virtual(trip) -> None:
     def make(f: h5py.File) -> None:
         f["x"] = wave(30, 40)
@@ -380,6 +484,16 @@ def test_virtual_datasets_stay_virtual(trip) -> None:
     t = trip(make)
     assert t.back["view"].is_virtual
     assert (t.back["view"][()] == t.back["x"][()]).all()
+    assert t.verified()
+
+
+@pytest.mark.parametrize("pattern", ["T[K]", "g/T[K]", "/g/T[K]"])
+def test_a_name_with_brackets_is_a_pattern_for_itself(trip, pattern: str) -> None:
+    def make(f: h5py.File) -> None:
+        f["g/T[K]"] = wave(3000)
+        f["g/T[K]"].make_scale("a scale, too")
+
+    assert trip(make, {pattern: lz.absolute(0.5)}).rows()["g/T[K]"].bound == "abs:0.5"
 
 
 # what goes wrong

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lossyzip.io.hdf5 import FileReport
+    from lossyzip.io.report import FileReport
     from lossyzip.io.verify import VerifyReport
 
 

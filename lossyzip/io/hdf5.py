@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from h5py import h5d, h5f, h5fd, h5p
 
 from lossyzip.bound import Bound
-from lossyzip.compressor import FieldReport, Frame, compress_field, thread_count
+from lossyzip.compressor import Frame, compress_field, thread_count
 from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
@@ -25,51 +24,13 @@ from lossyzip.io import stored
 from lossyzip.io.fields import fill_values, find_candidates
 from lossyzip.io.interrupt import Stop, interruptible
 from lossyzip.io.output import Output, written_whole
+from lossyzip.io.report import FieldRow, FileReport
 from lossyzip.io.selection import Candidate, Choice, check_patterns, choose, named_by
 from lossyzip.io.tree import Tree, copy_tree, reading
 
 PathLike = str | os.PathLike[str]
 Check = Callable[[], None]  # raises when the work must end
 Progress = Callable[[str, int, int], Any]  # (field, values done since the last call, values of all fields)
-
-
-@dataclass(frozen=True)
-class FieldRow:
-    """One field of a file. ``named`` is False where no pattern chose the bound, and it was kept lossless.
-
-    Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
-    restored field lacks.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    bound: str
-    eps: float
-    max_error: float
-    raw_bytes: int
-    compressed_bytes: int
-    seconds: float
-    verify_seconds: float
-    family: str
-    named: bool = True
-    note: str = ""
-
-    @property
-    def ratio(self) -> float:
-        return self.raw_bytes / self.compressed_bytes
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """What became of a file: ``fields`` that were coded, and ``copied`` datasets: {name: why}."""
-
-    source: str
-    target: str
-    source_bytes: int
-    target_bytes: int
-    fields: tuple[FieldRow, ...]
-    copied: dict[str, str]
 
 
 def compress_file(
@@ -140,14 +101,14 @@ def describe_file(path: PathLike) -> FileReport:
     if start in (FRAME_MAGIC, ARCHIVE_MAGIC):
         data = Path(path).read_bytes()
         frames = {Path(path).name: memoryview(data)} if start == FRAME_MAGIC else unpack_archive(data)
-        rows = [_row(name, Frame.of_bytes(bytes(frame))) for name, frame in frames.items()]
+        rows = [FieldRow.of(name, Frame.of_bytes(bytes(frame))) for name, frame in frames.items()]
         return _report(path, path, rows, {})
     with opened(path) as file:
         rows, copied = [], {}
         for name, dataset in Tree(file).objects("dataset"):
             if stored.is_compressed(dataset):
                 with naming(name), reading("its bytes"):
-                    rows.append(_row(name, stored.open_frame(dataset)))
+                    rows.append(FieldRow.of(name, stored.open_frame(dataset)))
             else:
                 copied[name] = ""
         return _report(path, path, rows, copied)
@@ -231,7 +192,9 @@ class _Compression:
             self.copied[name] = "it would not get smaller"
             return None
         stored.describe(dataset, report, original)
-        self.rows.append(_row(name, report, report.encode_seconds, report.verify_seconds, choice.named))
+        self.rows.append(
+            FieldRow.of(name, report, report.encode_seconds, report.verify_seconds, choice.named)
+        )
         return dataset.id
 
 
@@ -265,33 +228,8 @@ class _Decompression:
                 self._check()
                 dataset[where] = values
                 tell(name, values.size, 0)
-        self.rows.append(_row(name, frame, time.perf_counter() - started, note="; ".join(lost)))
+        self.rows.append(FieldRow.of(name, frame, time.perf_counter() - started, note="; ".join(lost)))
         return dataset.id
-
-
-def _row(
-    name: str,
-    about: FieldReport | Frame,
-    seconds: float = 0.0,
-    verify_seconds: float = 0.0,
-    named: bool = True,
-    note: str = "",
-) -> FieldRow:
-    return FieldRow(
-        name,
-        about.shape,
-        np.dtype(about.dtype).str,
-        about.bound,
-        about.eps,
-        about.max_error,
-        about.raw_bytes,
-        about.compressed_bytes,
-        seconds,
-        verify_seconds,
-        ", ".join(about.families),
-        named,
-        note,
-    )
 
 
 def _progress_of(tree: Tree, fields: list[str], progress: Progress | None) -> Progress:

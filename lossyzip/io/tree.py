@@ -181,6 +181,9 @@ class _Copy:
         elif link.kind == "group":
             h5g.create(place, name, options, _group_plan(source[f"/{link.path}"]))
             self._made.add(link.path)
+        elif link.kind == "dataset" and _fills_with_pointers(source[f"/{link.path}"]):
+            h5o.link(self._copy_by_values(source[f"/{link.path}"]), place, name, options)
+            self._made.add(link.path)
         elif link.kind == "dataset":
             h5o.copy(source.id, encode(f"/{link.path}"), place, name, self._options, options)
         elif link.kind == "type":
@@ -192,6 +195,20 @@ class _Copy:
             place.links.create_soft(name, link.value, options)
         else:
             place.links.create_external(name, *link.value, options)
+
+    def _copy_by_values(self, original: h5py.Dataset) -> h5d.DatasetID:
+        kind, plan = original.id.get_type(), original.id.get_create_plist()
+        made = h5d.create(self._target.id, None, self._own(kind), original.id.get_space(), plan)
+        if original.size:
+            values.write_all(h5py.Dataset(made), values.read_all(original))
+        return made
+
+    def _own(self, kind: h5t.TypeID) -> h5t.TypeID:
+        """A committed type of the source as the copy has it, while links are copied."""
+        if not kind.committed():
+            return kind
+        known = self._tree.path_of(kind) is not None
+        return h5t.open(self._target.id, self._type_path(_address(kind))) if known else kind.copy()
 
     def _copy_types(self) -> None:
         """Committed types come first, so that copies of datasets find and share them."""
@@ -249,6 +266,14 @@ def _group_plan(group: h5py.Group) -> h5p.PropGCID:
     new.set_attr_creation_order(old.get_attr_creation_order())
     new.set_obj_track_times(False)  # the same input makes the same bytes
     return new
+
+
+def _fills_with_pointers(dataset: h5py.Dataset) -> bool:
+    """Such as netCDF's strings: h5o.copy would leave the fill value's address as it was in the old file."""
+    kind, plan = dataset.id.get_type(), dataset.id.get_create_plist()
+    if plan.fill_value_defined() != h5d.FILL_VALUE_USER_DEFINED or dataset.shape is None:
+        return False
+    return values.has_pointers(kind) and not values.has_references(kind)
 
 
 def attribute_names(item: Any) -> list[str]:

@@ -101,9 +101,14 @@ def same(a: Any, b: Any) -> bool:
     return a.tobytes() == b.tobytes()
 
 
+def has_pointers(kind: h5t.TypeID) -> bool:
+    """Whether values of this type lie elsewhere: references, variable-length data."""
+    return not all(_has_no_pointers(leaf) for leaf in _leaves(kind))
+
+
 def _memory_type(kind: h5t.TypeID) -> tuple[np.dtype, h5t.TypeID]:
     """(dtype to read into, the same as an HDF5 type)."""
-    if all(_has_no_pointers(leaf) for leaf in _leaves(kind)):
+    if not has_pointers(kind):
         return np.dtype((np.void, kind.get_size())), kind
     try:
         dtype = kind.dtype

@@ -1,0 +1,74 @@
+"""What became of a file and its fields: records for callers, tables and JSON. Knows no HDF5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lossyzip.compressor import FieldReport, Frame
+
+
+@dataclass(frozen=True)
+class FieldRow:
+    """One field of a file. ``named`` is False where no pattern chose the bound, and it was kept lossless.
+
+    Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
+    restored field lacks.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    bound: str
+    eps: float
+    max_error: float
+    raw_bytes: int
+    compressed_bytes: int
+    seconds: float
+    verify_seconds: float
+    family: str
+    named: bool = True
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        return self.raw_bytes / self.compressed_bytes
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        about: FieldReport | Frame,
+        seconds: float = 0.0,
+        verify_seconds: float = 0.0,
+        named: bool = True,
+        note: str = "",
+    ) -> FieldRow:
+        return cls(
+            name,
+            about.shape,
+            np.dtype(about.dtype).str,
+            about.bound,
+            about.eps,
+            about.max_error,
+            about.raw_bytes,
+            about.compressed_bytes,
+            seconds,
+            verify_seconds,
+            ", ".join(about.families),
+            named,
+            note,
+        )
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of a file: ``fields`` that were coded, and ``copied`` datasets: {name: why}."""
+
+    source: str
+    target: str
+    source_bytes: int
+    target_bytes: int
+    fields: tuple[FieldRow, ...]
+    copied: dict[str, str]
