@@ -89,10 +89,11 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
     raster = [partial(judge.raster, how) for how in folds]
     judged = _run([*multigrid, *raster], threads)
     best = min(judged[len(multigrid) :], key=lambda pair: pair[0])[1].fold
-    more = [partial(judge.still, best)]
-    more += [partial(judge.wavelet, step) for step in _WAVELET_STEPS]
+    more = []  # the longest first, so that threads end together
     if points > 1.0 and best != likely:
         more.append(partial(judge.multigrid, best))
+    more += [partial(judge.wavelet, step) for step in _WAVELET_STEPS]
+    more.append(partial(judge.still, best))
     size, plan = min(judged + _run(more, threads), key=lambda pair: pair[0])
     if size > 0.5 * values.nbytes * points and len(lossless.pack(values)) * points < size:
         return None
