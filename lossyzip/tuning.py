@@ -27,7 +27,7 @@ from lossyzip.field import classify, largest_coded, native, tile_shape
 
 _Out = TypeVar("_Out")
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
-_WAVELET_HANDICAP = 1.01  # it is the slowest family
+_WAVELET_HANDICAP = 1.03  # it is the slowest family
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class _Judge:
     def _size(self, plan: Plan, codes: Codes) -> tuple[float, Plan]:
         if codes.outliers is None:
             return math.inf, plan
-        return (len(codes.to_bytes()) + codes.outliers.nbytes) * self.points + len(write_plan(plan)), plan
+        return (codes.estimated_size() + codes.outliers.nbytes) * self.points + len(write_plan(plan)), plan
 
 
 def _run(jobs: Sequence[Callable[[], _Out]], threads: int) -> list[_Out]:
