@@ -7,16 +7,13 @@ against the original: that is the door, and it cannot be switched off.
 from __future__ import annotations
 
 import math
-import os
 import struct
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,13 +28,12 @@ from lossyzip.errors import (
     InvalidArgumentError,
     SelfCheckError,
 )
+from lossyzip.threads import in_order, thread_count
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:
     from lossyzip.decompose.families import Plan
     from lossyzip.field import Source
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -100,12 +96,12 @@ def compress_field(
     fill_values = tuple(float(value) for value in fill_values)
     shape = tuple(source.shape)
     started = time.process_time()  # tuning may use several threads; nothing else runs
-    summary = field.summarize((source[s] for s in field.tile_slices(shape)), dtype, fill_values)
+    tiles = (np.asarray(source[s]) for s in field.tile_slices(shape))
+    summary = field.summarize(tiles, dtype, fill_values, workers)
     draft = _draft_header(dtype, shape, bound, summary)
     plan: Plan | None = None
-    if draft.eps > 0.0 and 0 not in shape:
-        sample = np.asarray(source[tuning.sample_slices(shape, tuning.EFFORTS[effort])])
-        plan = tuning.choose_plan(sample, draft, tuning.EFFORTS[effort], workers)
+    if draft.eps > 0.0:
+        plan = tuning.choose_plan(source, draft, tuning.EFFORTS[effort], workers)
     header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
     head = frame.pack_head(header.to_bytes())
     tuned = time.process_time() - started
@@ -113,7 +109,7 @@ def compress_field(
     written, sizes, results = len(head), [], []
     door = _Door(header, fill_values)
     jobs = (partial(door.encode, np.asarray(source[where]), where) for where in header.tile_slices())
-    for result in _in_order(jobs, workers):
+    for result in in_order(jobs, workers):
         write(result.record)
         written += len(result.record)
         sizes.append(len(result.record))
@@ -227,7 +223,7 @@ class Frame:
         jobs = (
             partial(self._decode, self._reader.tile(number), number, where, plan) for number, where in touched
         )
-        yield from _in_order(jobs, thread_count(threads))
+        yield from in_order(jobs, thread_count(threads))
 
     def check(self) -> None:
         """Read every tile and compare its checksum; decode nothing. Raises a DecodeError subclass."""
@@ -257,15 +253,6 @@ def content_checksum(values: np.ndarray) -> int:
     return zlib.crc32(
         np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
     )
-
-
-def thread_count(threads: int | None) -> int:
-    """``threads``, or as many as this process may use. Raises InvalidArgumentError below one."""
-    if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(threads, int | np.integer) or threads < 1:
-        raise InvalidArgumentError(f"threads must be an integer >= 1, not {threads!r}")
-    return int(threads)
 
 
 def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
@@ -303,23 +290,3 @@ def _plan_of(header: Header) -> Plan | None:
 
 def _overlap(a: slice, b: slice) -> bool:
     return bool(a.start < b.stop and b.start < a.stop)
-
-
-def _in_order(jobs: Iterable[Callable[[], _T]], threads: int) -> Iterator[_T]:
-    """Results of ``jobs`` in their order, with few of them in flight."""
-    if threads == 1:
-        for job in jobs:
-            yield job()
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[_T]] = deque()
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(job))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

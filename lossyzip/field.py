@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from lossyzip._jit import kernel
 from lossyzip.container.header import MOST_AXES, MOST_SPECIALS
 from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
+from lossyzip.threads import in_order
 
 TILE_VALUES = 1 << 21
 RAW = 255  # class of a special value whose bits are not in the list
@@ -86,10 +88,11 @@ def special_patterns(dtype: np.dtype, fill_values: Iterable[float]) -> np.ndarra
 
 
 @kernel
-def _scan(values, bits, patterns, largest, spans, found, counts):
-    """Update spans (low, high, coded low, coded high) and the list of special patterns met."""
+def _scan(values, bits, patterns, largest, spans, found):
+    """Fill spans (low, high, coded low, coded high) and ``found``, special patterns; returns how many."""
     negative_zero = np.uint64(1) << np.uint64(8 * bits.itemsize - 1)
-    low, high, coded_low, coded_high = spans[0], spans[1], spans[2], spans[3]
+    low, high, coded_low, coded_high = np.inf, -np.inf, np.inf, -np.inf
+    count = np.int64(0)
     for i in range(values.size):
         value = np.float64(values[i])
         pattern = np.uint64(bits[i])
@@ -104,25 +107,36 @@ def _scan(values, bits, patterns, largest, spans, found, counts):
                 coded_low, coded_high = min(coded_low, value), max(coded_high, value)
         if special:
             known = False
-            for k in range(counts[0]):
+            for k in range(count):
                 known = known or found[k] == pattern
-            if not known and counts[0] < found.size:
-                found[counts[0]] = pattern
-                counts[0] += 1
+            if not known and count < found.size:
+                found[count] = pattern
+                count += 1
     spans[0], spans[1], spans[2], spans[3] = low, high, coded_low, coded_high
+    return count
 
 
-def summarize(tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterable[float]) -> Summary:
-    """Go once through all ``tiles`` of a field."""
-    spans = np.array([math.inf, -math.inf, math.inf, -math.inf])
+def _scan_tile(tile: np.ndarray, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spans (4,) and the special patterns of one tile."""
+    flat = native(tile)
+    spans, found = np.empty(4), np.empty(MOST_SPECIALS, np.uint64)
+    bits = flat.view(f"u{flat.itemsize}")
+    count = _scan(flat, bits, patterns, _LARGEST[flat.itemsize], spans, found)
+    return spans, found[:count]
+
+
+def summarize(
+    tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterable[float], threads: int = 1
+) -> Summary:
+    """Go once through all ``tiles`` of a field. The same for any number of threads."""
     patterns = special_patterns(dtype, fill_values)
-    found, counts = np.zeros(MOST_SPECIALS, np.uint64), np.array([patterns.size])
-    found[: patterns.size] = patterns  # first: the header must list them, as the tiles do not know them
-    for tile in tiles:
-        flat = native(tile)
-        _scan(flat, flat.view(f"u{flat.itemsize}"), patterns, _LARGEST[flat.itemsize], spans, found, counts)
-    low, high, coded_low, coded_high = (float(span) for span in spans)
-    return Summary(low, high, coded_low, coded_high, tuple(int(p) for p in found[: counts[0]]))
+    low, high, coded_low, coded_high = math.inf, -math.inf, math.inf, -math.inf
+    found = dict.fromkeys(patterns.tolist())  # first: the header must list them
+    for spans, specials in in_order((partial(_scan_tile, tile, patterns) for tile in tiles), threads):
+        low, high = min(low, float(spans[0])), max(high, float(spans[1]))
+        coded_low, coded_high = min(coded_low, float(spans[2])), max(coded_high, float(spans[3]))
+        found |= dict.fromkeys(specials.tolist())
+    return Summary(low, high, coded_low, coded_high, tuple(found)[:MOST_SPECIALS])
 
 
 def native(array: np.ndarray) -> np.ndarray:

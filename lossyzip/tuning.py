@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Codes, Plan, decompose, quantizer, write_plan
+from lossyzip.decompose.families import Codes, Plan, decompose, estimated_size, quantizer, write_plan
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
@@ -23,124 +21,216 @@ from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import lossless
-from lossyzip.field import classify, largest_coded, native, tile_shape
+from lossyzip.field import Source, classify, largest_coded, native, tile_shape
+from lossyzip.threads import in_order
 
-_Out = TypeVar("_Out")
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
 _WAVELET_HANDICAP = 1.03  # it is the slowest family
+_CLOSE = 1.03
+_FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
+_GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to look. Fields of up to ``whole`` values are tried as a whole, larger ones on a block of
-    ``block`` values; ``whole_fit`` or ``block_fit`` points are enough for a stencil."""
+    """How long to look.
 
-    whole: int
+    Every candidate is tried on about ``scouted`` values, if there are many more; then those that came
+    close to the best, and the best of each family, if it came within ``margin``, on ``blocks`` blocks of
+    up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
+    ``scout_points``, then to ``points`` values.
+    """
+
+    scouted: int
+    scout_points: int
+    margin: float
     block: int
-    whole_fit: int
-    block_fit: int
+    blocks: int
+    points: int
 
 
 EFFORTS = {
-    "fast": Effort(1 << 17, 1 << 17, 4_000, 4_000),
-    "balanced": Effort(1 << 21, 1 << 18, 20_000, 6_000),
-    "max": Effort(1 << 22, 1 << 21, 50_000, 50_000),
+    "fast": Effort(1 << 15, 2_000, 1.1, 1 << 16, 1, 4_000),
+    "balanced": Effort(1 << 16, 3_000, 1.25, 1 << 16, 6, 20_000),
+    "max": Effort(1 << 18, 10_000, 2.0, 1 << 20, 4, 50_000),
 }
 
 
-def sample_slices(shape: tuple[int, ...], effort: Effort) -> tuple[slice, ...]:
-    """A block from the middle of the field: the longest axis is halved until it is small enough.
+def sample_blocks(shape: tuple[int, ...], effort: Effort) -> list[tuple[slice, ...]]:
+    """Blocks of a field of ``shape`` to code: the whole field if it is small, or some that lie apart."""
+    most = math.prod(tile_shape(shape))  # never more than a tile: halos may outweigh thin shapes
+    if math.prod(shape) <= min(effort.block * effort.blocks, most):
+        return [tuple(slice(0, n) for n in shape)]
+    return _spread(shape, min(effort.block, most), effort.blocks)
 
-    Never more than a tile, whose size allows for halos that outweigh thin shapes.
-    """
-    lengths = list(shape)
-    size = float(np.prod(lengths, dtype=np.float64))
+
+def _fit_blocks(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Blocks to fit stencils to: more and smaller ones, or all that fits into a tile."""
     most = math.prod(tile_shape(shape))
-    if size > min(effort.whole, most):
-        while np.prod(lengths, dtype=np.float64) > min(effort.block, most):
-            axis = int(np.argmax(lengths))
-            lengths[axis] = -(-lengths[axis] // 2)
-    return tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(shape, lengths, strict=True))
+    if math.prod(shape) <= most:
+        return [tuple(slice(0, n) for n in shape)]
+    return _spread(shape, min(_FIT_BLOCK, most), _FIT_BLOCKS)
 
 
-def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
-    """The plan that codes ``sample`` in the fewest bytes; None when none beats the lossless back end.
+def _spread(shape: tuple[int, ...], most: int, count: int) -> list[tuple[slice, ...]]:
+    """``count`` blocks of at most ``most`` values each, evenly spread, the first in the middle."""
+    lengths = _halved(shape, most)
+    return [
+        tuple(
+            slice(start, start + k)
+            for axis, (n, k) in enumerate(zip(shape, lengths, strict=True))
+            for start in [round((0.5 + number * _GOLDEN ** -(axis + 1)) % 1.0 * (n - k))]
+        )
+        for number in range(count)
+    ]
 
-    ``header`` is the field's, its family and plan not yet known.
+
+def _halved(shape: tuple[int, ...], most: int) -> list[int]:
+    """The longest axis is halved until there are at most ``most`` values."""
+    lengths = list(shape)
+    while math.prod(lengths) > most:
+        axis = int(np.argmax(lengths))
+        lengths[axis] = -(-lengths[axis] // 2)
+    return lengths
+
+
+def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
+    """The plan that codes ``source`` in the fewest bytes, by samples; None: the lossless back end does.
+
+    ``header`` is the field's, its family and plan not yet known. The source is read in this thread.
     """
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
-    if rule is None or not sample.size:
+    if rule is None or 0 in header.shape:
         return None
-    values = native(sample)
-    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
-    specials = np.array(header.specials, np.uint64)
-    special, _ = classify(
-        values, values.view(f"u{values.itemsize}"), specials, largest_coded(header.native), classes, coded
-    )
-    if special == values.size:
+    coded = _coded_blocks(source, header, sample_blocks(header.shape, effort))
+    if not coded:
         return Multigrid(Fold.MERGED, 1)
-    points = float(np.prod(header.shape, dtype=np.float64)) / values.size
-    fit = effort.whole_fit if points == 1.0 else effort.block_fit
-    judge = _Judge(coded, sample.shape, rule, points, fit)
-    folds = distinct_folds(sample.shape)
-    # With a block, time matters: the fold that serves one family best is likely to serve the other.
-    likely = Fold.VOLUMES if Fold.VOLUMES in folds else Fold.MERGED
-    multigrid = [partial(judge.multigrid, how) for how in (folds if points == 1.0 else [likely])]
-    raster = [partial(judge.raster, how) for how in folds]
-    judged = _run([*multigrid, *raster], threads)
-    best = min(judged[len(multigrid) :], key=lambda pair: pair[0])[1].fold
-    more = []  # the longest first, so that threads end together
-    if points > 1.0 and best != likely:
-        more.append(partial(judge.multigrid, best))
-    more += [partial(judge.wavelet, step) for step in _WAVELET_STEPS]
-    more.append(partial(judge.still, best))
-    size, plan = min(judged + _run(more, threads), key=lambda pair: pair[0])
-    if size > 0.5 * values.nbytes * points and len(lossless.pack(values)) * points < size:
-        return None
+    served = math.prod(header.shape)
+    near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape))
+    final = _Judge(coded, near or coded, rule, served, effort.points)
+    folds = distinct_folds(coded[0].shape)
+    candidates: list[Attempt] = [
+        partial(_try_wavelet, step=step) for step in _WAVELET_STEPS
+    ]  # the longest first
+    candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
+    candidates += [partial(_try_still, how=how) for how in folds]
+    if final.values > 2 * effort.scouted:
+        middle = [_middle(coded[0], effort.scouted)]
+        scout = _Judge(middle, middle, rule, served, effort.scout_points)
+        candidates = _shortlist(candidates, _judged(candidates, scout, threads), effort.margin)
+    size, plan = min(_judged(candidates, final, threads), key=lambda pair: pair[0])
+    if size > 0.5 * header.native.itemsize * served:
+        exact = sum(len(lossless.pack(native(block))) for block in coded)
+        if exact * final.scale < size:
+            return None
     if isinstance(plan, Multigrid):  # its weights are kept; a tile may have more levels than the sample
         return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
     return plan
 
 
+def _coded_blocks(source: Source, header: Header, where: list[tuple[slice, ...]]) -> list[np.ndarray]:
+    """Blocks of ``source``; those without any value that is coded are left out."""
+    blocks = [_coded(np.asarray(source[place]), header) for place in where]
+    return [block for block in blocks if not np.isnan(block).all()]
+
+
+def _coded(block: np.ndarray, header: Header) -> np.ndarray:
+    """``block`` with NaN where a value is special."""
+    values = native(block)
+    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
+    specials = np.array(header.specials, np.uint64)
+    bits = values.view(f"u{values.itemsize}")
+    classify(values, bits, specials, largest_coded(header.native), classes, coded)
+    return coded.reshape(block.shape)
+
+
+def _middle(block: np.ndarray, most: int) -> np.ndarray:
+    lengths = _halved(block.shape, most)
+    return np.ascontiguousarray(
+        block[tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(block.shape, lengths, strict=True))]
+    )
+
+
 @dataclass(frozen=True)
 class _Judge:
-    """Codes a sample with the best plan of each kind: (bytes that the whole field would take, plan)."""
+    """Codes ``blocks`` of one shape with one plan after the other. ``served`` values are in the field;
+    ``points`` of those of ``near`` are enough to fit a stencil that reads values before it."""
 
-    coded: np.ndarray
-    shape: tuple[int, ...]
+    blocks: list[np.ndarray]
+    near: list[np.ndarray]
     rule: Quantizer
-    points: float
-    fit: int
+    served: int
+    points: int
 
-    def multigrid(self, how: Fold) -> tuple[float, Plan]:
-        plan = Multigrid(how, most_levels(fold(self.shape, how)))
-        fitter = MultigridFitter(plan, self.coded, float(self.rule.step), self.points, self.fit)
-        codes = decompose(self.coded, self.shape, plan, self.rule, fitter)
-        return self._size(fitter.plan(), codes)
+    @property
+    def values(self) -> int:
+        return sum(block.size for block in self.blocks)
 
-    def raster(self, how: Fold) -> tuple[float, Plan]:
-        sample = self.coded.reshape(self.shape)
-        plan = fit_raster(sample, how, float(self.rule.step), self.points, self.fit)
-        return self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
+    @property
+    def scale(self) -> float:
+        """How many times the sample's values the field has."""
+        return self.served / self.values
 
-    def still(self, how: Fold) -> tuple[float, Plan]:
-        plan = Raster(how, still=True)
-        return self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
+    def size(self, plan: Plan) -> tuple[float, Plan]:
+        """(about the bytes that the field takes with ``plan``, plan)."""
+        codes = [decompose(block.reshape(-1), block.shape, plan, self.rule) for block in self.blocks]
+        return self.size_of(codes, plan), plan
 
-    def wavelet(self, step: int) -> tuple[float, Plan]:
-        plan = Wavelet(Fold.MERGED, step)
-        size, _ = self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
-        return size * _WAVELET_HANDICAP, plan
-
-    def _size(self, plan: Plan, codes: Codes) -> tuple[float, Plan]:
-        if codes.outliers is None:
-            return math.inf, plan
-        return (codes.estimated_size() + codes.outliers.nbytes) * self.points + len(write_plan(plan)), plan
+    def size_of(self, codes: Sequence[Codes], plan: Plan) -> float:
+        """The same, of all blocks' codes."""
+        outliers = [code.outliers for code in codes if code.outliers is not None]
+        if len(outliers) < len(codes):
+            return math.inf
+        sample = estimated_size(codes) + sum(array.nbytes for array in outliers)
+        return sample * self.scale + len(write_plan(plan))
 
 
-def _run(jobs: Sequence[Callable[[], _Out]], threads: int) -> list[_Out]:
-    """The results of ``jobs``, in order."""
-    if threads == 1:
-        return [job() for job in jobs]
-    with ThreadPoolExecutor(threads) as pool:
-        return [future.result() for future in [pool.submit(job) for job in jobs]]
+Attempt = Callable[[_Judge], tuple[float, Plan]]
+
+
+def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[tuple[float, Plan]]:
+    return list(in_order((partial(candidate, judge) for candidate in candidates), threads))
+
+
+def _shortlist(
+    candidates: Sequence[Attempt], judged: Sequence[tuple[float, Plan]], margin: float
+) -> list[Attempt]:
+    """The candidates close to the best, and the best of each kind, unless it is far behind."""
+    best = min(size for size, _ in judged)
+    best_of_kind: dict[tuple[str, bool], float] = {}
+    for size, plan in judged:
+        kind = _kind(plan)
+        best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
+    return [
+        candidate
+        for candidate, (size, plan) in zip(candidates, judged, strict=True)
+        if size <= _CLOSE * best or (size <= margin * best and size == best_of_kind[_kind(plan)])
+    ] or list(candidates)
+
+
+def _kind(plan: Plan) -> tuple[str, bool]:
+    return plan.name, isinstance(plan, Raster) and plan.still
+
+
+def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
+    shape = judge.blocks[0].shape
+    plan = Multigrid(how, most_levels(fold(shape, how)))
+    coded = np.concatenate([block.reshape(-1) for block in judge.blocks])
+    fitter = MultigridFitter(plan, coded, float(judge.rule.step), judge.scale, judge.points)
+    codes = decompose(coded, shape, plan, judge.rule, fitter)
+    plan = fitter.plan()
+    return judge.size_of([codes], plan), plan
+
+
+def _try_raster(judge: _Judge, how: Fold) -> tuple[float, Plan]:
+    scale = judge.served / sum(block.size for block in judge.near)
+    return judge.size(fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points))
+
+
+def _try_still(judge: _Judge, how: Fold) -> tuple[float, Plan]:
+    return judge.size(Raster(how, still=True))
+
+
+def _try_wavelet(judge: _Judge, step: int) -> tuple[float, Plan]:
+    size, plan = judge.size(Wavelet(Fold.MERGED, step))
+    return size * _WAVELET_HANDICAP, plan

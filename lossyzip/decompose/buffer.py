@@ -38,6 +38,7 @@ class Buffer:
     def __init__(
         self, parts: int, shape: Shape4, halo: int, dtype: np.dtype, whole: Shape4 | None = None
     ) -> None:
+        self.parts = parts
         self.shape = shape
         self.halo = tuple(halo if n > 1 else 0 for n in (whole or shape)[1:])
         padded = [n + 2 * h for n, h in zip(shape[1:], self.halo, strict=True)]
@@ -111,7 +112,15 @@ def pack_stencils(
         offsets[k, : tap_offsets.size] = tap_offsets
         weights[k, : tap_weights.size] = tap_weights
         count[k] = -(-tap_offsets.size // SWEEP) * SWEEP
-    return Stencils(np.array(of_class, np.int64), count, offsets, weights, running.astype(dtype), int(serial))
+    return Stencils(
+        np.array(of_class, np.int64),
+        count,
+        offsets,
+        weights,
+        running.astype(dtype),
+        int(serial),
+        int(running.any()),
+    )
 
 
 def pack_contexts(

@@ -7,6 +7,7 @@ header, and the same for all tiles of a field.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 
 from lossyzip.decompose import interpolation, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
+from lossyzip.decompose.fold import fold
 from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.passes import decode_pass, encode_pass
 from lossyzip.decompose.regression import Raster
-from lossyzip.decompose.rows import CELL_OF_ACTIVITY, CELLS, Quantizer, decode_pass, encode_pass
+from lossyzip.decompose.rows import CELLS, Quantizer
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.entropy import stream
 from lossyzip.entropy.bits import BitReader, BitWriter
-from lossyzip.entropy.stream import CodeStream, encode_codes, estimated_size
 
 Plan = Multigrid | Raster | Wavelet
 _FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression, Wavelet.name: wavelet}
@@ -39,11 +42,14 @@ class Codes:
 
     def to_bytes(self) -> bytes:
         """The codes; the outliers are stored beside them."""
-        return encode_codes(self.codes, self.cells, self.groups, CELLS)
+        return stream.encode_codes(self.codes, self.cells, self.groups, CELLS)
 
-    def estimated_size(self) -> float:
-        """About how many bytes that makes."""
-        return estimated_size(self.codes, self.cells, self.groups, CELLS)
+
+def estimated_size(parts: Sequence[Codes]) -> float:
+    """About how many bytes the codes of ``parts``, of one plan, make together."""
+    codes = np.concatenate([part.codes for part in parts])
+    cells = np.concatenate([part.cells for part in parts])
+    return stream.estimated_size(codes, cells, parts[0].groups, CELLS)
 
 
 def write_plan(plan: Plan) -> bytes:
@@ -85,7 +91,10 @@ def decompose(
     quantizer: Quantizer,
     fitter: interpolation.Fitter | None = None,
 ) -> Codes:
-    """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``."""
+    """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``.
+
+    ``coded`` may be several such tiles, one after the other, for a family that keeps volumes apart.
+    """
     family = _FAMILIES[plan.name]
     codes = np.empty(coded.size * family.CODES, np.int32)
     cells = np.empty(coded.size * family.CODES, np.uint8)
@@ -93,22 +102,11 @@ def decompose(
     cursor = np.zeros(5, np.int64)
 
     def visit(buffer: Buffer, here: Pass) -> None:
-        encode_pass(
-            here.source,
-            buffer.values,
-            buffer.magnitudes,
-            here.lattice,
-            here.stencils,
-            here.contexts,
-            here.rule,
-            CELL_OF_ACTIVITY,
-            codes,
-            cells,
-            outliers,
-            cursor,
-        )
+        encode_pass(here, buffer, codes, cells, outliers, cursor)
 
-    family.sweep(plan, shape, quantizer, visit, coded, fitter)
+    field = fold(shape, plan.fold)
+    field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
+    family.sweep(plan, field, quantizer, visit, coded, fitter)
     count = int(cursor[1])
     return Codes(codes, cells, outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
 
@@ -118,23 +116,11 @@ def recompose(
 ) -> np.ndarray:
     """The tile of ``shape`` whose codes are ``data``. Raises DecodeError when they are not just that."""
     family = _FAMILIES[plan.name]
-    stream = CodeStream(data, family.GROUPS, CELLS)
+    opened = stream.CodeStream(data, family.GROUPS, CELLS)
 
     def visit(buffer: Buffer, here: Pass) -> None:
-        decode_pass(
-            buffer.values,
-            buffer.magnitudes,
-            here.lattice,
-            here.stencils,
-            here.contexts,
-            here.rule,
-            CELL_OF_ACTIVITY,
-            stream.coder,
-            stream.extra,
-            outliers,
-            stream.cursor,
-        )
+        decode_pass(here, buffer, opened, outliers)
 
-    values = family.sweep(plan, shape, quantizer, visit)
-    stream.check_used_up(math.prod(shape) * family.CODES, outliers.size)
+    values = family.sweep(plan, fold(shape, plan.fold), quantizer, visit)
+    opened.check_used_up(math.prod(shape) * family.CODES, outliers.size)
     return np.ascontiguousarray(values).reshape(shape)

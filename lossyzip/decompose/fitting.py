@@ -7,6 +7,7 @@ these, and whose sums, and so our bytes, would depend on their number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,9 @@ from lossyzip.decompose.stencil import SHIFTS, Weights
 
 _ITERATIONS = 4
 _LARGEST_PARAMETER = 1 << 20
+_FEW_SERVED = 0.1  # of all values: so few are not worth many points
+_LARGEST_MAGNITUDE = 1e9
+_BUCKETS = 8 * 27 + 16  # of magnitudes: an octave is cut into eight
 _LEAST_SERVED = 16  # values a parameter: for fewer it does not pay
 
 
@@ -80,35 +84,51 @@ class MultigridFitter:
         return None
 
 
-def fit_raster(sample: np.ndarray, how: Fold, step: float, points: float, most: int) -> Raster:
-    """Weights fitted on ``sample``; ``points`` is how many times its values the field has.
+def fit_raster(blocks: Sequence[np.ndarray], how: Fold, step: float, scale: float, most: int) -> Raster:
+    """Weights fitted on ``blocks`` of one shape; ``scale`` is how many times their values the field has.
 
     Regressors get uniform noise of one step: they will be reconstructed values. NaN is no value.
     """
-    field = fold(sample.shape, how)
-    values = sample.reshape(field)
+    field = fold(blocks[0].shape, how)
+    field_values = sum(block.size for block in blocks)
     rng = np.random.default_rng(0)
     weights: list[Weights | None] = [None] * CLASSES
     for row_class in row_classes(field):
-        rows = rows_of_class(field, row_class)
+        values_served = len(blocks) * rows_of_class(field, row_class) * field.x
         taps = class_taps(row_class, field.z > 1, field.y > 1)
-        count = min(rows * field.x, most)
+        count = min(values_served, most if values_served > _FEW_SERVED * field_values else most // 4)
         place = np.stack(
             [_coordinates(rng, n, count, lack) for n, lack in zip(field, _lacking(row_class), strict=True)]
         )
-        target = values[tuple(place)].astype(np.float64)
         regressors = np.empty((count, len(taps.offsets)))
-        for k, offset in enumerate(taps.offsets):
-            at = [np.clip(p + o, 0, n - 1) for p, o, n in zip(place, offset, field, strict=True)]
-            regressors[:, k] = values[tuple(at)]
+        target = np.empty(count)
+        for k, block in enumerate(blocks):
+            part = slice(count * k // len(blocks), count * (k + 1) // len(blocks))
+            values = block.reshape(field)
+            _gather(values, place[:, part], taps.offsets, regressors[part], target[part])
         valid = np.isfinite(target) & np.isfinite(regressors).all(axis=1)
         regressors, target = regressors[valid], target[valid]
         regressors += rng.uniform(-0.5 * step, 0.5 * step, regressors.shape)
         each = np.ones(len(taps.offsets))
         if target.size:
-            served = rows * field.x * points
+            served = values_served * scale
             weights[row_class] = fit(regressors, each, target, taps.lorenzo, taps.lorenzo, step, served)
     return Raster(how, tuple(weights))
+
+
+@kernel
+def _gather(values, places, offsets, regressors, target):
+    """The value at each of ``places`` (4, n), and those at ``offsets`` (K, 4) from it, or nearest to that."""
+    nt, nz, ny, nx = values.shape
+    for i in range(target.size):
+        t, z, y, x = places[0, i], places[1, i], places[2, i], places[3, i]
+        target[i] = values[t, z, y, x]
+        for k in range(offsets.shape[0]):
+            at_t = min(max(t + offsets[k, 0], 0), nt - 1)
+            at_z = min(max(z + offsets[k, 1], 0), nz - 1)
+            at_y = min(max(y + offsets[k, 2], 0), ny - 1)
+            at_x = min(max(x + offsets[k, 3], 0), nx - 1)
+            regressors[i, k] = values[at_t, at_z, at_y, at_x]
 
 
 def _lacking(row_class: int) -> tuple[int, int, int, int]:
@@ -160,19 +180,51 @@ def fit(
     return chosen
 
 
-def _robust(free: np.ndarray, wanted: np.ndarray, start: np.ndarray, step: float) -> np.ndarray:
+@kernel
+def _robust(free, wanted, start, step):
     """Iteratively reweighted least squares around ``start``: large residuals count linearly."""
-    first = residual = _residual(free, wanted, start)
+    first = _residual(free, wanted, start)
+    residual = first
     change = np.zeros_like(start)
     for _ in range(_ITERATIONS):
         scale = 2.0 * (np.median(np.abs(residual)) + 0.25 * step)
         trust = 1.0 / np.maximum(1.0, np.abs(residual) / scale)
         normal, right = _normal_equations(free, first, trust)
         ridge = 1e-6 * np.trace(normal) / start.size + 2.5e-4 * step * step * wanted.size
-        normal[np.diag_indices_from(normal)] += ridge
-        change = np.linalg.solve(normal, right)
+        for k in range(start.size):
+            normal[k, k] += ridge
+        change = _solved(normal, right)
         residual = _residual(free, first, change)
     return start + change
+
+
+@kernel
+def _solved(normal, right):
+    """The solution of ``normal`` x = ``right``, by Cholesky's decomposition, in the place of both.
+
+    Zeros where the matrix is not positive definite.
+    """
+    n = right.size
+    for k in range(n):
+        for j in range(k):
+            normal[k, k] -= normal[k, j] * normal[k, j]
+        if not normal[k, k] > 0.0:
+            right[:] = 0.0
+            return right
+        normal[k, k] = np.sqrt(normal[k, k])
+        for i in range(k + 1, n):
+            for j in range(k):
+                normal[i, k] -= normal[i, j] * normal[k, j]
+            normal[i, k] /= normal[k, k]
+    for k in range(n):
+        for j in range(k):
+            right[k] -= normal[k, j] * right[j]
+        right[k] /= normal[k, k]
+    for k in range(n - 1, -1, -1):
+        for j in range(k + 1, n):
+            right[k] -= normal[j, k] * right[j]
+        right[k] /= normal[k, k]
+    return right
 
 
 @kernel
@@ -210,13 +262,19 @@ def _normal_equations(free, wanted, trust):
     return normal, right
 
 
-def estimated_bits(residual: np.ndarray, step: float) -> float:
-    """About how many bits it takes to code ``residual`` in steps of ``step``, without contexts."""
-    magnitude = np.minimum(np.rint(np.abs(residual) / step), 1e9)
-    octave = np.floor(np.log2(np.maximum(magnitude, 1.0)))
-    extra = np.maximum(octave - 3.0, 0.0)
-    bucket = np.where(magnitude < 16, magnitude, octave * 8.0 + np.floor(magnitude / np.exp2(extra)))
-    counts = np.bincount(bucket.astype(np.int64)).astype(np.float64)
-    counts = counts[counts > 0]
-    entropy = counts.sum() * np.log2(counts.sum()) - (counts * np.log2(counts)).sum()
-    return float(entropy + extra.sum() + np.count_nonzero(magnitude))
+@kernel
+def estimated_bits(residual, step):
+    """About how many bits it takes to code ``residual`` (n,) in steps of ``step``, without contexts."""
+    counts = np.zeros(_BUCKETS, np.int64)
+    bits = 0.0
+    for value in residual:
+        magnitude = np.int64(min(np.rint(abs(value) / step), _LARGEST_MAGNITUDE))
+        octave = np.int64(0)
+        while magnitude >> octave > 15:
+            octave += 1
+        counts[8 * octave + (magnitude >> octave)] += 1
+        bits += octave + (1.0 if magnitude > 0 else 0.0)
+    for count in counts:
+        if count > 0:
+            bits -= count * np.log2(count / residual.size)
+    return bits

@@ -17,8 +17,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer, Pass, Visit, extend_all, pack_contexts, pack_stencils
-from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.rows import CELLS, Lattice, Quantizer
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -138,37 +139,45 @@ def _context_taps(
     buffer: Buffer, part: int, parity: Axes3, known: tuple[Axes3, ...]
 ) -> list[tuple[int, int]]:
     """Codes one stride away that are known, near ones and those of this level counting more."""
-    taps = []
-    here = buffer.at(part)
+    flat = tuple(n == 1 for n in buffer.shape[1:])
+    offsets, weights = _context_offsets(parity, known, (flat[0], flat[1], flat[2]))
+    places = _flat(buffer, parity, offsets) - buffer.at(part)
+    taps = list(zip(places.tolist(), weights, strict=True))
+    for offset in ((0, -1, 0), (-1, 0, 0)):
+        if all(n > 1 for o, n in zip(offset, buffer.shape[1:], strict=True) if o):
+            taps.append((buffer.at(part, 0, *offset) - buffer.at(part), 4))
+    return taps
+
+
+@lru_cache(maxsize=256)
+def _context_offsets(
+    parity: Axes3, known: tuple[Axes3, ...], flat: tuple[bool, bool, bool]
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Offsets (K, 3) of the known points around one of ``parity``, and their weights."""
+    offsets, weights = [], []
     for offset in itertools.product((-1, 0, 1), repeat=3):
         other = tuple((p + o) & 1 for p, o in zip(parity, offset, strict=True))
         distance = sum(map(abs, offset))
-        if (
-            distance
-            and other in known
-            and not any(o and n == 1 for o, n in zip(offset, buffer.shape[1:], strict=True))
-        ):
-            weight = (8, 4, 2)[distance - 1] if any(other) else (3, 2, 1)[distance - 1]
-            taps.append((_flat(buffer, parity, offset) - here, weight))
-    for offset in ((0, -1, 0), (-1, 0, 0)):
-        if all(n > 1 for o, n in zip(offset, buffer.shape[1:], strict=True) if o):
-            taps.append((buffer.at(part, 0, *offset) - here, 4))
-    return taps
+        if distance and other in known and not any(o and f for o, f in zip(offset, flat, strict=True)):
+            offsets.append(offset)
+            weights.append((8, 4, 2)[distance - 1] if any(other) else (3, 2, 1)[distance - 1])
+    return np.array(offsets, np.int64).reshape(-1, 3), tuple(weights)
 
 
 def _part(parity: tuple[int, ...]) -> int:
     return parity[0] * 4 + parity[1] * 2 + parity[2]
 
 
-def _flat(buffer: Buffer, parity: Axes3, offset: tuple[int, ...]) -> int:
-    """Where the point lies that is ``offset`` strides from the first point of ``parity``."""
-    place = [p + o for p, o in zip(parity, offset, strict=True)]
-    return buffer.at(_part(tuple(q & 1 for q in place)), 0, *(q >> 1 for q in place))
+def _flat(buffer: Buffer, parity: Axes3, offsets: np.ndarray) -> np.ndarray:
+    """Where the points lie that are ``offsets`` (K, 3) strides from the first point of ``parity``."""
+    place = np.array(parity) + offsets
+    part = (place & 1) @ np.array([4, 2, 1])
+    return part * buffer.part_size + buffer.at(0) + (place >> 1) @ np.array(buffer.strides[1:])
 
 
 def sweep(
     plan: Multigrid,
-    shape: tuple[int, ...],
+    field: Shape4,
     rule: Quantizer,
     visit: Visit,
     source: np.ndarray | None = None,
@@ -178,7 +187,6 @@ def sweep(
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
     """
-    field = fold(shape, plan.fold)
     dtype = rule.step.dtype
     stride = 1 << plan.levels
     known = _sublattice(field, stride)
@@ -189,9 +197,10 @@ def sweep(
         stride = 1 << (level - 1)
         points = _sublattice(field, stride)
         finer = Buffer(8, known, 2, dtype, points)
+        corner = finer.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, coupled=False)
         for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
-            finer.view(fine, 0, known)[...] = buffer.view(coarse, 0, known)
-            extend_all(fine, finer.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, coupled=False))
+            _join(coarse, buffer, fine, corner)
+            extend_all(fine, corner)
         classes: tuple[Axes3, ...] = ((0, 0, 0),)
         for phase, parity in enumerate(PHASES):
             size = _phase_points(points, parity)
@@ -202,9 +211,7 @@ def sweep(
             lattice = finer.lattice(
                 part, size, field, Shape4(0, *(p * stride for p in parity)), 2 * stride, False
             )
-            offsets = np.array([_flat(finer, parity, tuple(o)) for o in taps.offsets], np.int64) - finer.at(
-                part
-            )
+            offsets = _flat(finer, parity, taps.offsets) - finer.at(part)
             fitted = (
                 fitter(finer, lattice, level, phase, taps, offsets)
                 if fitter
@@ -216,8 +223,10 @@ def sweep(
             contexts = pack_contexts(around, 0, 0, _group(level, parity) * CELLS)
             visit(finer, Pass(lattice, stencils, contexts, rule, source))
             classes = (*classes, parity)
-        buffer, known = _interleave(finer, points, dtype), points
-    return buffer.view(buffer.values, 0, known)
+        buffer, known = finer, points
+    joined = Buffer(1, field, 0, dtype)
+    _join(buffer.values, buffer, joined.values, joined.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, False))
+    return joined.view(joined.values, 0, field)
 
 
 def _sublattice(field: Shape4, stride: int) -> Shape4:
@@ -232,14 +241,23 @@ def _anchor_pass(lattice: Lattice, rule: Quantizer, source: np.ndarray | None) -
     return Pass(lattice, stencils, contexts, rule, source)
 
 
-def _interleave(phases: Buffer, points: Shape4, dtype: np.dtype) -> Buffer:
-    """All phases of a level as one array."""
-    joined = Buffer(1, points, 0, dtype)
-    for source, target in ((phases.values, joined.values), (phases.magnitudes, joined.magnitudes)):
-        whole = joined.view(target, 0, points)
-        for parity in ((0, 0, 0), *PHASES):
-            size = _phase_points(points, parity)
-            if 0 not in size:
-                z, y, x = parity
-                whole[:, z::2, y::2, x::2] = phases.view(source, _part(parity), size)
-    return joined
+def _join(parts: np.ndarray, source: Buffer, target: np.ndarray, lattice: Lattice) -> None:
+    """Put an array of ``source``, whose parts are the phases of a level, at the points of ``lattice``."""
+    phases = 2 if source.parts > 1 else 1
+    _join_rows(parts, source.part_size, source.at(0), source.strides, phases, target, lattice)
+
+
+@kernel
+def _join_rows(parts, part_size, first, strides, phases, target, lattice):
+    for t in range(lattice.nt):
+        for z in range(lattice.nz):
+            for y in range(lattice.ny):
+                row = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
+                part = 4 * (z % phases) + 2 * (y % phases)
+                start = first + t * strides[0] + z // phases * strides[1] + y // phases * strides[2]
+                for x in range(phases):
+                    into = target[row + x : row + lattice.nx : phases]
+                    begin = (part + x) * part_size + start
+                    run = parts[begin : begin + into.size]
+                    for i in range(into.size):
+                        into[i] = run[i]

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
-from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -138,14 +138,13 @@ def context_taps(buffer: Buffer) -> list[tuple[int, int]]:
 
 def sweep(
     plan: Raster,
-    shape: tuple[int, ...],
+    field: Shape4,
     rule: Quantizer,
     visit: Visit,
     source: np.ndarray | None = None,
     _fitter: None = None,
 ) -> np.ndarray:
     """Visit the one pass; return the reconstructed tile, folded. Both directions are this function."""
-    field = fold(shape, plan.fold)
     dtype = rule.step.dtype
     buffer = Buffer(1, field, HALO, dtype)
     here = buffer.at(0)

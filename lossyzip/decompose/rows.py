@@ -1,9 +1,7 @@
-"""One pass over the points of a lattice, row by row: predict, quantize, note the activity around.
+"""What happens to a row of points: predict, quantize, measure the activity around, extend into the halo.
 
-Every family is a sequence of passes. A pass predicts each of its points by a stencil, a linear
-combination of reconstructed values, codes the difference in steps, and says for each code which
-context cell it belongs to. `encode_pass` and `decode_pass` differ only in where the code comes from.
-Values lie in a buffer with a halo around them; knows nothing of how the buffer was laid out.
+Values lie in a buffer with a halo around them; knows nothing of how the buffer was laid out, nor in
+what order rows come: passes.py.
 """
 
 from __future__ import annotations
@@ -13,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import inlined, kernel
-from lossyzip.entropy.rans import decode_symbol
-from lossyzip.entropy.tokens import OUTLIER, RADIUS, decode_token
+from lossyzip.entropy.tokens import OUTLIER, RADIUS
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
 MAX_MAGNITUDE = 1023  # of a code, as contexts see it
@@ -69,6 +66,7 @@ class Stencils(NamedTuple):
     weights: np.ndarray  # (S, K) in the field's dtype, zero where padded
     running: np.ndarray  # (S, 2): weights of the two values before this one in the running row
     serial: int  # 1: some stencil or context looks into the running row
+    running_weights: int  # 1: some stencil does
 
 
 class Quantizer(NamedTuple):
@@ -172,30 +170,26 @@ def row_class(t, z, y, coupled):
 @kernel
 def extend_row(array, lattice, t, z, y):
     """Repeat a finished row's ends into its halo; the first and last rows and planes into theirs."""
-    width = lattice.nx + 2 * lattice.halo_x
     base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
     for h in range(1, lattice.halo_x + 1):
         array[base - h] = array[base]
         array[base + lattice.nx - 1 + h] = array[base + lattice.nx - 1]
-    start = base - lattice.halo_x
+    start, end = base - lattice.halo_x, base + lattice.nx + lattice.halo_x
     if y == 0:
         for h in range(1, lattice.halo_y + 1):
-            to = start - h * lattice.sy
-            array[to : to + width] = array[start : start + width]
+            array[start - h * lattice.sy : end - h * lattice.sy] = array[start:end]
     if y == lattice.ny - 1:
         for h in range(1, lattice.halo_y + 1):
-            to = start + h * lattice.sy
-            array[to : to + width] = array[start : start + width]
-        plane = start - (lattice.ny - 1 + lattice.halo_y) * lattice.sy
-        size = (lattice.ny + 2 * lattice.halo_y - 1) * lattice.sy + width
+            array[start + h * lattice.sy : end + h * lattice.sy] = array[start:end]
+    if z > 0 and z < lattice.nz - 1:
+        return
+    start -= lattice.halo_y * lattice.sy if y == 0 else 0
+    end += lattice.halo_y * lattice.sy if y == lattice.ny - 1 else 0
+    for h in range(1, lattice.halo_z + 1):
         if z == 0:
-            for h in range(1, lattice.halo_z + 1):
-                to = plane - h * lattice.sz
-                array[to : to + size] = array[plane : plane + size]
+            array[start - h * lattice.sz : end - h * lattice.sz] = array[start:end]
         if z == lattice.nz - 1:
-            for h in range(1, lattice.halo_z + 1):
-                to = plane + h * lattice.sz
-                array[to : to + size] = array[plane : plane + size]
+            array[start + h * lattice.sz : end + h * lattice.sz] = array[start:end]
 
 
 @inlined
@@ -210,182 +204,14 @@ def value_before_row(values, lattice, base, t, z, y, low):
     return low
 
 
-@kernel
-def encode_pass(
-    field, values, magnitudes, lattice, stencils, contexts, quantizer, lookup, codes, cells, outliers, cursor
-):
-    """Code the points of ``lattice``; append to ``codes``, ``cells`` and ``outliers``.
-
-    ``field`` is the flattened tile; a NaN in it is a value that nobody will look at: it gets code 0.
-    ``values`` and ``magnitudes`` receive what the decoder will see. ``cursor`` holds how many codes and
-    outliers there are; when ``outliers`` is full its count goes on, which the caller checks.
-    """
-    nx = lattice.nx
-    step, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
-    low, high = quantizer.low, quantizer.high
-    radius = values.dtype.type(RADIUS)
-    reciprocal, weight1, weight2 = contexts.reciprocal, contexts.left, contexts.left2
-    cell_of_activity = (lookup + np.uint8(contexts.cell)).astype(np.uint8)
-    total = np.empty(nx, values.dtype)
-    recon = np.empty(nx, values.dtype)
-    wanted = np.empty(nx, values.dtype)
-    code = np.empty(nx, np.int32)
-    activity = np.empty(nx, np.int32)
-    zero = values.dtype.type(0)
-    for t in range(lattice.nt):
-        for z in range(lattice.nz):
-            for y in range(lattice.ny):
-                base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
-                start = lattice.origin + t * lattice.ft + z * lattice.fz + y * lattice.fy
-                which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
-                predict_row(total, values, base, stencils, which)
-                activity_row(activity, magnitudes, base, contexts, t)
-                for i in range(nx):
-                    wanted[i] = field[start + i * lattice.fx]
-                position = cursor[0]
-                if stencils.serial == 0:
-                    for i in range(nx):
-                        prediction = clamp(total[i], low, high)
-                        value = wanted[i]
-                        steps = np.rint((value - prediction) * inverse)
-                        steps = steps if value == value else zero
-                        candidate = clamp(prediction + steps * step, low, high)
-                        ok = (within(value, candidate, eps) | (value != value)) & (abs(steps) < radius)
-                        recon[i] = candidate if ok else value
-                        code[i] = np.int32(steps if ok else zero) if ok else OUTLIER
-                    for i in range(nx):
-                        cells[position + i] = cell_of_activity[activity_of(activity[i], reciprocal)]
-                    for i in range(nx):
-                        if code[i] == OUTLIER:
-                            _append(outliers, cursor, wanted[i])
-                else:
-                    before = value_before_row(values, lattice, base, t, z, y, low)
-                    before2 = before
-                    run1, run2 = stencils.running[which, 0], stencils.running[which, 1]
-                    left, left2 = np.int32(0), np.int32(0)
-                    for i in range(nx):
-                        prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
-                        value = wanted[i]
-                        steps = np.rint((value - prediction) * inverse)
-                        candidate = clamp(prediction + steps * step, low, high)
-                        if within(value, candidate, eps) & (abs(steps) < radius):
-                            q = np.int32(steps)
-                        elif value != value:
-                            candidate, q = prediction, np.int32(0)
-                        else:
-                            candidate, q = value, OUTLIER
-                            _append(outliers, cursor, value)
-                        recon[i] = candidate
-                        code[i] = q
-                        around = activity[i] + weight1 * left + weight2 * left2
-                        cells[position + i] = cell_of_activity[activity_of(around, reciprocal)]
-                        left2 = left
-                        left = magnitude_of(q)
-                        before2 = before
-                        before = candidate
-                for i in range(nx):
-                    values[base + i] = recon[i]
-                for i in range(nx):
-                    codes[position + i] = code[i]
-                    magnitudes[base + i] = np.uint16(magnitude_of(code[i]))
-                cursor[0] = position + nx
-                extend_row(values, lattice, t, z, y)
-                extend_row(magnitudes, lattice, t, z, y)
-
-
-@kernel
-def _append(outliers, cursor, value):
-    if cursor[1] < outliers.size:
-        outliers[cursor[1]] = value
-    cursor[1] += 1
-
-
-@kernel
-def decode_pass(
-    values, magnitudes, lattice, stencils, contexts, quantizer, lookup, coder, extra, outliers, cursor
-):
-    """Put what `encode_pass` put into ``values`` and ``magnitudes``, the codes coming from ``coder``.
-
-    ``cursor`` holds how many codes, outliers, words of ``coder`` and bits of ``extra`` are used up, and
-    becomes negative in its last place when one of them ends too early.
-    """
-    nx = lattice.nx
-    step = quantizer.step
-    low, high = quantizer.low, quantizer.high
-    # As locals: fetching an array from a tuple within the loop counts its references each time.
-    reciprocal, weight1, weight2 = contexts.reciprocal, contexts.left, contexts.left2
-    token_of_slot, frequency, start = coder.token_of_slot, coder.frequency, coder.start
-    states, words = coder.states, coder.words
-    lane_mask = states.size - 1
-    context_of_activity = np.empty(lookup.size, np.uint8)
-    for k in range(lookup.size):
-        context_of_activity[k] = coder.context_of_cell[contexts.cell + np.int64(lookup[k])]
-    total = np.empty(nx, values.dtype)
-    code = np.empty(nx, np.int32)
-    activity = np.empty(nx, np.int32)
-    recon = np.empty(nx, values.dtype)
-    for t in range(lattice.nt):
-        for z in range(lattice.nz):
-            for y in range(lattice.ny):
-                base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
-                which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
-                predict_row(total, values, base, stencils, which)
-                activity_row(activity, magnitudes, base, contexts, t)
-                position = cursor[0]
-                used = cursor[2]
-                if stencils.serial == 0:
-                    for i in range(nx):
-                        context = np.int64(context_of_activity[activity_of(activity[i], reciprocal)])
-                        lane = (position + i) & lane_mask
-                        symbol, state, used = decode_symbol(
-                            context, states[lane], used, token_of_slot, frequency, start, words
-                        )
-                        states[lane] = state
-                        code[i] = decode_token(symbol, extra, cursor)
-                    for i in range(nx):
-                        steps = values.dtype.type(code[i])
-                        recon[i] = clamp(clamp(total[i], low, high) + steps * step, low, high)
-                    for i in range(nx):
-                        if code[i] == OUTLIER:
-                            recon[i] = _next_outlier(outliers, cursor, low)
-                else:
-                    before = value_before_row(values, lattice, base, t, z, y, low)
-                    before2 = before
-                    run1, run2 = stencils.running[which, 0], stencils.running[which, 1]
-                    left, left2 = np.int32(0), np.int32(0)
-                    for i in range(nx):
-                        around = activity[i] + weight1 * left + weight2 * left2
-                        context = np.int64(context_of_activity[activity_of(around, reciprocal)])
-                        lane = (position + i) & lane_mask
-                        symbol, state, used = decode_symbol(
-                            context, states[lane], used, token_of_slot, frequency, start, words
-                        )
-                        states[lane] = state
-                        q = decode_token(symbol, extra, cursor)
-                        code[i] = q
-                        prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
-                        candidate = clamp(prediction + values.dtype.type(q) * step, low, high)
-                        if q == OUTLIER:
-                            candidate = _next_outlier(outliers, cursor, low)
-                        recon[i] = candidate
-                        left2 = left
-                        left = magnitude_of(q)
-                        before2 = before
-                        before = candidate
-                cursor[2] = used
-                for i in range(nx):
-                    values[base + i] = recon[i]
-                for i in range(nx):
-                    magnitudes[base + i] = np.uint16(magnitude_of(code[i]))
-                cursor[0] = position + nx
-                extend_row(values, lattice, t, z, y)
-                extend_row(magnitudes, lattice, t, z, y)
-
-
-@kernel
-def _next_outlier(outliers, cursor, low):
-    if cursor[1] >= outliers.size:
-        cursor[4] = -1
-        return low
-    cursor[1] += 1
-    return outliers[cursor[1] - 1]
+@inlined
+def quantize(prediction, value, quantizer):
+    """(code, reconstructed value) of a point; a NaN is a value that nobody will look at: code 0."""
+    prediction = clamp(prediction, quantizer.low, quantizer.high)
+    steps = np.rint((value - prediction) * quantizer.inverse)
+    recon = clamp(prediction + steps * quantizer.step, quantizer.low, quantizer.high)
+    if within(value, recon, quantizer.eps) & (abs(steps) < RADIUS):
+        return np.int32(steps), recon
+    if value != value:
+        return np.int32(0), prediction
+    return OUTLIER, value

@@ -17,7 +17,7 @@ import numpy as np
 
 from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
-from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.regression import context_taps
 from lossyzip.decompose.rows import CELLS, Quantizer, Stencils
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -122,14 +122,13 @@ def _half(lengths: list[int], level: int, high: int) -> slice:
 
 def sweep(
     plan: Wavelet,
-    shape: tuple[int, ...],
+    field: Shape4,
     rule: Quantizer,
     visit: Visit,
     source: np.ndarray | None = None,
     _fitter: None = None,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this function."""
-    field = fold(shape, plan.fold)
     dtype = rule.step.dtype
     steps = splits(field)
     coarse = _coefficient_rule(rule, plan.step)

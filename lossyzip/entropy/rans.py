@@ -24,8 +24,7 @@ class Coder(NamedTuple):
 
     context_of_cell: np.ndarray  # uint8
     token_of_slot: np.ndarray  # (contexts << PRECISION) uint8
-    frequency: np.ndarray  # (contexts << 8) uint32
-    start: np.ndarray  # (contexts << 8) uint32
+    interval: np.ndarray  # (contexts << 8) uint32: frequency << 16 | start
     states: np.ndarray  # (lanes,) uint32, lanes a power of two
     words: np.ndarray  # uint16, and one more that is never used up in a sound stream
 
@@ -40,8 +39,7 @@ def open_coder(
     return Coder(
         context_of_cell.astype(np.uint8),
         slots,
-        frequency.astype(np.uint32).ravel(),
-        start.astype(np.uint32).ravel(),
+        ((frequency << 16) | start).astype(np.uint32).ravel(),
         states.astype(np.uint32),
         np.append(words, np.uint16(0)).astype(np.uint16),
     )
@@ -78,15 +76,17 @@ def reciprocals(frequency: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def decode_symbol(context, state, used, token_of_slot, frequency, start, words):
+def decode_symbol(context, state, used, token_of_slot, interval, words):
     """(token, new state, words used) for a ``state`` in ``context``.
 
     Renormalizes without a branch, which could not be predicted.
     """
-    slot = np.int64(state) & np.int64(TOTAL - 1)
-    token = np.int64(token_of_slot[(context << PRECISION) | slot])
-    entry = (context << 8) | token
-    state = np.uint32(frequency[entry] * (state >> np.uint32(PRECISION)) + np.uint32(slot) - start[entry])
+    slot = state & np.uint32(TOTAL - 1)
+    token = np.int64(token_of_slot[(context << PRECISION) | np.int64(slot)])
+    found = interval[(context << 8) | token]
+    state = np.uint32(
+        (found >> np.uint32(16)) * (state >> np.uint32(PRECISION)) + slot - (found & np.uint32(0xFFFF))
+    )
     renewed = np.uint32((state << np.uint32(16)) | np.uint32(words[min(used, words.size - 1)]))
     low = state < np.uint32(LOWEST)
     state = renewed if low else state

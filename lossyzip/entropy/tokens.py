@@ -77,8 +77,16 @@ def _get(words, cursor, bits):
     return get(words, position, bits)
 
 
+@inlined
+def code_of_token(token):
+    """The code of a ``token`` below FIRST_BUCKET."""
+    negative = (token & 1) - 1  # all ones or zero: a sign is not worth a branch, which could not be predicted
+    return np.int32((((token + 1) >> 1) ^ negative) - negative)
+
+
 @kernel
-def _decode_rare_token(token, extra, cursor):
+def decode_rare_token(token, extra, cursor):
+    """The code of any other token; takes its extra bits from ``extra`` (uint64 words) at bit cursor[3]."""
     if token == ESCAPE:
         token = _get(extra, cursor, np.int64(8))
     if token >= ESCAPE:
@@ -86,18 +94,8 @@ def _decode_rare_token(token, extra, cursor):
             cursor[4] = -1
         return OUTLIER
     if token < FIRST_BUCKET:
-        magnitude = (token + 1) >> 1
-        return np.int32(magnitude if token & 1 else -magnitude)
+        return code_of_token(token)
     bucket = (token - FIRST_BUCKET) >> 1
     bits = (bucket >> 2) + 3
     magnitude = ((4 + (bucket & 3)) << bits) | _get(extra, cursor, bits)
     return np.int32(-magnitude if (token - FIRST_BUCKET) & 1 else magnitude)
-
-
-@inlined
-def decode_token(token, extra, cursor):
-    """The code of ``token``; takes its extra bits from ``extra`` (uint64 words) at bit cursor[3]."""
-    if token < FIRST_BUCKET:
-        magnitude = (token + 1) >> 1
-        return np.int32(magnitude if token & 1 else -magnitude)
-    return _decode_rare_token(token, extra, cursor)

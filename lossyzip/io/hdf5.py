@@ -15,7 +15,7 @@ import numpy as np
 from h5py import h5d, h5f, h5fd, h5p
 
 from lossyzip.bound import Bound
-from lossyzip.compressor import Frame, compress_field, thread_count
+from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
@@ -27,6 +27,7 @@ from lossyzip.io.output import Output, written_whole
 from lossyzip.io.report import FieldRow, FileReport
 from lossyzip.io.selection import Candidate, Choice, check_patterns, choose, named_by
 from lossyzip.io.tree import Tree, copy_tree, reading
+from lossyzip.threads import thread_count
 
 PathLike = str | os.PathLike[str]
 Check = Callable[[], None]  # raises when the work must end

@@ -99,9 +99,25 @@ def multigrid(known: Known, plan: bytes) -> Iterator[Step]:
                 classes.append(parity)
 
 
+def side_by_side(nt: int, *places: range) -> Iterator[Point]:
+    """The points (t, z, y, x) of a pass whose points look at their row: eight planes at a time, each three
+    rows behind the one before. ``places`` are the coordinates along z, y and x."""
+    planes, rows, columns = places
+    for t in range(nt):
+        for first in range(0, len(planes), 8):
+            together = planes[first : first + 8]
+            for step in range(len(rows) + 3 * (len(together) - 1)):
+                active = [
+                    (z, rows[step - 3 * j]) for j, z in enumerate(together) if 0 <= step - 3 * j < len(rows)
+                ]
+                for x in columns:
+                    for z, y in active:
+                        yield t, z, y, x
+
+
 def anchors(known: Known, stride: int) -> Iterator[Step]:
     nt, *lengths = known.values.shape
-    for t, z, y, x in product(range(nt), *(range(0, n, stride) for n in lengths)):
+    for t, z, y, x in side_by_side(nt, *(range(0, n, stride) for n in lengths)):
         before = (t, z, y, x - stride) if x else (t, z, y - stride, 0) if y else (t, z - stride, 0, 0)
         prediction = known.values[before] if x or y or z else known.quantizer.low
         row = [known.magnitudes[t, z, y, x - k * stride] for k in (1, 2) if x >= k * stride]
@@ -211,7 +227,7 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
     context = reaching(RASTER_CONTEXT, shape)
     zero = known.values.dtype.type(0)
 
-    for row in product(range(nt), range(nz), range(ny)):
+    for *row, x in side_by_side(nt, range(nz), range(ny), range(nx)):
         t, z, y = row
         row_class = 4 * (t == 0) + 2 * (z == 0) + (y == 0)
         taps = raster_taps(row_class, nz, ny)
@@ -219,24 +235,25 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
         used = [k for k in range(2, len(taps)) if weights[k] != 0]
         before = (t, z, y - 1, 0) if y else (t, z - 1, 0, 0) if z else (t - 1, 0, 0, 0)
         before_row = known.values[before] if t or z or y else known.quantizer.low
-        for x in range(nx):
-            total, all_weights = context_around(known, context, row, x)
-            values = [known.values[nearest(shape, row, x, taps[k])] for k in used]
-            prediction = prediction_sum(weights[used], values)
-            b1, b2 = (known.values[t, z, y, x - k] if x >= k else before_row for k in (1, 2))
-            prediction = (prediction + weights[1] * b2) + weights[0] * b1
-            yield (t, z, y, x), context_cell(0, total, all_weights), zero if still else prediction
+        total, all_weights = context_around(known, context, (t, z, y), x)
+        values = [known.values[nearest(shape, (t, z, y), x, taps[k])] for k in used]
+        prediction = prediction_sum(weights[used], values)
+        b1, b2 = (known.values[t, z, y, x - k] if x >= k else before_row for k in (1, 2))
+        prediction = (prediction + weights[1] * b2) + weights[0] * b1
+        yield (t, z, y, x), context_cell(0, total, all_weights), zero if still else prediction
 
 
 def context_around(known: Known, context: dict[Point, int], row: Axes3, x: int) -> tuple[int, int]:
     """The weighted sum of magnitudes around a point, and the sum of their weights."""
-    t, z, y = row
+    t = row[0]
     left, left2 = (known.magnitudes[(*row, x - k)] if x >= k else 0 for k in (1, 2))
     total = 2 * left + left2
     for offset, weight in context.items():
-        dt, dz, dy, _ = offset
-        if t + dt >= 0 and z + dz >= 0 and (y + dy >= 0 or dz < 0):
-            total += weight * known.magnitudes[nearest(known.magnitudes.shape, row, x, offset)]
+        dt = offset[0]
+        if t + dt >= 0:
+            place = nearest(known.magnitudes.shape, row, x, offset)
+            if place[:3] < row:  # that row is decoded
+                total += weight * known.magnitudes[place]
     return total, 2 + 1 + sum(context.values())
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 
 from reference.codes import context_cell
-from reference.passes import RASTER_CONTEXT, Axes3, Known, Step, context_around, reaching
+from reference.passes import RASTER_CONTEXT, Axes3, Known, Step, context_around, reaching, side_by_side
 from reference.readers import Bits
 
 A, B, G, D = -1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971
@@ -41,10 +41,10 @@ def wavelet(known: Known, plan: bytes) -> Iterator[Step]:
     invert(predicted)
     known.reset(values_quantizer)
     context = reaching(RASTER_CONTEXT, known.values.shape)
-    for row in product(*map(range, known.values.shape[:3])):
-        for x in range(known.values.shape[3]):
-            total, weight = context_around(known, context, row, x)
-            yield (*row, x), context_cell(0, total, weight), predicted[(*row, x)]
+    nt, *lengths = known.values.shape
+    for t, z, y, x in side_by_side(nt, *map(range, lengths)):
+        total, weight = context_around(known, context, (t, z, y), x)
+        yield (t, z, y, x), context_cell(0, total, weight), predicted[t, z, y, x]
 
 
 def bands(lengths: Axes3) -> Iterator[Band]:
@@ -75,7 +75,7 @@ def coefficients(known: Known, band: Band) -> Iterator[Step]:
     context = reaching(RASTER_CONTEXT, known.values.shape)
     weight = 4 + 2 + 2 * sum(context.values()) + (4 if band.parent else 0)
     zero = known.values.dtype.type(0)
-    for t, *point in product(range(known.values.shape[0]), *band.box):
+    for t, *point in side_by_side(known.values.shape[0], *band.box):
         total = 0
         for offset, tap_weight in context.items():
             place = [c + d for c, d in zip((t, *point), offset, strict=True)]
