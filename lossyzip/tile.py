@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Plan, decompose, quantizer, recompose
+from lossyzip.decompose.families import Plan, decompose, mix, quantizer, recompose
 from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
@@ -19,8 +19,11 @@ from lossyzip.field import RAW, classify, largest_coded, native
 _LOSSLESS, _MASKED, _OUTLIERS = 1, 2, 4  # flags
 
 
-def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None) -> bytes:
-    """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless."""
+def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool = False) -> bytes:
+    """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless.
+
+    ``mixed``: the codes are mixed where that is smaller.
+    """
     values = native(tile)
     rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
     if plan is None or rule is None or not values.size:
@@ -41,7 +44,8 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None) -> bytes:
     if result.outliers.size:
         put_varint(out, result.outliers.size)
         _put(out, lossless.pack(result.outliers))
-    out += result.to_bytes()
+    streams = [result.to_bytes(), mix(result, tile.shape, plan, rule) if mixed else None]
+    out += min((stream for stream in streams if stream is not None), key=len)
     if len(out) > values.nbytes // 2:
         exact = lossless.pack(values)
         if len(exact) < len(out):

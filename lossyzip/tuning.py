@@ -33,18 +33,19 @@ _WAVELET_HANDICAP = 1.01  # it is the slowest family
 @dataclass(frozen=True)
 class Effort:
     """How long to look. Fields of up to ``whole`` values are tried as a whole, larger ones on a block of
-    ``block`` values; ``whole_fit`` or ``block_fit`` points are enough for a stencil."""
+    ``block`` values; ``whole_fit`` or ``block_fit`` points are enough for a stencil. ``mixed``: codes are mixed."""
 
     whole: int
     block: int
     whole_fit: int
     block_fit: int
+    mixed: bool = False
 
 
 EFFORTS = {
     "fast": Effort(1 << 17, 1 << 17, 4_000, 4_000),
     "balanced": Effort(1 << 21, 1 << 18, 20_000, 6_000),
-    "max": Effort(1 << 22, 1 << 21, 50_000, 50_000),
+    "max": Effort(1 << 22, 1 << 21, 50_000, 50_000, mixed=True),
 }
 
 

@@ -347,7 +347,7 @@ def decode_pass(
                         recon[i] = clamp(clamp(total[i], low, high) + steps * step, low, high)
                     for i in range(nx):
                         if code[i] == OUTLIER:
-                            recon[i] = _next_outlier(outliers, cursor, low)
+                            recon[i] = next_outlier(outliers, cursor, low)
                 else:
                     before = value_before_row(values, lattice, base, t, z, y, low)
                     before2 = before
@@ -366,7 +366,7 @@ def decode_pass(
                         prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
                         candidate = clamp(prediction + values.dtype.type(q) * step, low, high)
                         if q == OUTLIER:
-                            candidate = _next_outlier(outliers, cursor, low)
+                            candidate = next_outlier(outliers, cursor, low)
                         recon[i] = candidate
                         left2 = left
                         left = magnitude_of(q)
@@ -383,7 +383,7 @@ def decode_pass(
 
 
 @kernel
-def _next_outlier(outliers, cursor, low):
+def next_outlier(outliers, cursor, low):
     if cursor[1] >= outliers.size:
         cursor[4] = -1
         return low
