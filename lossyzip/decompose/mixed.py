@@ -23,7 +23,7 @@ from lossyzip.decompose.rows import (
     row_class,
     value_before_row,
 )
-from lossyzip.entropy.mixing import LOOKS, MODELS, bit_length, mix_code
+from lossyzip.entropy.mixing import CONTEXT, EXPECTED, LOOKS, MIRRORED, bit_length, mix_code
 from lossyzip.entropy.tokens import OUTLIER
 
 _QUARTERS = 2040.0  # a look's distance is told in quarters of a step, up to this
@@ -61,7 +61,8 @@ def mixed_pass(
     quantizer,
     looks,
     mixer,
-    point,
+    model,
+    look,
     codes,
     outliers,
     cursor,
@@ -80,10 +81,9 @@ def mixed_pass(
     group = np.int64(contexts.cell // CELLS)
     farthest, most_quarters = number(_FARTHEST), number(_QUARTERS)
     bins = number(_VALUE_BINS) / (high - low) if high > low else number(0)
-    selected, mirrored, expected = point.contexts, point.mirrored, point.expected
+    # As locals: fetching an array from a tuple within the loop counts its references each time.
+    slots, weights, uses, state, words = mixer.slots, mixer.weights, mixer.uses, mixer.state, mixer.words
     offset, quarters = np.zeros(LOOKS, np.int64), np.zeros(LOOKS, np.int64)
-    index, inputs = np.zeros(MODELS, np.uint64), np.zeros(MODELS, np.int32)
-    wanted, lengths = np.zeros(LOOKS, np.int64), np.zeros(LOOKS, np.int64)
     total, activity = np.empty(nx, values.dtype), np.empty(nx, np.int32)
     signed = np.zeros((2, ny + 1, nx + 2), np.int64)  # this plane's codes and those of the one before
     for t in range(lattice.nt):
@@ -100,50 +100,51 @@ def mixed_pass(
                 run1, run2 = stencils.running[which, 0], stencils.running[which, 1]
                 left, left2 = np.int32(0), np.int32(0)
                 position = cursor[0]
-                for look in range(LOOKS):
-                    offset[look] = looks[look]
-                    if t == 0 and looks[look] == -lattice.st:
-                        offset[look] = offset[look - 1]
+                for k in range(LOOKS):
+                    offset[k] = looks[k]
+                    if t == 0 and looks[k] == -lattice.st:
+                        offset[k] = offset[k - 1]
                 for i in range(nx):
                     prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
                     around = activity_of(activity[i] + weight1 * left + weight2 * left2, reciprocal)
-                    for look in range(LOOKS):
-                        value = before if offset[look] == 0 else values[base + i + offset[look]]
+                    for k in range(LOOKS):
+                        value = before if offset[k] == 0 else values[base + i + offset[k]]
                         steps = clamp((value - prediction) * inverse, -farthest, farthest)
-                        expected[look] = np.int64(np.rint(steps))
-                        quarters[look] = np.int64(np.rint(clamp(steps * number(4), -most_quarters, most_quarters)))
+                        look[EXPECTED, k] = np.int64(np.rint(steps))
+                        quarters[k] = np.int64(np.rint(clamp(steps * number(4), -most_quarters, most_quarters)))
                     size = SIZE_OF[around]
                     cell = np.int64(CELL_OF_ACTIVITY[around])
                     w, n, ne, u = plane[y + 1, i], plane[y, i + 1], plane[y, i + 2], above[y + 1, i + 1]
-                    selected[0] = cell * 8 + group
+                    model[CONTEXT, 0] = cell * 8 + group
                     nearest = min(abs(w), 7) * 512 + min(abs(n), 7) * 64
-                    selected[1] = nearest + min(abs(u), 7) * 8 + min(abs(ne), 7)
+                    model[CONTEXT, 1] = nearest + min(abs(u), 7) * 8 + min(abs(ne), 7)
                     near, far = _bin(quarters[0]), _bin(quarters[1])
-                    mirrored[2] = np.int64(near < 0 or (near == 0 and far < 0))
-                    if mirrored[2] == 1:
+                    model[MIRRORED, 2] = np.int64(near < 0 or (near == 0 and far < 0))
+                    if model[MIRRORED, 2] == 1:
                         near, far = -near, -far
-                    selected[2] = (near * _BINS + far + _FAR) * 16 + size
+                    model[CONTEXT, 2] = (near * _BINS + far + _FAR) * 16 + size
                     place = clamp((prediction - low) * bins, number(0), number(_VALUE_BINS - 1))
-                    selected[3] = np.int64(place) * CELLS + cell
+                    model[CONTEXT, 3] = np.int64(place) * CELLS + cell
                     signs = _between(w, 2) * 25 + _between(n, 2) * 5 + _between(u, 2)
-                    mirrored[4] = np.int64(signs < 0)
-                    selected[4] = abs(signs) * 16 + size
+                    model[MIRRORED, 4] = np.int64(signs < 0)
+                    model[CONTEXT, 4] = abs(signs) * 16 + size
                     spread = max(abs(quarters[0] - quarters[1]), abs(quarters[2] - quarters[3]))
                     mean = quarters[0] + quarters[1] + quarters[2] + quarters[3]
-                    mirrored[5] = np.int64(mean < 0)
-                    selected[5] = SIZE_OF[spread] * 256 + SIZE_OF[abs(mean) >> 2] * 16 + size
+                    model[MIRRORED, 5] = np.int64(mean < 0)
+                    model[CONTEXT, 5] = SIZE_OF[spread] * 256 + SIZE_OF[abs(mean) >> 2] * 16 + size
                     code = codes[position + i] if encoding else np.int32(0)
                     code = mix_code(
                         code,
                         bit_length(around >> 4),
                         size,
                         group,
-                        point,
-                        mixer,
-                        index,
-                        inputs,
-                        wanted,
-                        lengths,
+                        model,
+                        look,
+                        slots,
+                        weights,
+                        uses,
+                        state,
+                        words,
                         encoding,
                     )
                     candidate = clamp(prediction + number(code) * step, low, high)

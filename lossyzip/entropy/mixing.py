@@ -12,13 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import inlined, kernel, merged
 from lossyzip.entropy.tokens import OUTLIER
 from lossyzip.errors import CorruptError
 
 LOOKS = 4  # known values near a point that it may be equal to
-SELECTED = 6  # models whose contexts the caller selects; the others follow from the looks
+# Of a look: the code that would make the point equal to it; whether the codes before were as expected, a bit
+# each; whether all decisions so far were; what it expects of the next one; the bit length of that code.
+EXPECTED, HISTORY, AGREEING, WANTED, LENGTH = range(5)
 MODELS = 8
+SELECTED = 6  # models whose contexts the caller selects; the others follow from the looks
+# Of a model: its context; whether it has learnt of this one with signs reversed; its slot; what that says.
+CONTEXT, MIRRORED, SLOT, INPUT = range(4)
 CONTEXTS = (256, 4096, 4800, 2048, 1024, 4096, 576, 576)  # of each model
 ACTIVITIES = 16  # classes of activity, and of what else selects weights
 _NODES = 128  # kinds of decisions; a context has a slot for each
@@ -62,16 +67,6 @@ class Mixer(NamedTuple):
     words: np.ndarray  # uint32; when encoding, as many as there may be
 
 
-class Point(NamedTuple):
-    """What `mix_code` is told of a point; the caller fills these arrays for each."""
-
-    contexts: np.ndarray  # (SELECTED,) int64, below CONTEXTS
-    mirrored: np.ndarray  # (MODELS,) int64: 1 where the model has learnt of this context with signs reversed
-    expected: np.ndarray  # (LOOKS,) int64: the code that would make the point equal to each look
-    agreeing: np.ndarray  # (LOOKS,) int64, scratch: whether all decisions so far were as expected
-    history: np.ndarray  # (LOOKS,) int64: whether the codes before were as expected, one bit each
-
-
 def open_mixer(words: np.ndarray) -> Mixer:
     """A mixer that has learnt nothing, to write into or to read from ``words`` (uint32, two at least)."""
     sets = _NODES * ACTIVITIES
@@ -79,11 +74,6 @@ def open_mixer(words: np.ndarray) -> Mixer:
     slots = np.zeros(sum(CONTEXTS) * _NODES, np.uint32)
     weights = np.full(2 * sets * MODELS, _FIRST_WEIGHT, np.int32)
     return Mixer(slots, weights, np.zeros(sets, np.int32), state, words)
-
-
-def open_point() -> Point:
-    sizes = (SELECTED, MODELS, LOOKS, LOOKS, LOOKS)
-    return Point(*(np.zeros(size, np.int64) for size in sizes))
 
 
 def encoder(capacity: int) -> Mixer:
@@ -122,7 +112,7 @@ def check_used_up(mixer: Mixer, size: int) -> None:
         raise CorruptError(f"a stream of mixed codes ends at word {int(mixer.state[3])} of {size} bytes")
 
 
-@inlined
+@merged
 def bit_length(magnitude):
     """Of a number below 2**30."""
     if magnitude < 1024:
@@ -144,7 +134,7 @@ def _carry(words, used):
         words[k] += np.uint32(1)
 
 
-@inlined
+@merged
 def _code_bit(bit, probability, encoding, state, words):
     """Encode ``bit``, or decode and return one, that is 1 with ``probability`` / 65536 (range coder)."""
     width = state[1]
@@ -176,114 +166,102 @@ def _code_bit(bit, probability, encoding, state, words):
     return bit
 
 
-@inlined
-def _decide(
-    bit, index, inputs, turned, mirrored, here, there, slots, weights, uses, state, words, encoding
-):
-    """Code ``bit`` as the mixture of the models' slots at ``index`` says, with the sum of two sets of
-    weights, at ``here`` and ``there``; teach slots and weights. ``turned``: mirrored models say the reverse."""
-    dot = np.int64(0)
+@merged
+def _decide(bit, turned, here, there, model, slots, weights, uses, state, words, encoding):
+    """Code ``bit`` as the mixture of the models' slots says, with the sum of the sets of weights ``here`` and
+    ``there``; teach slots and weights. ``turned`` is 1 where mirrored models say the reverse."""
     for k in range(MODELS):
-        logit = LOGIT[(slots[index[k]] ^ _EMPTY) >> np.uint32(20)]
-        inputs[k] = -logit if turned & mirrored[k] else logit
+        logit = np.int64(LOGIT[(slots[np.uint64(model[SLOT, k])] ^ _EMPTY) >> np.uint32(20)])
+        model[INPUT, k] = -logit if turned & model[MIRRORED, k] else logit
     first = np.uint64(here * MODELS)
     second = np.uint64((_NODES * ACTIVITIES + there) * MODELS)
+    dot = np.int64(0)
     for k in range(MODELS):
         weight = np.int64(weights[first + np.uint64(k)]) + np.int64(weights[second + np.uint64(k)])
-        dot += weight * np.int64(inputs[k])
+        dot += weight * model[INPUT, k]
     probability = np.int64(PROBABILITY[min(max(dot >> 16, -_LOGIT), _LOGIT) + _LOGIT])
     bit = _code_bit(bit, probability, encoding, state, words)
-    used = np.int64(uses[here])
-    uses[here] = np.int32(min(used + 1, 8191))
+    used = np.int64(uses[np.uint64(here)])
+    uses[np.uint64(here)] = np.int32(min(used + 1, 8191))
     error = ((bit << 16) - probability) * np.int64(RATE[used >> 3])
     for k in range(MODELS):
-        change = np.int32((np.int64(inputs[k]) * error + (1 << 21)) >> 22)
+        change = np.int32((model[INPUT, k] * error + (1 << 21)) >> 22)
         weights[first + np.uint64(k)] += change
         weights[second + np.uint64(k)] += change
     for k in range(MODELS):
-        slot = slots[index[k]] ^ _EMPTY
+        slot = slots[np.uint64(model[SLOT, k])] ^ _EMPTY
         seen = np.int64(slot & np.uint32(1023))
         p = np.int64(slot >> np.uint32(10))
-        target = np.int64(_SURE) if bit ^ (turned & mirrored[k]) else np.int64(0)
+        target = np.int64(_SURE) if bit ^ (turned & model[MIRRORED, k]) else np.int64(0)
         p += ((target - p) * np.int64(PACE[seen])) >> 16
-        slots[index[k]] = np.uint32((p << 10) | min(seen + 1, np.int64(_MOST_SEEN))) ^ _EMPTY
+        slots[np.uint64(model[SLOT, k])] = (
+            np.uint32((p << 10) | min(seen + 1, np.int64(_MOST_SEEN))) ^ _EMPTY
+        )
     return bit
 
 
-@inlined
-def _looks_context(look, wanted, agreeing, history):
-    """Of the model that sees ``look`` and the one after it: what they expect of the decision, and how
-    often they were right."""
-    first = agreeing[look] * (1 + wanted[look])
-    second = agreeing[look + 1] * (1 + wanted[look + 1])
-    return (first * 3 + second) * 64 + (history[look] & 7) * 8 + (history[look + 1] & 7)
+@merged
+def _context_of_looks(first, look):
+    """What the looks ``first`` and ``first`` + 1 expect of the next decision, and how often they were right."""
+    one = look[AGREEING, first] * (1 + look[WANTED, first])
+    two = look[AGREEING, first + 1] * (1 + look[WANTED, first + 1])
+    return (one * 3 + two) * 64 + look[HISTORY, first] * 8 + look[HISTORY, first + 1]
 
 
-@kernel
-def mix_code(code, start, activity, group, point, mixer, index, inputs, wanted, lengths, encoding):
+@merged
+def mix_code(
+    code, start, activity, group, model, look, slots, weights, uses, state, words, encoding
+):
     """Encode ``code`` (int32), or decode and return one. The search for its bit length begins at ``start``.
 
-    ``activity`` and ``group`` (below 8) select weights. ``index`` (uint64), ``inputs`` (int32), ``wanted`` and
-    ``lengths`` (int64) are scratch.
+    ``activity`` and ``group`` (below 8) select weights. The caller sets ``model[CONTEXT]``, ``model[MIRRORED]``
+    and ``look[EXPECTED]``; the rest of ``model`` (4, MODELS) and ``look`` (5, LOOKS), int64, is used here.
+    The other arrays are a mixer's, one by one: out of a tuple they would be counted as references each time.
     """
-    # As locals: fetching an array from a tuple within the loop counts its references each time.
-    slots, weights, uses, state, words = mixer
-    contexts, mirrored, expected, agreeing, history = point
     magnitude = np.int64(0) if code == OUTLIER else abs(np.int64(code))
     negative = np.int64(code != OUTLIER and code < 0)
     target = np.int64(_LONGEST) if code == OUTLIER else bit_length(magnitude)
-    for look in range(LOOKS):
-        agreeing[look] = 1
-        lengths[look] = bit_length(abs(expected[look]))
+    for k in range(LOOKS):
+        look[AGREEING, k] = 1
+        look[LENGTH, k] = bit_length(abs(look[EXPECTED, k]))
     length, direction, tree, below = start, np.int64(0), np.int64(0), np.int64(0)
     stage = 0  # 0: the bit length, 1: the sign, 2: bits below the highest
     while True:
+        side = np.int64(0)
         if stage == 0:
             node = direction * 12 + min(length, np.int64(_LAST_LENGTH))
             bit = np.int64(target > length)
-            for look in range(LOOKS):
-                wanted[look] = np.int64(lengths[look] > length)
+            for k in range(LOOKS):
+                look[WANTED, k] = np.int64(look[LENGTH, k] > length)
         elif stage == 1:
             node = _SIGN + min(length, np.int64(7))
             bit = negative
-            for look in range(LOOKS):
-                wanted[look] = np.int64(expected[look] < 0)
+            for k in range(LOOKS):
+                look[WANTED, k] = np.int64(look[EXPECTED, k] < 0)
         else:
             place = _TREE[min(length, np.int64(6))] + tree - 1
             node = _BITS + (place if tree < 8 else _BELOW + min(below, np.int64(_LAST_BELOW)))
+            side = np.int64(_BITS_OF_SIGN)
             bit = (magnitude >> below) & 1
-            for look in range(LOOKS):
-                wanted[look] = (abs(expected[look]) >> below) & 1
-        agree = agreeing[0] + agreeing[1] + agreeing[2] + agreeing[3]
-        if tree >= 8 and agree == 0:
+            for k in range(LOOKS):
+                look[WANTED, k] = (abs(look[EXPECTED, k]) >> below) & 1
+        agreeing = look[AGREEING, 0] + look[AGREEING, 1] + look[AGREEING, 2] + look[AGREEING, 3]
+        if tree >= 8 and agreeing == 0:
             bit = _code_bit(bit, _ONE >> 1, encoding, state, words)
         else:
             for k in range(SELECTED):
-                side = _BITS_OF_SIGN * (negative ^ mirrored[k]) if stage == 2 else 0
-                index[k] = np.uint64(_STARTS[k] + contexts[k] * _NODES + node + side)
+                slot = _STARTS[k] + model[CONTEXT, k] * _NODES + node
+                model[SLOT, k] = slot + side * (negative ^ model[MIRRORED, k])
             for k in range(SELECTED, MODELS):
-                seen = _looks_context(2 * (k - SELECTED), wanted, agreeing, history)
-                index[k] = np.uint64(_STARTS[k] + seen * _NODES + node)
-            first = stage == 0 and direction == 0
+                seen = _context_of_looks(2 * (k - SELECTED), look)
+                model[SLOT, k] = _STARTS[k] + seen * _NODES + node
             here = node * ACTIVITIES + activity
-            there = node * ACTIVITIES + (8 + group if first else agree)
-            bit = _decide(
-                bit,
-                index,
-                inputs,
-                np.int64(stage == 1),
-                mirrored,
-                here,
-                there,
-                slots,
-                weights,
-                uses,
-                state,
-                words,
-                encoding,
-            )
-        for look in range(LOOKS):
-            agreeing[look] &= np.int64(wanted[look] == bit)
+            first = stage == 0 and direction == 0
+            there = node * ACTIVITIES + (8 + group if first else agreeing)
+            turned = np.int64(stage == 1)
+            bit = _decide(bit, turned, here, there, model, slots, weights, uses, state, words, encoding)
+        for k in range(LOOKS):
+            look[AGREEING, k] &= np.int64(look[WANTED, k] == bit)
         if stage == 0:
             if bit == 1:
                 length += 1
@@ -307,12 +285,12 @@ def mix_code(code, start, activity, group, point, mixer, index, inputs, wanted, 
         else:
             if not encoding:
                 magnitude |= bit << below
-            tree = min(2 * tree + bit, np.int64(8)) if tree < 8 else tree
+            tree = min(2 * tree + bit, np.int64(8))
             below -= 1
             if below < 0:
                 break
     if not encoding:
         code = OUTLIER if length == _LONGEST else np.int32(-magnitude if negative == 1 else magnitude)
-    for look in range(LOOKS):
-        history[look] = ((history[look] << 1) | np.int64(expected[look] == code)) & 7
+    for k in range(LOOKS):
+        look[HISTORY, k] = ((look[HISTORY, k] << 1) | np.int64(look[EXPECTED, k] == code)) & 7
     return code
