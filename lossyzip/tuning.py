@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Codes, Plan, decompose, quantizer, write_plan
+from lossyzip.decompose.families import Codes, Plan, decompose, mix, quantizer, write_plan
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
@@ -28,6 +28,8 @@ from lossyzip.field import classify, largest_coded, native, tile_shape
 _Out = TypeVar("_Out")
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
 _WAVELET_HANDICAP = 1.01  # it is the slowest family
+_WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
+_MIXED_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,37 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
         more.append(partial(judge.multigrid, best))
     more += [partial(judge.wavelet, step) for step in _WAVELET_STEPS]
     more.append(partial(judge.still, best))
-    size, plan = min(judged + _run(more, threads), key=lambda pair: pair[0])
+    judged += _run(more, threads)
+    size, plan = min(judged, key=lambda pair: pair[0])
+    if effort.mixed:
+        plan = _best_mixed(judged, replace(judge, **_middle(coded, sample.shape, effort)), threads)
     if size > 0.5 * values.nbytes * points and len(lossless.pack(values)) * points < size:
         return None
     if isinstance(plan, Multigrid):  # its weights are kept; a tile may have more levels than the sample
         return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
     return plan
+
+
+def _middle(coded: np.ndarray, shape: tuple[int, ...], effort: Effort) -> dict[str, Any]:
+    """A block that is small enough for judging by mixed coding."""
+    most = replace(effort, whole=_MIXED_BLOCK, block=_MIXED_BLOCK)
+    block = np.ascontiguousarray(coded.reshape(shape)[sample_slices(shape, most)])
+    return {"coded": block.reshape(-1), "shape": block.shape}
+
+
+def _best_mixed(judged: list[tuple[float, Plan]], judge: _Judge, threads: int) -> Plan:
+    """The best by mixed coding of ``judged`` plans: static coding is no judge of plans that are nearly as
+    good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
+    best: dict[tuple[str, bool], tuple[float, Plan]] = {}
+    for pair in judged:
+        kind = (pair[1].name, getattr(pair[1], "still", False))
+        best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
+    smallest = min(size for size, _ in best.values())
+    plans = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING]
+    if len(plans) == 1:
+        return plans[0]
+    sizes = _run([partial(judge.mixed, plan) for plan in plans], threads)
+    return plans[int(np.argmin(sizes))]
 
 
 @dataclass(frozen=True)
@@ -132,6 +159,11 @@ class _Judge:
         plan = Wavelet(Fold.MERGED, step)
         size, _ = self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
         return size * _WAVELET_HANDICAP, plan
+
+    def mixed(self, plan: Plan) -> float:
+        codes = decompose(self.coded, self.shape, plan, self.rule)
+        data = mix(codes, self.shape, plan, self.rule)
+        return math.inf if data is None or codes.outliers is None else float(len(data) + codes.outliers.nbytes)
 
     def _size(self, plan: Plan, codes: Codes) -> tuple[float, Plan]:
         if codes.outliers is None:
