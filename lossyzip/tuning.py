@@ -47,7 +47,7 @@ class Effort:
 EFFORTS = {
     "fast": Effort(1 << 17, 1 << 17, 4_000, 4_000),
     "balanced": Effort(1 << 21, 1 << 18, 20_000, 6_000),
-    "max": Effort(1 << 22, 1 << 21, 50_000, 50_000, mixed=True),
+    "max": Effort(1 << 21, 1 << 20, 50_000, 20_000, mixed=True),
 }
 
 

@@ -20,7 +20,7 @@ from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import CELL_OF_ACTIVITY, CELLS, Quantizer, decode_pass, encode_pass
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy.bits import BitReader, BitWriter
-from lossyzip.entropy.mixing import LOOKS, MODELS, Mixer, check_used_up, decoder, encoder, finish
+from lossyzip.entropy.mixing import Mixer, check_used_up, decoder, encoder, finish
 from lossyzip.entropy.stream import CodeStream, encode_codes, mixed_part, mixed_stream
 from lossyzip.errors import CorruptError
 
@@ -166,7 +166,6 @@ def _mixed_sweep(
     """The tile, folded, whose codes are ``codes``, which go to ``mixer``, or come from it if they are None."""
     family = _FAMILIES[plan.name]
     cursor = np.zeros(5, np.int64)
-    model, look = np.zeros((4, MODELS), np.int64), np.zeros((5, LOOKS), np.int64)
     given = np.empty(0, np.int32) if codes is None else codes
 
     def visit(buffer: Buffer, here: Pass) -> None:
@@ -179,8 +178,6 @@ def _mixed_sweep(
             here.rule,
             np.array(here.looks),
             mixer,
-            model,
-            look,
             given,
             outliers,
             cursor,

@@ -23,7 +23,7 @@ from lossyzip.decompose.rows import (
     row_class,
     value_before_row,
 )
-from lossyzip.entropy.mixing import CONTEXT, EXPECTED, LOOKS, MIRRORED, bit_length, mix_code
+from lossyzip.entropy.mixing import CONTEXT, EXPECTED, LOOKS, MIRRORED, MODELS, bit_length, mix_code
 from lossyzip.entropy.tokens import OUTLIER
 
 _QUARTERS = 2040.0  # a look's distance is told in quarters of a step, up to this
@@ -61,8 +61,6 @@ def mixed_pass(
     quantizer,
     looks,
     mixer,
-    model,
-    look,
     codes,
     outliers,
     cursor,
@@ -84,6 +82,9 @@ def mixed_pass(
     # As locals: fetching an array from a tuple within the loop counts its references each time.
     slots, weights, uses, state, words = mixer.slots, mixer.weights, mixer.uses, mixer.state, mixer.words
     offset, quarters = np.zeros(LOOKS, np.int64), np.zeros(LOOKS, np.int64)
+    # Made here, so that the compiler knows that they do not alias what the mixer has.
+    model, inputs = np.zeros((3, MODELS), np.int64), np.zeros(MODELS, np.int32)
+    look = np.zeros((5, LOOKS), np.int64)
     total, activity = np.empty(nx, values.dtype), np.empty(nx, np.int32)
     signed = np.zeros((2, ny + 1, nx + 2), np.int64)  # this plane's codes and those of the one before
     for t in range(lattice.nt):
@@ -139,6 +140,7 @@ def mixed_pass(
                         size,
                         group,
                         model,
+                        inputs,
                         look,
                         slots,
                         weights,

@@ -22,8 +22,8 @@ LOOKS = 4  # known values near a point that it may be equal to
 EXPECTED, HISTORY, AGREEING, WANTED, LENGTH = range(5)
 MODELS = 8
 SELECTED = 6  # models whose contexts the caller selects; the others follow from the looks
-# Of a model: its context; whether it has learnt of this one with signs reversed; its slot; what that says.
-CONTEXT, MIRRORED, SLOT, INPUT = range(4)
+# Of a model: its context; whether it has learnt of this one with signs reversed; its slot.
+CONTEXT, MIRRORED, SLOT = range(3)
 CONTEXTS = (256, 4096, 4800, 2048, 1024, 4096, 576, 576)  # of each model
 ACTIVITIES = 16  # classes of activity, and of what else selects weights
 _NODES = 128  # kinds of decisions; a context has a slot for each
@@ -167,27 +167,29 @@ def _code_bit(bit, probability, encoding, state, words):
 
 
 @merged
-def _decide(bit, turned, here, there, model, slots, weights, uses, state, words, encoding):
+def _decide(bit, turned, here, there, model, inputs, slots, weights, uses, state, words, encoding):
     """Code ``bit`` as the mixture of the models' slots says, with the sum of the sets of weights ``here`` and
     ``there``; teach slots and weights. ``turned`` is 1 where mirrored models say the reverse."""
     for k in range(MODELS):
         logit = np.int64(LOGIT[(slots[np.uint64(model[SLOT, k])] ^ _EMPTY) >> np.uint32(20)])
-        model[INPUT, k] = -logit if turned & model[MIRRORED, k] else logit
+        inputs[k] = np.int32(-logit if turned & model[MIRRORED, k] else logit)
     first = np.uint64(here * MODELS)
     second = np.uint64((_NODES * ACTIVITIES + there) * MODELS)
     dot = np.int64(0)
     for k in range(MODELS):
         weight = np.int64(weights[first + np.uint64(k)]) + np.int64(weights[second + np.uint64(k)])
-        dot += weight * model[INPUT, k]
+        dot += weight * np.int64(inputs[k])
     probability = np.int64(PROBABILITY[min(max(dot >> 16, -_LOGIT), _LOGIT) + _LOGIT])
     bit = _code_bit(bit, probability, encoding, state, words)
     used = np.int64(uses[np.uint64(here)])
     uses[np.uint64(here)] = np.int32(min(used + 1, 8191))
     error = ((bit << 16) - probability) * np.int64(RATE[used >> 3])
     for k in range(MODELS):
-        change = np.int32((model[INPUT, k] * error + (1 << 21)) >> 22)
-        weights[first + np.uint64(k)] += change
-        weights[second + np.uint64(k)] += change
+        inputs[k] = np.int32((np.int64(inputs[k]) * error + (1 << 21)) >> 22)
+    for k in range(MODELS):
+        weights[first + np.uint64(k)] += inputs[k]
+    for k in range(MODELS):
+        weights[second + np.uint64(k)] += inputs[k]
     for k in range(MODELS):
         slot = slots[np.uint64(model[SLOT, k])] ^ _EMPTY
         seen = np.int64(slot & np.uint32(1023))
@@ -210,7 +212,7 @@ def _context_of_looks(first, look):
 
 @merged
 def mix_code(
-    code, start, activity, group, model, look, slots, weights, uses, state, words, encoding
+    code, start, activity, group, model, inputs, look, slots, weights, uses, state, words, encoding
 ):
     """Encode ``code`` (int32), or decode and return one. The search for its bit length begins at ``start``.
 
@@ -259,7 +261,7 @@ def mix_code(
             first = stage == 0 and direction == 0
             there = node * ACTIVITIES + (8 + group if first else agreeing)
             turned = np.int64(stage == 1)
-            bit = _decide(bit, turned, here, there, model, slots, weights, uses, state, words, encoding)
+            bit = _decide(bit, turned, here, there, model, inputs, slots, weights, uses, state, words, encoding)
         for k in range(LOOKS):
             look[AGREEING, k] &= np.int64(look[WANTED, k] == bit)
         if stage == 0:
