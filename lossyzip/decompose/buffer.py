@@ -64,7 +64,7 @@ class Buffer:
     def looks(self, *offsets: int) -> tuple[int, ...]:
         """The first LOOKS of: ``offsets``, the points before in the row, in the row, plane and volume before.
 
-        For an axis of one point stands the one after it.
+        An axis of one point has the look of the next one in its place.
         """
         found, previous = [], 0
         for n, stride in zip(self.shape[2::-1], self.strides[2::-1], strict=True):

@@ -238,7 +238,7 @@ def _anchor_pass(buffer: Buffer, lattice: Lattice, rule: Quantizer, source: np.n
     none = (np.zeros(0, np.int64), np.zeros(0))
     stencils = pack_stencils([none], [0] * 8, np.array([[1.0, 0.0]]), True, rule.step.dtype)
     contexts = pack_contexts([], 1, 1, (GROUPS - 1) * CELLS)
-    return Pass(lattice, stencils, contexts, rule, source, buffer.looks())
+    return Pass(lattice, stencils, contexts, rule, source, buffer.looks(0))
 
 
 def _interleave(phases: Buffer, points: Shape4, dtype: np.dtype) -> Buffer:

@@ -69,8 +69,8 @@ def mixed_pass(
     """Put what `encode_pass` put into ``values`` and ``magnitudes``, the codes coming from ``mixer``.
 
     When ``encoding`` they come from ``codes`` and go to ``mixer``. ``looks`` (LOOKS,) are offsets into
-    ``values``, 0 standing for the point before in the row; one into a volume before the first is as the look
-    before it. ``cursor`` is that of `decode_pass`.
+    ``values``, 0 standing for the point before in the row; the last one leads to the
+    volume before where volumes are coupled, and is as the look before it in the first. ``cursor`` is that of `decode_pass`.
     """
     nx, ny = lattice.nx, lattice.ny
     number = values.dtype.type
@@ -89,6 +89,9 @@ def mixed_pass(
     signed = np.zeros((2, ny + 1, nx + 2), np.int64)  # this plane's codes and those of the one before
     for t in range(lattice.nt):
         signed[:] = 0
+        offset[:] = looks
+        if t == 0 and lattice.coupled == 1:
+            offset[LOOKS - 1] = looks[LOOKS - 2]
         for z in range(lattice.nz):
             plane, above = signed[z & 1], signed[1 - (z & 1)]
             for y in range(ny):
@@ -101,10 +104,6 @@ def mixed_pass(
                 run1, run2 = stencils.running[which, 0], stencils.running[which, 1]
                 left, left2 = np.int32(0), np.int32(0)
                 position = cursor[0]
-                for k in range(LOOKS):
-                    offset[k] = looks[k]
-                    if t == 0 and looks[k] == -lattice.st:
-                        offset[k] = offset[k - 1]
                 for i in range(nx):
                     prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
                     around = activity_of(activity[i] + weight1 * left + weight2 * left2, reciprocal)

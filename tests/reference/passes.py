@@ -8,16 +8,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import ceil, prod
+from typing import NamedTuple
 
 import numpy as np
 
-from reference.codes import OUTLIER_MAGNITUDE, context_cell
+from reference.codes import OUTLIER_MAGNITUDE
 from reference.quantizer import Quantizer
 from reference.readers import Bits
 
 Point = tuple[int, int, int, int]  # (t, z, y, x); offsets too
 Axes3 = tuple[int, int, int]
-Step = tuple[Point, int, np.floating]  # a point, its context cell, its prediction sum
+
+
+class Step(NamedTuple):
+    """What is known of a point before its code."""
+
+    point: Point
+    place: Point  # in its pass
+    group: int
+    total: int  # of magnitudes around, weighted
+    weight: int  # the sum of their weights
+    prediction: np.floating  # sum
+    looks: list[np.floating]  # for mixed codes
+
 
 
 def fold(shape: tuple[int, ...], way: int) -> Point:
@@ -105,7 +118,12 @@ def anchors(known: Known, stride: int) -> Iterator[Step]:
         before = (t, z, y, x - stride) if x else (t, z, y - stride, 0) if y else (t, z - stride, 0, 0)
         prediction = known.values[before] if x or y or z else known.quantizer.low
         row = [known.magnitudes[t, z, y, x - k * stride] for k in (1, 2) if x >= k * stride]
-        yield (t, z, y, x), context_cell(5, sum(row), 2), prediction
+        point = (t, z, y, x)
+        lengths_here = (nt, *(ceil(n / stride) for n in lengths))
+        looks = looks_before(known, point, (1, stride, stride, stride), lengths_here, prediction, point)
+        looks = [prediction, *looks[:3]]
+        place = (t, z // stride, y // stride, x // stride)
+        yield Step(point, place, 5, sum(row), 2, prediction, looks)
 
 
 class Phase:
@@ -170,8 +188,36 @@ class Phase:
                 before_first = any(d == -2 and here < 2 for d, here in zip(offset, point, strict=True))
                 total += 0 if before_first else weight * known.magnitudes[self.at(t, point, offset)]
             values = [known.values[self.at(t, point, offset)] for offset in taps]
-            cell = context_cell(group, total, sum(context.values()))
-            yield self.at(t, point, (0, 0, 0)), cell, prediction_sum(weights, values)
+            place = (t, *(here // 2 for here in point))
+            yield Step(
+                self.at(t, point, (0, 0, 0)),
+                place,
+                group,
+                total,
+                sum(context.values()),
+                prediction_sum(weights, values),
+                self.looks(known, t, point, place),
+            )
+
+    def looks(self, known: Known, t: int, point: list[int], place: Point) -> list[np.floating]:
+        """Both neighbours along each odd axis, x first; then those of `looks_before`."""
+        pairs = []
+        for axis in reversed(self.odd):
+            for d in (-1, 1):
+                offset = tuple(d if a == axis else 0 for a in range(3))
+                pairs.append(known.values[self.at(t, point, offset)])
+        _, z, y, x = place
+        rows = [*point[:1], point[1] - 2, self.parity[2]] if y else [point[0] - 2, *self.parity[1:]]
+        if x:
+            before = known.values[self.at(t, point, (0, 0, -2))]
+        elif y or z:
+            before = known.values[self.at(t, rows, (0, 0, 0))]
+        else:
+            before = known.quantizer.low
+        stride = 2**self.level
+        lengths = (known.values.shape[0], *(ceil(n / 2) for n in self.lattice))
+        here = self.at(t, point, (0, 0, 0))
+        return (pairs + looks_before(known, here, (1, stride, stride, stride), lengths, before, place))[:4]
 
 
 def reaching(weights: dict, lengths: Sequence[int]) -> dict:
@@ -225,7 +271,26 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
             prediction = prediction_sum(weights[used], values)
             b1, b2 = (known.values[t, z, y, x - k] if x >= k else before_row for k in (1, 2))
             prediction = (prediction + weights[1] * b2) + weights[0] * b1
-            yield (t, z, y, x), context_cell(0, total, all_weights), zero if still else prediction
+            point = (t, z, y, x)
+            looks = looks_before(known, point, (1, 1, 1, 1), shape, b1, point)
+            yield Step(point, point, 0, total, all_weights, zero if still else prediction, looks)
+
+
+def looks_before(
+    known: Known, point: Point, strides: Point, lengths: Point, before: np.floating, place: Point
+) -> list[np.floating]:
+    """``before``, which is the value before in the row; the values before along y, z and t.
+
+    ``place`` tells where the first row, plane and volume are, ``lengths`` which axes have one point only.
+    """
+    looks = [before]
+    for axis in (2, 1, 0):
+        earlier = tuple(c - strides[a] if a == axis else c for a, c in enumerate(point))
+        if lengths[axis] == 1 or (axis == 0 and place[0] == 0):
+            looks.append(looks[-1])
+        else:
+            looks.append(known.values[earlier] if place[axis] else known.values.dtype.type(0))
+    return looks
 
 
 def context_around(known: Known, context: dict[Point, int], row: Axes3, x: int) -> tuple[int, int]:
