@@ -95,6 +95,8 @@ def mixed_pass(
         for z in range(lattice.nz):
             plane, above = signed[z & 1], signed[1 - (z & 1)]
             for y in range(ny):
+                if cursor[4] < 0:  # damage: what follows would be noise
+                    return
                 base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
                 which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
                 predict_row(total, values, base, stencils, which)
