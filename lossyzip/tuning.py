@@ -35,7 +35,9 @@ _MIXED_BLOCK = 1 << 18
 @dataclass(frozen=True)
 class Effort:
     """How long to look. Fields of up to ``whole`` values are tried as a whole, larger ones on a block of
-    ``block`` values; ``whole_fit`` or ``block_fit`` points are enough for a stencil. ``mixed``: codes are mixed."""
+    ``block`` values; ``whole_fit`` or ``block_fit`` points are enough for a stencil.
+    ``mixed``: codes are mixed, and plans judged by that.
+    """
 
     whole: int
     block: int
@@ -163,7 +165,9 @@ class _Judge:
     def mixed(self, plan: Plan) -> float:
         codes = decompose(self.coded, self.shape, plan, self.rule)
         data = mix(codes, self.shape, plan, self.rule)
-        return math.inf if data is None or codes.outliers is None else float(len(data) + codes.outliers.nbytes)
+        return (
+            math.inf if data is None or codes.outliers is None else float(len(data) + codes.outliers.nbytes)
+        )
 
     def _size(self, plan: Plan, codes: Codes) -> tuple[float, Plan]:
         if codes.outliers is None:

@@ -81,7 +81,7 @@ def header_of(array: np.ndarray, eps: float, plan: families.Plan) -> Header:
 
 
 def frame_with(array: np.ndarray, eps: float, plan: families.Plan, mixed: bool = False) -> bytes:
-    """``array`` coded with ``plan``, not with what tuning would choose; ``mixed`` even where that is larger."""
+    """``array`` coded with ``plan``, not with what tuning would choose; ``mixed`` even if that is larger."""
     header = header_of(array, eps, plan)
     with pytest.MonkeyPatch.context() as patch:
         if mixed:

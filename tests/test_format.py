@@ -167,7 +167,9 @@ def test_any_weights(family, shape, how, dtype, eps, mixed, seed):
     assert_decodes_alike(frame_with(array, eps, random_plan(family, shape, how, seed), mixed))
 
 
-@pytest.mark.parametrize("name", ["2d", "4d", "f64", "sparse", "masked", "many NaN payloads", "outliers", "one value"])
+@pytest.mark.parametrize(
+    "name", ["2d", "4d", "f64", "sparse", "masked", "many NaN payloads", "outliers", "one value"]
+)
 @pytest.mark.parametrize("bound", [lz.relative(0.1), lz.relative(1e-7)], ids=str)
 def test_mixed_codes(name, bound):
     blob = lz.compress(FIELDS[name], bound, effort="max", fill_value=FILL, threads=1)

@@ -163,7 +163,7 @@ def _mixed_sweep(
     plan: Plan,
     quantizer: Quantizer,
 ) -> np.ndarray:
-    """The tile, folded, whose codes are ``codes``, which go to ``mixer``, or come from it if they are None."""
+    """The tile, folded, that has ``codes``, which go to ``mixer``; they come from it if they are None."""
     family = _FAMILIES[plan.name]
     cursor = np.zeros(5, np.int64)
     given = np.empty(0, np.int32) if codes is None else codes

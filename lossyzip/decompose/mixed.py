@@ -69,8 +69,8 @@ def mixed_pass(
     """Put what `encode_pass` put into ``values`` and ``magnitudes``, the codes coming from ``mixer``.
 
     When ``encoding`` they come from ``codes`` and go to ``mixer``. ``looks`` (LOOKS,) are offsets into
-    ``values``, 0 standing for the point before in the row; the last one leads to the
-    volume before where volumes are coupled, and is as the look before it in the first. ``cursor`` is that of `decode_pass`.
+    ``values``, 0 standing for the point before in the row; the last one leads to the volume before where
+    volumes are coupled, and is as the look before it in the first. ``cursor`` is that of `decode_pass`.
     """
     nx, ny = lattice.nx, lattice.ny
     number = values.dtype.type
@@ -113,7 +113,9 @@ def mixed_pass(
                         value = before if offset[k] == 0 else values[base + i + offset[k]]
                         steps = clamp((value - prediction) * inverse, -farthest, farthest)
                         look[EXPECTED, k] = np.int64(np.rint(steps))
-                        quarters[k] = np.int64(np.rint(clamp(steps * number(4), -most_quarters, most_quarters)))
+                        quarters[k] = np.int64(
+                            np.rint(clamp(steps * number(4), -most_quarters, most_quarters))
+                        )
                     size = SIZE_OF[around]
                     cell = np.int64(CELL_OF_ACTIVITY[around])
                     w, n, ne, u = plane[y + 1, i], plane[y, i + 1], plane[y, i + 2], above[y + 1, i + 1]
@@ -163,5 +165,3 @@ def mixed_pass(
                 cursor[0] = position + nx
                 extend_row(values, lattice, t, z, y)
                 extend_row(magnitudes, lattice, t, z, y)
-
-

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel, merged
+from lossyzip._jit import kernel, merged
 from lossyzip.entropy.tokens import OUTLIER
 from lossyzip.errors import CorruptError
 
@@ -196,29 +196,26 @@ def _decide(bit, turned, here, there, model, inputs, slots, weights, uses, state
         p = np.int64(slot >> np.uint32(10))
         target = np.int64(_SURE) if bit ^ (turned & model[MIRRORED, k]) else np.int64(0)
         p += ((target - p) * np.int64(PACE[seen])) >> 16
-        slots[np.uint64(model[SLOT, k])] = (
-            np.uint32((p << 10) | min(seen + 1, np.int64(_MOST_SEEN))) ^ _EMPTY
-        )
+        slots[np.uint64(model[SLOT, k])] = np.uint32((p << 10) | min(seen + 1, np.int64(_MOST_SEEN))) ^ _EMPTY
     return bit
 
 
 @merged
 def _context_of_looks(first, look):
-    """What the looks ``first`` and ``first`` + 1 expect of the next decision, and how often they were right."""
+    """What looks ``first`` and ``first`` + 1 expect of the next decision, and how often they were right."""
     one = look[AGREEING, first] * (1 + look[WANTED, first])
     two = look[AGREEING, first + 1] * (1 + look[WANTED, first + 1])
     return (one * 3 + two) * 64 + look[HISTORY, first] * 8 + look[HISTORY, first + 1]
 
 
 @merged
-def mix_code(
-    code, start, activity, group, model, inputs, look, slots, weights, uses, state, words, encoding
-):
+def mix_code(code, start, activity, group, model, inputs, look, slots, weights, uses, state, words, encoding):
     """Encode ``code`` (int32), or decode and return one. The search for its bit length begins at ``start``.
 
-    ``activity`` and ``group`` (below 8) select weights. The caller sets ``model[CONTEXT]``, ``model[MIRRORED]``
-    and ``look[EXPECTED]``; the rest of ``model`` (4, MODELS) and ``look`` (5, LOOKS), int64, is used here.
-    The other arrays are a mixer's, one by one: out of a tuple they would be counted as references each time.
+    ``activity`` and ``group`` (below 8) select weights. The caller sets ``model[CONTEXT]``,
+    ``model[MIRRORED]`` and ``look[EXPECTED]``; the rest of ``model`` (3, MODELS) and ``look`` (5, LOOKS),
+    int64, and ``inputs`` (MODELS,), int32, are used here. The other arrays are a mixer's, one by one: out of
+    a tuple they would be counted as references each time.
     """
     magnitude = np.int64(0) if code == OUTLIER else abs(np.int64(code))
     negative = np.int64(code != OUTLIER and code < 0)
@@ -261,7 +258,9 @@ def mix_code(
             first = stage == 0 and direction == 0
             there = node * ACTIVITIES + (8 + group if first else agreeing)
             turned = np.int64(stage == 1)
-            bit = _decide(bit, turned, here, there, model, inputs, slots, weights, uses, state, words, encoding)
+            bit = _decide(
+                bit, turned, here, there, model, inputs, slots, weights, uses, state, words, encoding
+            )
         for k in range(LOOKS):
             look[AGREEING, k] &= np.int64(look[WANTED, k] == bit)
         if stage == 0:

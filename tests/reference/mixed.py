@@ -46,7 +46,7 @@ class MixedCodes:
     def next(self, step: Step, known: Known) -> int | None:
         """The next code; None is an outlier."""
         if step.place == (0, 0, 0, 0):
-            self.signed: dict = defaultdict(int)
+            self.signed: dict = {}
             self.history = [[0, 0, 0] for _ in range(4)]
         self.choose_contexts(step, known)
         self.agreeing = [1] * 4
@@ -73,7 +73,7 @@ class MixedCodes:
 
         t, z, y, x = step.place
         before = [(t, z, y, x - 1), (t, z, y - 1, x), (t, z - 1, y, x), (t, z, y - 1, x + 1)]
-        around = [self.signed[place] if place in self.signed else 0 for place in before]
+        around = [self.signed.get(place, 0) for place in before]
         w, n, u, _ = (limited(code, 2) for code in around)
         signs = 25 * w + 5 * n + u
         near, far = (int(np.sign(q)) * rank(DISTANCES, abs(q)) for q in quarters[:2])
@@ -129,7 +129,12 @@ class MixedCodes:
         self.agreeing = [a & int(w == bit) for a, w in zip(self.agreeing, wanted, strict=True)]
 
     def decide(
-        self, node: tuple, wanted: list[int], first: bool = False, turned: bool = False, side: int | None = None
+        self,
+        node: tuple,
+        wanted: list[int],
+        first: bool = False,
+        turned: bool = False,
+        side: int | None = None,
     ) -> int:
         contexts = [
             (context, side if side is None else side ^ mirrored)
@@ -143,7 +148,8 @@ class MixedCodes:
         inputs = [LOGITS[self.slots[slot][0] >> 10] for slot in slots]
         inputs = [-logit if r else logit for logit, r in zip(inputs, reverse, strict=True)]
         here = (node, self.size)
-        one, two = self.weights[here], self.weights[node, "group" if first else "agreeing", self.second(first)]
+        there = (node, "group", self.group) if first else (node, "agreeing", sum(self.agreeing))
+        one, two = self.weights[here], self.weights[there]
         dot = sum((a + b) * logit for a, b, logit in zip(one, two, inputs, strict=True))
         probability = PROBABILITIES[limited(dot >> 16, 3071)]
         bit = self.read_bit(probability)
@@ -160,9 +166,6 @@ class MixedCodes:
             self.slots[slots[k]] = p, min(used + 1, 1000)
         self.compare(bit, wanted)
         return bit
-
-    def second(self, first: bool) -> int:
-        return self.group if first else sum(self.agreeing)
 
     def read_bit(self, probability: int) -> int:
         part = (self.width >> 16) * probability

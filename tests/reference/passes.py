@@ -32,7 +32,6 @@ class Step(NamedTuple):
     looks: list[np.floating]  # for mixed codes
 
 
-
 def fold(shape: tuple[int, ...], way: int) -> Point:
     lengths = [n for n in shape if n != 1]
     lengths = [1] * (2 - len(lengths)) + lengths
