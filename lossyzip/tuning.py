@@ -49,7 +49,7 @@ class Effort:
 EFFORTS = {
     "fast": Effort(1 << 17, 1 << 17, 4_000, 4_000),
     "balanced": Effort(1 << 21, 1 << 18, 20_000, 6_000),
-    "max": Effort(1 << 21, 1 << 20, 50_000, 20_000, mixed=True),
+    "max": Effort(1 << 20, 1 << 19, 50_000, 20_000, mixed=True),
 }
 
 
