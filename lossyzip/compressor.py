@@ -107,7 +107,7 @@ def compress_field(
     tuned = time.process_time() - started
     write(head)
     written, sizes, results = len(head), [], []
-    door = _Door(header, fill_values)
+    door = _Door(header, fill_values, tuning.EFFORTS[effort].mixed)
     jobs = (partial(door.encode, np.asarray(source[where]), where) for where in header.tile_slices())
     for result in in_order(jobs, workers):
         write(result.record)
@@ -136,17 +136,18 @@ def compress_field(
 class _Door:
     """Encodes tiles, decodes them from the bytes alone, and lets pass only what is within the bound."""
 
-    def __init__(self, header: Header, fill_values: tuple[float, ...]) -> None:
+    def __init__(self, header: Header, fill_values: tuple[float, ...], mixed: bool) -> None:
         self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
         self._plan = _plan_of(self._header)
         self._fill_values = fill_values
+        self._mixed = mixed
 
     def encode(self, tile: np.ndarray, where: tuple[slice, ...]) -> _Encoded:
         from lossyzip.checker import Checker
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
-        payload = encode_tile(tile, self._header, self._plan)
+        payload = encode_tile(tile, self._header, self._plan, self._mixed)
         encoded = time.thread_time()
         try:
             decoded = decode_tile(payload, tile.shape, self._header, self._plan)
@@ -264,8 +265,8 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
             wave = np.sin(np.arange(math.prod(shape)) * 0.1).reshape(shape).astype(dtype)
             wave.flat[::50] = np.nan
             parts: list[bytes] = []
-            for rel in (1e-1, 1e-6):
-                compress_field(wave, relative(rel), parts.append, threads=1)
+            for rel, effort in ((1e-1, "balanced"), (1e-1, "max"), (1e-6, "balanced")):
+                compress_field(wave, relative(rel), parts.append, effort=effort, threads=1)
 
 
 def _draft_header(dtype: np.dtype, shape: tuple[int, ...], bound: Bound, summary: Any) -> Header:

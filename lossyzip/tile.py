@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Plan, decompose, quantizer, recompose
+from lossyzip.decompose.families import Plan, decompose, mix, quantizer, recompose
 from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
@@ -19,8 +19,11 @@ from lossyzip.field import RAW, classify, largest_coded, native
 _LOSSLESS, _MASKED, _OUTLIERS = 1, 2, 4  # flags
 
 
-def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None) -> bytes:
-    """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless."""
+def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool = False) -> bytes:
+    """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless.
+
+    ``mixed``: the codes are mixed where that is smaller.
+    """
     values = native(tile)
     rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
     if plan is None or rule is None or not values.size:
@@ -32,16 +35,20 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None) -> bytes:
     result = decompose(coded, tile.shape, plan, rule)
     if result.outliers is None:
         return bytes([_LOSSLESS]) + lossless.pack(values)
-    out = bytearray([(_MASKED if special else 0) | (_OUTLIERS if result.outliers.size else 0)])
+    codes, outliers = result.to_bytes(), result.outliers
+    mixed_codes = mix(result, tile.shape, plan, rule) if mixed else None
+    if mixed_codes is not None and len(mixed_codes.data) < len(codes):
+        codes, outliers = mixed_codes.data, mixed_codes.outliers
+    out = bytearray([(_MASKED if special else 0) | (_OUTLIERS if outliers.size else 0)])
     if special:
         _put(out, lossless.pack(classes))
         put_varint(out, raw)
         if raw:
             _put(out, lossless.pack(bits[classes == RAW]))
-    if result.outliers.size:
-        put_varint(out, result.outliers.size)
-        _put(out, lossless.pack(result.outliers))
-    out += result.to_bytes()
+    if outliers.size:
+        put_varint(out, outliers.size)
+        _put(out, lossless.pack(outliers))
+    out += codes
     if len(out) > values.nbytes // 2:
         exact = lossless.pack(values)
         if len(exact) < len(out):

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Codes, Plan, decompose, estimated_size, quantizer, write_plan
+from lossyzip.decompose.families import Codes, Plan, decompose, estimated_size, mix, quantizer, write_plan
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
@@ -27,6 +27,8 @@ from lossyzip.threads import in_order
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
 _WAVELET_HANDICAP = 1.03  # it is the slowest family
 _CLOSE = 1.03
+_WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
+_MIXED_BLOCK = 1 << 18
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
@@ -38,7 +40,7 @@ class Effort:
     Every candidate is tried on about ``scouted`` values, if there are many more; then those that came
     close to the best, and the best of each family, if it came within ``margin``, on ``blocks`` blocks of
     up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
-    ``scout_points``, then to ``points`` values.
+    ``scout_points``, then to ``points`` values. ``mixed``: codes are mixed, and plans judged by that.
     """
 
     scouted: int
@@ -47,12 +49,13 @@ class Effort:
     block: int
     blocks: int
     points: int
+    mixed: bool = False
 
 
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 16, 1, 4_000),
     "balanced": Effort(1 << 16, 3_000, 1.25, 1 << 16, 6, 20_000),
-    "max": Effort(1 << 18, 10_000, 2.0, 1 << 20, 4, 50_000),
+    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=True),
 }
 
 
@@ -118,7 +121,11 @@ def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points)
         candidates = _shortlist(candidates, _judged(candidates, scout, threads), effort.margin)
-    size, plan = min(_judged(candidates, final, threads), key=lambda pair: pair[0])
+    judged = _judged(candidates, final, threads)
+    size, plan = min(judged, key=lambda pair: pair[0])
+    if effort.mixed:
+        block = [_middle(coded[0], _MIXED_BLOCK)]
+        plan = _best_mixed(judged, replace(final, blocks=block), threads)
     if size > 0.5 * header.native.itemsize * served:
         exact = sum(len(lossless.pack(native(block))) for block in coded)
         if exact * final.scale < size:
@@ -184,6 +191,13 @@ class _Judge:
         sample = estimated_size(codes) + sum(array.nbytes for array in outliers)
         return sample * self.scale + len(write_plan(plan))
 
+    def mixed_size(self, plan: Plan) -> float:
+        """Bytes of the first block, by mixed coding."""
+        block = self.blocks[0]
+        codes = decompose(block.reshape(-1), block.shape, plan, self.rule)
+        mixed = mix(codes, block.shape, plan, self.rule)
+        return math.inf if mixed is None else float(len(mixed.data) + mixed.outliers.nbytes)
+
 
 Attempt = Callable[[_Judge], tuple[float, Plan]]
 
@@ -206,6 +220,21 @@ def _shortlist(
         for candidate, (size, plan) in zip(candidates, judged, strict=True)
         if size <= _CLOSE * best or (size <= margin * best and size == best_of_kind[_kind(plan)])
     ] or list(candidates)
+
+
+def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: _Judge, threads: int) -> Plan:
+    """The best by mixed coding of ``judged`` plans: static coding is no judge of plans that are nearly as
+    good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
+    best: dict[tuple[str, bool], tuple[float, Plan]] = {}
+    for pair in judged:
+        kind = _kind(pair[1])
+        best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
+    smallest = min(size for size, _ in best.values())
+    plans = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING]
+    if len(plans) == 1:
+        return plans[0]
+    sizes = list(in_order((partial(judge.mixed_size, plan) for plan in plans), threads))
+    return plans[int(np.argmin(sizes))]
 
 
 def _kind(plan: Plan) -> tuple[str, bool]:

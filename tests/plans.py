@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import lossyzip as lz
 from lossyzip import tile
@@ -79,10 +80,13 @@ def header_of(array: np.ndarray, eps: float, plan: families.Plan) -> Header:
     )
 
 
-def frame_with(array: np.ndarray, eps: float, plan: families.Plan) -> bytes:
-    """``array`` coded with ``plan``, not with what tuning would choose."""
+def frame_with(array: np.ndarray, eps: float, plan: families.Plan, mixed: bool = False) -> bytes:
+    """``array`` coded with ``plan``, not with what tuning would choose; ``mixed`` even if that is larger."""
     header = header_of(array, eps, plan)
-    payload = tile.encode_tile(array, header, plan)
+    with pytest.MonkeyPatch.context() as patch:
+        if mixed:
+            patch.setattr(families.Codes, "to_bytes", lambda codes: bytes(100 * codes.codes.size + 100))
+        payload = tile.encode_tile(array, header, plan, mixed)
     decoded = tile.decode_tile(payload, array.shape, header, plan)
     record = frame.pack_record(payload, content_checksum(decoded))
     return frame.pack_head(header.to_bytes()) + record + frame.pack_end([len(record)], {})

@@ -54,11 +54,13 @@ PLANS = {
 }
 
 
-def compress(plan: str, tile_values: int = 1000, array: np.ndarray = ARRAY) -> bytes:
+def compress(
+    plan: str, tile_values: int = 1000, array: np.ndarray = ARRAY, effort: str = "balanced"
+) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(field, "TILE_VALUES", tile_values)
         patch.setattr(tuning, "choose_plan", lambda *_: PLANS[plan])
-        return lz.compress(array, lz.absolute(0.1), fill_value=-99.0, threads=1)
+        return lz.compress(array, lz.absolute(0.1), fill_value=-99.0, effort=effort, threads=1)
 
 
 FRAMES = {
@@ -70,10 +72,12 @@ FRAMES = {
     "f8": compress("raster", array=np.cumsum(ARRAY[:2], axis=1).astype(np.float64)),
     "lossless": compress("lossless", array=ARRAY[:5]),
     "no tile": compress("multigrid", array=ARRAY[:0]),
+    "mixed": compress("raster", effort="max"),
+    "mixed, multigrid": compress("multigrid", array=ARRAY[:9], effort="max"),
     "zeros, multigrid": compress("multigrid", array=np.zeros_like(ARRAY)),
     "zeros, raster": compress("raster", array=np.zeros_like(ARRAY)),
 }
-QUICK = ("wavelet", "f8", "zeros, multigrid")  # for forgery, which takes minutes with all
+QUICK = ("wavelet", "f8", "mixed, multigrid", "zeros, multigrid")  # for forgery, which takes minutes with all
 FORGED = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FRAMES]
 ARCHIVE = archive.pack_archive({"a": FRAMES["lossless"], "β": FRAMES["multigrid"]})
 
@@ -107,7 +111,7 @@ def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def test_the_samples_have_what_they_are_for():
-    assert [len(Parts.of(data).tiles) for data in FRAMES.values()] == [1, 2, 1, 1, 1, 1, 1, 0, 1, 1]
+    assert [len(Parts.of(data).tiles) for data in FRAMES.values()] == [1, 2, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1]
     assert Parts.of(FRAMES["multigrid"]).tiles[0].payload[0] == 6  # masked, with outliers
     assert len(class_taps(6, False, True).offsets) == 17  # so that the weights above are in use
 

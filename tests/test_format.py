@@ -142,12 +142,13 @@ SHAPES += [(5, 6, 7), (4, 3, 2, 2), (3, 2, 8, 9), (2, 3, 2, 3, 4), (1, 3, 1, 9),
 def test_every_shape_and_fold(shape, how):
     """Axes of two and three points are where neighbours are missing on both sides."""
     array = waves(*shape)
-    for levels in (1, 2, 3, 7):
-        assert_decodes_alike(frame_with(array, 1e-2, Multigrid(how, levels)))
-    for still in (False, True):
-        assert_decodes_alike(frame_with(array, 1e-2, Raster(how, still=still)))
-    for step in (20, 48, 255):
-        assert_decodes_alike(frame_with(array, 1e-2, Wavelet(how, step)))
+    plans = [Multigrid(how, levels) for levels in (1, 2, 3, 7)]
+    plans += [Raster(how, still=still) for still in (False, True)]
+    plans += [Wavelet(how, step) for step in (20, 48, 255)]
+    for plan in plans:
+        assert_decodes_alike(frame_with(array, 1e-2, plan))
+    for plan in plans[1::3]:
+        assert_decodes_alike(frame_with(array, 1e-2, plan, mixed=True))
 
 
 @given(
@@ -156,13 +157,24 @@ def test_every_shape_and_fold(shape, how):
     how=st.sampled_from(Fold),
     dtype=st.sampled_from(["<f4", "<f8"]),
     eps=st.sampled_from([1e-1, 1e-3, 1e-6]),
+    mixed=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=60)
-def test_any_weights(family, shape, how, dtype, eps, seed):
+@settings(max_examples=100)
+def test_any_weights(family, shape, how, dtype, eps, mixed, seed):
     """Sums of huge weights overflow, and are alike all the same."""
     array = waves(*shape, dtype=dtype)
-    assert_decodes_alike(frame_with(array, eps, random_plan(family, shape, how, seed)))
+    assert_decodes_alike(frame_with(array, eps, random_plan(family, shape, how, seed), mixed))
+
+
+@pytest.mark.parametrize(
+    "name", ["2d", "4d", "f64", "sparse", "masked", "many NaN payloads", "outliers", "one value"]
+)
+@pytest.mark.parametrize("bound", [lz.relative(0.1), lz.relative(1e-7)], ids=str)
+def test_mixed_codes(name, bound):
+    blob = lz.compress(FIELDS[name], bound, effort="max", fill_value=FILL, threads=1)
+    assert len(blob) <= 1.02 * len(compressed(name, bound)) + 20
+    assert_decodes_alike(blob)
 
 
 @given(

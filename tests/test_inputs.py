@@ -263,6 +263,16 @@ def test_decoded_arrays_are_the_callers_own():
 @pytest.mark.parametrize("effort", ["fast", "balanced", "max"])
 def test_every_effort(effort):
     round_trip(wave((20, 30, 40)), lz.relative(1e-3), effort=effort)
+    for shape in [(), (0,), (1,), (2,), (1, 1, 1), (2, 3), (1, 500), (300, 1, 2)]:
+        round_trip(wave(shape), lz.absolute(1e-3), effort=effort)
+
+
+def test_threads_do_not_change_mixed_bytes(monkeypatch):
+    monkeypatch.setattr(field, "TILE_VALUES", 3000)
+    array = wave((20, 30, 40)) + 1e-3 * np.random.default_rng(1).standard_normal((20, 30, 40), np.float32)
+    blobs = [lz.compress(array, lz.relative(1e-3), effort="max", threads=threads) for threads in (1, 2)]
+    assert blobs[0] == blobs[1]
+    assert len(blobs[0]) < len(lz.compress(array, lz.relative(1e-3)))
 
 
 @pytest.fixture(scope="module")

@@ -264,7 +264,10 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed)
         result = families.decompose(coded, shape, plan, rule)
         assume(result.outliers is not None)
         decoded = families.recompose(result.to_bytes(), result.outliers, shape, plan, rule).reshape(-1)
+        mixed = families.mix(result, shape, plan, rule)
+        again = families.recompose(mixed.data, mixed.outliers, shape, plan, rule).reshape(-1)
     assert left["encode_pass"] == left["decode_pass"]
+    assert again.tobytes() == decoded.tobytes()
     assert not any(exceeds(a, b, eps) for a, b in zip(coded, decoded, strict=True) if not np.isnan(a))
 
 
@@ -284,7 +287,7 @@ digest = hashlib.sha256()
 for dtype in ("f4", "f8"):
     values = x.astype(dtype)
     plans = [random_plan(family, shape, Fold.MERGED, seed=2) for family in FAMILIES]
-    blobs = [frame_with(values, 1e-3, plan) for plan in plans]
+    blobs = [frame_with(values, 1e-3, plan, mixed) for plan in plans for mixed in (False, True)]
     values[1, 2, :3] = np.nan, -0.0, np.inf
     blobs.append(lz.compress(values, lz.absolute(1e-3), fill_value=1e7, threads=1))
     for blob in blobs:

@@ -10,6 +10,7 @@ import numpy as np
 from lossyzip._jit import kernel
 from lossyzip.decompose.fold import Shape4
 from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencils, extend_row
+from lossyzip.entropy.mixing import LOOKS
 from lossyzip.errors import CorruptError
 
 _MOST_POINTS = 3 << 26  # the thinnest field that tuning tries as a whole takes 2 << 26 with its halo
@@ -19,13 +20,17 @@ Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
 
 @dataclass(frozen=True)
 class Pass:
-    """All that a pass needs beside its buffer; ``source``, what to encode, is None when decoding."""
+    """All that a pass needs beside its buffer; ``source``, what to encode, is None when decoding.
+
+    ``looks``: offsets into the values, of those that mixed coding compares a point to; 0: the one before it.
+    """
 
     lattice: Lattice
     stencils: Stencils
     contexts: Contexts
     rule: Quantizer
     source: np.ndarray | None
+    looks: tuple[int, ...]
 
 
 class Buffer:
@@ -56,6 +61,17 @@ class Buffer:
             ((z + self.halo[0]) * self.strides[1]) + (y + self.halo[1]) * self.strides[2] + x + self.halo[2]
         )
         return part * self.part_size + t * self.strides[0] + inner
+
+    def looks(self, *offsets: int) -> tuple[int, ...]:
+        """The first LOOKS of: ``offsets``, the points before in the row, in the row, plane and volume before.
+
+        An axis of one point has the look of the next one in its place.
+        """
+        found, previous = [], 0
+        for n, stride in zip(self.shape[2::-1], self.strides[2::-1], strict=True):
+            previous = -stride if n > 1 else previous
+            found.append(previous)
+        return (*offsets, 0, *found)[:LOOKS]
 
     def view(self, array: np.ndarray, part: int, shape: Shape4) -> np.ndarray:
         """The first ``shape`` points of a part of ``array``, without the halo."""

@@ -17,12 +17,16 @@ from lossyzip.decompose import interpolation, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.fold import fold
 from lossyzip.decompose.interpolation import Multigrid
-from lossyzip.decompose.passes import decode_pass, encode_pass
+from lossyzip.decompose.mixed import mixed_pass
+from lossyzip.decompose.passes import decode_pass, encode_pass, rows_in_turn
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import CELLS, Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import stream
 from lossyzip.entropy.bits import BitReader, BitWriter
+from lossyzip.entropy.mixing import Mixer, check_used_up, decoder, encoder, finish
+from lossyzip.entropy.tokens import OUTLIER
+from lossyzip.errors import CorruptError
 
 Plan = Multigrid | Raster | Wavelet
 _FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression, Wavelet.name: wavelet}
@@ -43,6 +47,14 @@ class Codes:
     def to_bytes(self) -> bytes:
         """The codes; the outliers are stored beside them."""
         return stream.encode_codes(self.codes, self.cells, self.groups, CELLS)
+
+
+@dataclass(frozen=True)
+class MixedCodes:
+    """A tile's codes, mixed, and its ``outliers`` in the order in which these codes are decoded."""
+
+    data: bytes
+    outliers: np.ndarray
 
 
 def estimated_size(parts: Sequence[Codes]) -> float:
@@ -115,6 +127,10 @@ def recompose(
     data: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
 ) -> np.ndarray:
     """The tile of ``shape`` whose codes are ``data``. Raises DecodeError when they are not just that."""
+    mixed = stream.mixed_part(data)
+    if mixed is not None:
+        values = _unmix(mixed, outliers, shape, plan, quantizer)
+        return np.ascontiguousarray(values).reshape(shape)
     family = _FAMILIES[plan.name]
     opened = stream.CodeStream(data, family.GROUPS, CELLS)
 
@@ -124,3 +140,70 @@ def recompose(
     values = family.sweep(plan, fold(shape, plan.fold), quantizer, visit)
     opened.check_used_up(math.prod(shape) * family.CODES, outliers.size)
     return np.ascontiguousarray(values).reshape(shape)
+
+
+def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) -> MixedCodes | None:
+    """``codes`` by context mixing: slower by far, mostly smaller. None: it is larger than the codes are."""
+    if codes.outliers is None:
+        return None
+    mixer = encoder(codes.codes.size)
+    outliers = [codes.outliers[:0]]
+    done = np.zeros(2, np.int64)  # codes and outliers
+
+    def visit(buffer: Buffer, here: Pass) -> None:
+        part = codes.codes[done[0] : done[0] + math.prod(here.lattice[:4])]
+        count = np.count_nonzero(part == OUTLIER)
+        assert codes.outliers is not None
+        own = codes.outliers[done[1] : done[1] + count]
+        if here.stencils.serial:
+            part, own = rows_in_turn(part, own, here.lattice)
+        _mixed_pass(here, buffer, mixer, part, own, np.zeros(5, np.int64), True)
+        outliers.append(own)
+        done[0] += part.size
+        done[1] += count
+
+    _FAMILIES[plan.name].sweep(plan, fold(shape, plan.fold), quantizer, visit)
+    data = finish(mixer)
+    return None if data is None else MixedCodes(stream.mixed_stream(data), np.concatenate(outliers))
+
+
+def _unmix(
+    mixed: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
+) -> np.ndarray:
+    """The tile, folded, whose codes were mixed."""
+    mixer = decoder(mixed)
+    cursor, none = np.zeros(5, np.int64), np.empty(0, np.int32)
+
+    def visit(buffer: Buffer, here: Pass) -> None:
+        _mixed_pass(here, buffer, mixer, none, outliers, cursor, False)
+
+    values: np.ndarray = _FAMILIES[plan.name].sweep(plan, fold(shape, plan.fold), quantizer, visit)
+    if cursor[1] != outliers.size or cursor[4]:
+        raise CorruptError(f"a tile of {outliers.size} outliers uses {cursor[1]} and more")
+    check_used_up(mixer, len(mixed))
+    return values
+
+
+def _mixed_pass(
+    here: Pass,
+    buffer: Buffer,
+    mixer: Mixer,
+    codes: np.ndarray,
+    outliers: np.ndarray,
+    cursor: np.ndarray,
+    encoding: bool,
+) -> None:
+    mixed_pass(
+        buffer.values,
+        buffer.magnitudes,
+        here.lattice,
+        here.stencils,
+        here.contexts,
+        here.rule,
+        np.array(here.looks),
+        mixer,
+        codes,
+        outliers,
+        cursor,
+        encoding,
+    )

@@ -164,6 +164,14 @@ def _context_offsets(
     return np.array(offsets, np.int64).reshape(-1, 3), tuple(weights)
 
 
+def _looks(buffer: Buffer, part: int, parity: Axes3) -> tuple[int, ...]:
+    """Both neighbours along each odd axis, then those of `Buffer.looks`."""
+    units = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+    odd = [unit for unit, p in zip(units, reversed(parity), strict=True) if p]
+    offsets = np.array([np.array(unit) * sign for unit in odd for sign in (-1, 1)])
+    return buffer.looks(*(_flat(buffer, parity, offsets) - buffer.at(part)).tolist())
+
+
 def _part(parity: tuple[int, ...]) -> int:
     return parity[0] * 4 + parity[1] * 2 + parity[2]
 
@@ -192,7 +200,7 @@ def sweep(
     known = _sublattice(field, stride)
     buffer = Buffer(1, known, 2, dtype)
     lattice = buffer.lattice(0, known, field, Shape4(0, 0, 0, 0), stride, coupled=False)
-    visit(buffer, _anchor_pass(lattice, rule, source))
+    visit(buffer, _anchor_pass(buffer, lattice, rule, source))
     for level in range(plan.levels, 0, -1):
         stride = 1 << (level - 1)
         points = _sublattice(field, stride)
@@ -221,7 +229,7 @@ def sweep(
             stencils = pack_stencils([(offsets, weights)], [0] * 8, np.zeros((1, 2)), False, dtype)
             around = _context_taps(finer, part, parity, classes)
             contexts = pack_contexts(around, 0, 0, _group(level, parity) * CELLS)
-            visit(finer, Pass(lattice, stencils, contexts, rule, source))
+            visit(finer, Pass(lattice, stencils, contexts, rule, source, _looks(finer, part, parity)))
             classes = (*classes, parity)
         buffer, known = finer, points
     joined = Buffer(1, field, 0, dtype)
@@ -233,12 +241,12 @@ def _sublattice(field: Shape4, stride: int) -> Shape4:
     return Shape4(field.t, *(-(-n // stride) for n in field[1:]))
 
 
-def _anchor_pass(lattice: Lattice, rule: Quantizer, source: np.ndarray | None) -> Pass:
+def _anchor_pass(buffer: Buffer, lattice: Lattice, rule: Quantizer, source: np.ndarray | None) -> Pass:
     """The coarsest points, each predicted by the one before it."""
     none = (np.zeros(0, np.int64), np.zeros(0))
     stencils = pack_stencils([none], [0] * 8, np.array([[1.0, 0.0]]), True, rule.step.dtype)
     contexts = pack_contexts([], 1, 1, (GROUPS - 1) * CELLS)
-    return Pass(lattice, stencils, contexts, rule, source)
+    return Pass(lattice, stencils, contexts, rule, source, buffer.looks(0))
 
 
 def _join(parts: np.ndarray, source: Buffer, target: np.ndarray, lattice: Lattice) -> None:

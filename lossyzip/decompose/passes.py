@@ -20,11 +20,13 @@ from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.rows import (
     CELL_OF_ACTIVITY,
+    Lattice,
     activity_of,
     activity_row,
     clamp,
     extend_row,
     magnitude_of,
+    next_outlier,
     predict_row,
     quantize,
     row_class,
@@ -210,6 +212,32 @@ def _encode_side_by_side(
                 _finish(rows, active, t, values, magnitudes, lattice)
 
 
+def rows_in_turn(codes: np.ndarray, outliers: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
+    """``codes`` and ``outliers`` of a pass coded side by side, in C order of the points."""
+    place = np.empty(codes.size, np.int64)
+    _places(lattice, place)
+    in_turn = np.empty_like(codes)
+    in_turn[place] = codes
+    return in_turn, outliers[np.argsort(place[codes == OUTLIER])]
+
+
+@kernel
+def _places(lattice, place):
+    """The number in C order of each point, in the order of `_encode_side_by_side`."""
+    position = 0
+    for t in range(lattice.nt):
+        for first in range(0, lattice.nz, WAVE):
+            planes = min(WAVE, lattice.nz - first)
+            for step in range(lattice.ny + SKEW * (planes - 1)):
+                for x in range(lattice.nx):
+                    for j in range(planes):
+                        y = step - SKEW * j
+                        if 0 <= y < lattice.ny:
+                            row = (t * lattice.nz + first + j) * lattice.ny + y
+                            place[position] = row * lattice.nx + x
+                            position += 1
+
+
 @kernel
 def _quantize_rows(rows, active, running_weights, quantizer):
     """Fill `code` and `recon` of the rows."""
@@ -383,7 +411,7 @@ def _decode_apart(
                 if there > 0:
                     for i in range(nx):
                         if code[i] == OUTLIER:
-                            recon[i] = _next_outlier(outliers, cursor, quantizer.low)
+                            recon[i] = next_outlier(outliers, cursor, quantizer.low)
                 _reconstruct_row(total, code, recon, quantizer)
                 for i in range(nx):
                     values[base + i] = recon[i]
@@ -473,7 +501,7 @@ def _take_outliers(rows, active, outliers, cursor, low):
     for i in range(rows.code.shape[1]):
         for k in range(active):
             if rows.code[k, i] == OUTLIER:
-                rows.recon[k, i] = _next_outlier(outliers, cursor, low)
+                rows.recon[k, i] = next_outlier(outliers, cursor, low)
 
 
 @kernel
@@ -521,12 +549,3 @@ def _reconstruct_wave(rows, active, quantizer):
         row = rows.recon[k]
         for i in range(n):
             row[i] = recon[i * active + k]
-
-
-@kernel
-def _next_outlier(outliers, cursor, low):
-    if cursor[1] >= outliers.size:
-        cursor[4] = -1
-        return low
-    cursor[1] += 1
-    return outliers[cursor[1] - 1]

@@ -167,5 +167,5 @@ def sweep(
     contexts = pack_contexts(context_taps(buffer), 2, 1, 0, int(field.t > 1))
     packed = pack_stencils(stencils, of_class, np.array(running), True, dtype)
     lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    visit(buffer, Pass(lattice, packed, contexts, rule, source))
+    visit(buffer, Pass(lattice, packed, contexts, rule, source, buffer.looks()))
     return buffer.view(buffer.values, 0, field)

@@ -215,3 +215,13 @@ def quantize(prediction, value, quantizer):
     if value != value:
         return np.int32(0), prediction
     return OUTLIER, value
+
+
+@kernel
+def next_outlier(outliers, cursor, low):
+    """The next of ``outliers``; ``low``, and a negative cursor[4], when there is none."""
+    if cursor[1] >= outliers.size:
+        cursor[4] = -1
+        return low
+    cursor[1] += 1
+    return outliers[cursor[1] - 1]

@@ -148,7 +148,7 @@ def sweep(
         # Without a halo: what lies around a band are other bands.
         lattice = lattice._replace(base=buffer.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
         contexts = pack_contexts(taps, 4, 2, band.group * CELLS, int(field.t > 1))
-        visit(buffer, Pass(lattice, still, contexts, coarse, coefficients))
+        visit(buffer, Pass(lattice, still, contexts, coarse, coefficients, buffer.looks()))
     predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     transform(predicted, steps, inverse=True)
     return _correct(predicted, field, rule, visit, source)
@@ -164,7 +164,7 @@ def _correct(
     stencils: Stencils = pack_stencils([tap], [0] * 8, np.zeros((1, 2)), True, predicted.dtype)
     lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
     contexts = pack_contexts(context_taps(buffer), 2, 1, 0, int(field.t > 1))
-    visit(buffer, Pass(lattice, stencils, contexts, rule, source))
+    visit(buffer, Pass(lattice, stencils, contexts, rule, source, buffer.looks()))
     return buffer.view(buffer.values, 0, field)
 
 

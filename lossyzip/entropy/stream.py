@@ -14,6 +14,17 @@ from lossyzip.entropy.words import from_bytes, to_bytes
 from lossyzip.errors import CorruptError, TruncatedError
 
 _FEW_WORDS = 2048  # a shorter stream has one state, not eight
+_MIXED = b"\0"  # no context model has that size
+
+
+def mixed_stream(data: bytes) -> bytes:
+    """What a mixer wrote, as a stream of codes."""
+    return _MIXED + data
+
+
+def mixed_part(data: bytes) -> bytes | None:
+    """What a mixer wrote; None for a stream of `encode_codes`."""
+    return data[1:] if data[:1] == _MIXED else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,9 @@ def frames() -> dict[str, bytes]:
         "raster.lz": coded_as("raster", winds, lz.relative(1e-3)),
         "still.lz": coded_as("raster", rain, lz.relative(0.1)),
         "wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3)),
+        "mixed.lz": coded_as("raster", winds, lz.relative(1e-3), effort="max"),
+        "mixed-multigrid.lz": coded_as("multigrid", smooth, lz.relative(1e-2), effort="max"),
+        "mixed-wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3), effort="max"),
         "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
@@ -59,7 +63,7 @@ def frames() -> dict[str, bytes]:
     }
 
 
-def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: float) -> bytes:
+def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: Any) -> bytes:
     blob = lz.compress(array, bound, **options)
     assert lz.inspect(blob).families == (family,), lz.inspect(blob).families
     return blob

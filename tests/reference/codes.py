@@ -36,10 +36,13 @@ CELL_STARTS = (
 CELL_STARTS += (878, 1135, 1467, 1897, 2452, 3169)
 
 
-def context_cell(group: int, total: int, weight: int) -> int:
+def activity_of(total: int, weight: int) -> int:
     """``total``: the weighted sum of magnitudes around; ``weight``: the sum of their weights."""
-    activity = min((int(total) * (65536 // max(weight, 1))) >> 12, 4095)
-    return 32 * group + sum(start <= activity for start in CELL_STARTS)
+    return min((int(total) * (65536 // max(weight, 1))) >> 12, 4095)
+
+
+def context_cell(group: int, total: int, weight: int) -> int:
+    return 32 * group + sum(start <= activity_of(total, weight) for start in CELL_STARTS)
 
 
 class Codes:

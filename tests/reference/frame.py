@@ -12,8 +12,9 @@ from math import prod
 import numpy as np
 import zstandard
 
-from reference.codes import OUTLIER_MAGNITUDE, Codes
-from reference.passes import Known, fold, multigrid, raster
+from reference.codes import OUTLIER_MAGNITUDE, Codes, context_cell
+from reference.mixed import MixedCodes
+from reference.passes import Known, fold, in_turn, multigrid, raster, side_by_side
 from reference.quantizer import Quantizer
 from reference.readers import Bits, Bytes, require
 from reference.wavelet import wavelet
@@ -126,16 +127,21 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.nd
 
 def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tuple[int, ...]) -> np.ndarray:
     points_of, groups = FAMILIES[header.family]
-    codes, left = Codes(stream, groups), iter(outliers)
+    mixed = stream[:1] == b"\0"
+    codes, left = MixedCodes(stream[1:]) if mixed else Codes(stream, groups), iter(outliers)
     quantizer = Quantizer(header.dtype, header.eps, *header.span)
-    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer)
+    order = in_turn if mixed else side_by_side
+    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer, order)
     with np.errstate(all="ignore"):
-        for point, cell, prediction in points_of(known, header.plan):
-            code = codes.next(cell)
-            if code is None:
-                known.add(point, next(left), OUTLIER_MAGNITUDE)
+        for step in points_of(known, header.plan):
+            if isinstance(codes, MixedCodes):
+                code = codes.next(step, known)
             else:
-                known.add(point, known.quantizer.reconstruct(prediction, code), abs(code))
+                code = codes.next(context_cell(step.group, step.total, step.weight))
+            if code is None:
+                known.add(step.point, next(left), OUTLIER_MAGNITUDE)
+            else:
+                known.add(step.point, known.quantizer.reconstruct(step.prediction, code), abs(code))
     require(codes.used_up() and next(left, None) is None, "more codes or outliers than values")
     return known.values
 

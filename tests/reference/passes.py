@@ -5,19 +5,34 @@ Folding, plans, multigrid and raster (FORMAT.md, sections 3 and 4), and the acti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import ceil, prod
+from typing import NamedTuple
 
 import numpy as np
 
-from reference.codes import OUTLIER_MAGNITUDE, context_cell
+from reference.codes import OUTLIER_MAGNITUDE
 from reference.quantizer import Quantizer
 from reference.readers import Bits
 
 Point = tuple[int, int, int, int]  # (t, z, y, x); offsets too
 Axes3 = tuple[int, int, int]
-Step = tuple[Point, int, np.floating]  # a point, its context cell, its prediction sum
+
+
+Order = Callable[..., Iterator[Point]]  # of the points of a pass that look at their row
+
+
+class Step(NamedTuple):
+    """What is known of a point before its code."""
+
+    point: Point
+    place: Point  # in its pass
+    group: int
+    total: int  # of magnitudes around, weighted
+    weight: int  # the sum of their weights
+    prediction: np.floating  # sum
+    looks: list[np.floating]  # for mixed codes
 
 
 def fold(shape: tuple[int, ...], way: int) -> Point:
@@ -34,12 +49,13 @@ def fold(shape: tuple[int, ...], way: int) -> Point:
 class Known:
     """What is decoded so far of a folded tile, and how the next code is to be read."""
 
-    def __init__(self, shape: Point, dtype: np.dtype, quantizer: Quantizer) -> None:
+    def __init__(self, shape: Point, dtype: np.dtype, quantizer: Quantizer, order: Order) -> None:
         self.values, self.magnitudes = np.zeros(shape, dtype), np.zeros(shape, int)
         self.quantizer = quantizer
+        self.order = order
 
     def reset(self, quantizer: Quantizer) -> None:
-        self.__init__(self.values.shape, self.values.dtype, quantizer)
+        self.__init__(self.values.shape, self.values.dtype, quantizer, self.order)
 
     def add(self, point: Point, value: np.floating, magnitude: int) -> None:
         self.values[point] = value
@@ -99,6 +115,11 @@ def multigrid(known: Known, plan: bytes) -> Iterator[Step]:
                 classes.append(parity)
 
 
+def in_turn(nt: int, *places: range) -> Iterator[Point]:
+    """The points of a pass in C order."""
+    return product(range(nt), *places)
+
+
 def side_by_side(nt: int, *places: range) -> Iterator[Point]:
     """The points (t, z, y, x) of a pass whose points look at their row: eight planes at a time, each three
     rows behind the one before. ``places`` are the coordinates along z, y and x."""
@@ -117,11 +138,16 @@ def side_by_side(nt: int, *places: range) -> Iterator[Point]:
 
 def anchors(known: Known, stride: int) -> Iterator[Step]:
     nt, *lengths = known.values.shape
-    for t, z, y, x in side_by_side(nt, *(range(0, n, stride) for n in lengths)):
+    for t, z, y, x in known.order(nt, *(range(0, n, stride) for n in lengths)):
         before = (t, z, y, x - stride) if x else (t, z, y - stride, 0) if y else (t, z - stride, 0, 0)
         prediction = known.values[before] if x or y or z else known.quantizer.low
         row = [known.magnitudes[t, z, y, x - k * stride] for k in (1, 2) if x >= k * stride]
-        yield (t, z, y, x), context_cell(5, sum(row), 2), prediction
+        point = (t, z, y, x)
+        lengths_here = (nt, *(ceil(n / stride) for n in lengths))
+        looks = looks_before(known, point, (1, stride, stride, stride), lengths_here, prediction, point)
+        looks = [prediction, *looks[:3]]
+        place = (t, z // stride, y // stride, x // stride)
+        yield Step(point, place, 5, sum(row), 2, prediction, looks)
 
 
 class Phase:
@@ -186,8 +212,36 @@ class Phase:
                 before_first = any(d == -2 and here < 2 for d, here in zip(offset, point, strict=True))
                 total += 0 if before_first else weight * known.magnitudes[self.at(t, point, offset)]
             values = [known.values[self.at(t, point, offset)] for offset in taps]
-            cell = context_cell(group, total, sum(context.values()))
-            yield self.at(t, point, (0, 0, 0)), cell, prediction_sum(weights, values)
+            place = (t, *(here // 2 for here in point))
+            yield Step(
+                self.at(t, point, (0, 0, 0)),
+                place,
+                group,
+                total,
+                sum(context.values()),
+                prediction_sum(weights, values),
+                self.looks(known, t, point, place),
+            )
+
+    def looks(self, known: Known, t: int, point: list[int], place: Point) -> list[np.floating]:
+        """Both neighbours along each odd axis, x first; then those of `looks_before`."""
+        pairs = []
+        for axis in reversed(self.odd):
+            for d in (-1, 1):
+                offset = tuple(d if a == axis else 0 for a in range(3))
+                pairs.append(known.values[self.at(t, point, offset)])
+        _, z, y, x = place
+        rows = [*point[:1], point[1] - 2, self.parity[2]] if y else [point[0] - 2, *self.parity[1:]]
+        if x:
+            before = known.values[self.at(t, point, (0, 0, -2))]
+        elif y or z:
+            before = known.values[self.at(t, rows, (0, 0, 0))]
+        else:
+            before = known.quantizer.low
+        stride = 2**self.level
+        lengths = (known.values.shape[0], *(ceil(n / 2) for n in self.lattice))
+        here = self.at(t, point, (0, 0, 0))
+        return (pairs + looks_before(known, here, (1, stride, stride, stride), lengths, before, place))[:4]
 
 
 def reaching(weights: dict, lengths: Sequence[int]) -> dict:
@@ -227,7 +281,7 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
     context = reaching(RASTER_CONTEXT, shape)
     zero = known.values.dtype.type(0)
 
-    for *row, x in side_by_side(nt, range(nz), range(ny), range(nx)):
+    for *row, x in known.order(nt, range(nz), range(ny), range(nx)):
         t, z, y = row
         row_class = 4 * (t == 0) + 2 * (z == 0) + (y == 0)
         taps = raster_taps(row_class, nz, ny)
@@ -240,7 +294,26 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
         prediction = prediction_sum(weights[used], values)
         b1, b2 = (known.values[t, z, y, x - k] if x >= k else before_row for k in (1, 2))
         prediction = (prediction + weights[1] * b2) + weights[0] * b1
-        yield (t, z, y, x), context_cell(0, total, all_weights), zero if still else prediction
+        point = (t, z, y, x)
+        looks = looks_before(known, point, (1, 1, 1, 1), shape, b1, point)
+        yield Step(point, point, 0, total, all_weights, zero if still else prediction, looks)
+
+
+def looks_before(
+    known: Known, point: Point, strides: Point, lengths: Point, before: np.floating, place: Point
+) -> list[np.floating]:
+    """``before``, which is the value before in the row; the values before along y, z and t.
+
+    ``place`` tells where the first row, plane and volume are, ``lengths`` which axes have one point only.
+    """
+    looks = [before]
+    for axis in (2, 1, 0):
+        earlier = tuple(c - strides[a] if a == axis else c for a, c in enumerate(point))
+        if lengths[axis] == 1 or (axis == 0 and place[0] == 0):
+            looks.append(looks[-1])
+        else:
+            looks.append(known.values[earlier] if place[axis] else known.values.dtype.type(0))
+    return looks
 
 
 def context_around(known: Known, context: dict[Point, int], row: Axes3, x: int) -> tuple[int, int]:

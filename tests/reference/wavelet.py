@@ -8,8 +8,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from reference.codes import context_cell
-from reference.passes import RASTER_CONTEXT, Axes3, Known, Step, context_around, reaching, side_by_side
+from reference.passes import (
+    RASTER_CONTEXT,
+    Axes3,
+    Known,
+    Step,
+    context_around,
+    looks_before,
+    reaching,
+)
 from reference.readers import Bits
 
 A, B, G, D = -1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971
@@ -42,9 +49,27 @@ def wavelet(known: Known, plan: bytes) -> Iterator[Step]:
     known.reset(values_quantizer)
     context = reaching(RASTER_CONTEXT, known.values.shape)
     nt, *lengths = known.values.shape
-    for t, z, y, x in side_by_side(nt, *map(range, lengths)):
+    for t, z, y, x in known.order(nt, *map(range, lengths)):
         total, weight = context_around(known, context, (t, z, y), x)
-        yield (t, z, y, x), context_cell(0, total, weight), predicted[t, z, y, x]
+        before = value_before(known, (0, 0, 0), (t, z, y), x)
+        looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), known.values.shape, before, (t, z, y, x))
+        yield Step((t, z, y, x), (t, z, y, x), 0, total, weight, predicted[t, z, y, x], looks)
+
+
+def value_before(known: Known, corner: Axes3, row: Axes3, x: int) -> np.floating:
+    """The value before in the row; or the first of the row, plane, volume before; or low.
+
+    The pass begins at (z, y, x) of ``corner``.
+    """
+    t, z, y = row
+    first_z, first_y, first_x = corner
+    if x > first_x:
+        return known.values[t, z, y, x - 1]
+    if y > first_y:
+        return known.values[t, z, y - 1, x]
+    if z > first_z:
+        return known.values[t, z - 1, y, x]
+    return known.values[t - 1, z, y, x] if t else known.quantizer.low
 
 
 def bands(lengths: Axes3) -> Iterator[Band]:
@@ -75,7 +100,7 @@ def coefficients(known: Known, band: Band) -> Iterator[Step]:
     context = reaching(RASTER_CONTEXT, known.values.shape)
     weight = 4 + 2 + 2 * sum(context.values()) + (4 if band.parent else 0)
     zero = known.values.dtype.type(0)
-    for t, *point in side_by_side(known.values.shape[0], *band.box):
+    for t, *point in known.order(known.values.shape[0], *band.box):
         total = 0
         for offset, tap_weight in context.items():
             place = [c + d for c, d in zip((t, *point), offset, strict=True)]
@@ -91,7 +116,11 @@ def coefficients(known: Known, band: Band) -> Iterator[Step]:
                 i = (c - own[0]) // (2 if len(own) > len(parent) else 1)
                 place.append(parent[min(i, len(parent) - 1)])
             total += 4 * known.magnitudes[(t, *place)]
-        yield (t, z, y, x), context_cell(band.group, total, weight), zero
+        corner = tuple(own[0] for own in band.box)
+        before = value_before(known, corner, (t, z, y), x)
+        looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), known.values.shape, before, (t, z, y, x))
+        place = (t, *(c - first for c, first in zip(point, corner, strict=True)))
+        yield Step((t, z, y, x), place, band.group, total, weight, zero, looks)
 
 
 def invert(values: np.ndarray) -> None:

@@ -1,0 +1,167 @@
+"""A pass whose codes are mixed: what is known around each point becomes contexts, then the code a value.
+
+Encoding is decoding with the codes given: `mixed_pass` goes over what `encode_pass` decomposed, and does
+what the decoder will do. Contexts are the activity, the codes of the pass around the point, and the
+*looks*: values near it, each of which the point may be equal to. docs/FORMAT.md, "Mixed coding".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lossyzip._jit import inlined, kernel
+from lossyzip.decompose.rows import (
+    CELL_OF_ACTIVITY,
+    CELLS,
+    activity_of,
+    activity_row,
+    clamp,
+    extend_row,
+    magnitude_of,
+    next_outlier,
+    predict_row,
+    row_class,
+    value_before_row,
+)
+from lossyzip.entropy.mixing import CONTEXT, EXPECTED, LOOKS, MIRRORED, MODELS, bit_length, mix_code
+from lossyzip.entropy.tokens import OUTLIER
+
+_QUARTERS = 2040.0  # a look's distance is told in quarters of a step, up to this
+_FARTHEST = 2.0**20 - 1.0  # and as a code up to this
+_VALUE_BINS = 64
+_BINS = 25  # of a distance
+_FAR = 12  # the bin of no distance
+
+_SIZES = [1, 2, 4, 6, 8, 11, 15, 20, 28, 40, 60, 90, 140, 250, 600]
+SIZE_OF = np.searchsorted(_SIZES, np.arange(4096), side="right")
+_DISTANCES = [1, 3, 6, 10, 14, 22, 34, 56, 96, 200, 480]
+BIN_OF_DISTANCE = np.searchsorted(_DISTANCES, np.arange(2048), side="right")
+
+
+@inlined
+def _bin(quarters):
+    """-11 to 11: a distance, roughly."""
+    size = BIN_OF_DISTANCE[abs(quarters)]
+    return -size if quarters < 0 else size
+
+
+@inlined
+def _between(value, most):
+    """``value`` within [-most, most]."""
+    return min(max(np.int64(value), np.int64(-most)), np.int64(most))
+
+
+@kernel
+def mixed_pass(
+    values,
+    magnitudes,
+    lattice,
+    stencils,
+    contexts,
+    quantizer,
+    looks,
+    mixer,
+    codes,
+    outliers,
+    cursor,
+    encoding,
+):
+    """Put what `encode_pass` put into ``values`` and ``magnitudes``, the codes coming from ``mixer``.
+
+    When ``encoding`` they come from ``codes`` and go to ``mixer``. ``looks`` (LOOKS,) are offsets into
+    ``values``, 0 standing for the point before in the row; the last one leads to the volume before where
+    volumes are coupled, and is as the look before it in the first. ``cursor`` is that of `decode_pass`.
+    """
+    nx, ny = lattice.nx, lattice.ny
+    number = values.dtype.type
+    step, inverse, low, high = quantizer.step, quantizer.inverse, quantizer.low, quantizer.high
+    reciprocal, weight1, weight2 = contexts.reciprocal, contexts.left, contexts.left2
+    group = np.int64(contexts.cell // CELLS)
+    farthest, most_quarters = number(_FARTHEST), number(_QUARTERS)
+    bins = number(_VALUE_BINS) / (high - low) if high > low else number(0)
+    # As locals: fetching an array from a tuple within the loop counts its references each time.
+    slots, weights, uses, state, words = mixer.slots, mixer.weights, mixer.uses, mixer.state, mixer.words
+    offset, quarters = np.zeros(LOOKS, np.int64), np.zeros(LOOKS, np.int64)
+    # Made here, so that the compiler knows that they do not alias what the mixer has.
+    model, inputs = np.zeros((3, MODELS), np.int64), np.zeros(MODELS, np.int32)
+    look = np.zeros((5, LOOKS), np.int64)
+    total, activity = np.empty(nx, values.dtype), np.empty(nx, np.int32)
+    signed = np.zeros((2, ny + 1, nx + 2), np.int64)  # this plane's codes and those of the one before
+    for t in range(lattice.nt):
+        signed[:] = 0
+        offset[:] = looks
+        if t == 0 and lattice.coupled == 1:
+            offset[LOOKS - 1] = looks[LOOKS - 2]
+        for z in range(lattice.nz):
+            plane, above = signed[z & 1], signed[1 - (z & 1)]
+            for y in range(ny):
+                if cursor[4] < 0:  # damage: what follows would be noise
+                    return
+                base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
+                which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
+                predict_row(total, values, base, stencils, which)
+                activity_row(activity, magnitudes, base, contexts, t)
+                before = value_before_row(values, lattice, base, t, z, y, low)
+                before2 = before
+                run1, run2 = stencils.running[which, 0], stencils.running[which, 1]
+                left, left2 = np.int32(0), np.int32(0)
+                position = cursor[0]
+                for i in range(nx):
+                    prediction = clamp((total[i] + run2 * before2) + run1 * before, low, high)
+                    around = activity_of(activity[i] + weight1 * left + weight2 * left2, reciprocal)
+                    for k in range(LOOKS):
+                        value = before if offset[k] == 0 else values[base + i + offset[k]]
+                        steps = clamp((value - prediction) * inverse, -farthest, farthest)
+                        look[EXPECTED, k] = np.int64(np.rint(steps))
+                        quarters[k] = np.int64(
+                            np.rint(clamp(steps * number(4), -most_quarters, most_quarters))
+                        )
+                    size = SIZE_OF[around]
+                    cell = np.int64(CELL_OF_ACTIVITY[around])
+                    w, n, ne, u = plane[y + 1, i], plane[y, i + 1], plane[y, i + 2], above[y + 1, i + 1]
+                    model[CONTEXT, 0] = cell * 8 + group
+                    nearest = min(abs(w), 7) * 512 + min(abs(n), 7) * 64
+                    model[CONTEXT, 1] = nearest + min(abs(u), 7) * 8 + min(abs(ne), 7)
+                    near, far = _bin(quarters[0]), _bin(quarters[1])
+                    model[MIRRORED, 2] = np.int64(near < 0 or (near == 0 and far < 0))
+                    if model[MIRRORED, 2] == 1:
+                        near, far = -near, -far
+                    model[CONTEXT, 2] = (near * _BINS + far + _FAR) * 16 + size
+                    place = clamp((prediction - low) * bins, number(0), number(_VALUE_BINS - 1))
+                    model[CONTEXT, 3] = np.int64(place) * CELLS + cell
+                    signs = _between(w, 2) * 25 + _between(n, 2) * 5 + _between(u, 2)
+                    model[MIRRORED, 4] = np.int64(signs < 0)
+                    model[CONTEXT, 4] = abs(signs) * 16 + size
+                    spread = max(abs(quarters[0] - quarters[1]), abs(quarters[2] - quarters[3]))
+                    mean = quarters[0] + quarters[1] + quarters[2] + quarters[3]
+                    model[MIRRORED, 5] = np.int64(mean < 0)
+                    model[CONTEXT, 5] = SIZE_OF[spread] * 256 + SIZE_OF[abs(mean) >> 2] * 16 + size
+                    code = codes[position + i] if encoding else np.int32(0)
+                    code = mix_code(
+                        code,
+                        bit_length(around >> 4),
+                        size,
+                        group,
+                        model,
+                        inputs,
+                        look,
+                        slots,
+                        weights,
+                        uses,
+                        state,
+                        words,
+                        encoding,
+                    )
+                    candidate = clamp(prediction + number(code) * step, low, high)
+                    if code == OUTLIER:
+                        candidate = next_outlier(outliers, cursor, low)
+                    values[base + i] = candidate
+                    left2 = left
+                    left = magnitude_of(code)
+                    magnitudes[base + i] = np.uint16(left)
+                    plane[y + 1, i + 1] = -left if code < 0 else left
+                    before2 = before
+                    before = candidate
+                cursor[0] = position + nx
+                extend_row(values, lattice, t, z, y)
+                extend_row(magnitudes, lattice, t, z, y)
