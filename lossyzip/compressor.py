@@ -107,7 +107,7 @@ def compress_field(
     tuned = time.process_time() - started
     write(head)
     written, sizes, results = len(head), [], []
-    door = _Door(header, fill_values, tuning.EFFORTS[effort].mixed)
+    door = _Door(header, fill_values, tuning.EFFORTS[effort].mixes(header.tile_shape))
     jobs = (partial(door.encode, np.asarray(source[where]), where) for where in header.tile_slices())
     for result in in_order(jobs, workers):
         write(result.record)

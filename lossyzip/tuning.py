@@ -27,6 +27,7 @@ from lossyzip.threads import in_order
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
 _WAVELET_HANDICAP = 1.03  # it is the slowest family
 _CLOSE = 1.03
+_SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 18
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
@@ -40,7 +41,8 @@ class Effort:
     Every candidate is tried on about ``scouted`` values, if there are many more; then those that came
     close to the best, and the best of each family, if it came within ``margin``, on ``blocks`` blocks of
     up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
-    ``scout_points``, then to ``points`` values. ``mixed``: codes are mixed, and plans judged by that.
+    ``scout_points``, then to ``points`` values. Codes of tiles
+    of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that.
     """
 
     scouted: int
@@ -49,13 +51,17 @@ class Effort:
     block: int
     blocks: int
     points: int
-    mixed: bool = False
+    mixed: int
+
+    def mixes(self, tile_shape: tuple[int, ...]) -> bool:
+        """Whether tiles of this shape are to be mixed."""
+        return math.prod(tile_shape) <= self.mixed
 
 
 EFFORTS = {
-    "fast": Effort(1 << 15, 2_000, 1.1, 1 << 16, 1, 4_000),
-    "balanced": Effort(1 << 16, 3_000, 1.25, 1 << 16, 6, 20_000),
-    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=True),
+    "fast": Effort(1 << 15, 2_000, 1.1, 1 << 16, 1, 4_000, mixed=0),
+    "balanced": Effort(1 << 16, 3_000, 1.25, 1 << 16, 6, 20_000, mixed=1 << 17),
+    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62),
 }
 
 
@@ -123,7 +129,7 @@ def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1
         candidates = _shortlist(candidates, _judged(candidates, scout, threads), effort.margin)
     judged = _judged(candidates, final, threads)
     size, plan = min(judged, key=lambda pair: pair[0])
-    if effort.mixed:
+    if effort.mixes(header.tile_shape):
         block = [_middle(coded[0], _MIXED_BLOCK)]
         plan = _best_mixed(judged, replace(final, blocks=block), threads)
     if size > 0.5 * header.native.itemsize * served:
@@ -218,7 +224,7 @@ def _shortlist(
     return [
         candidate
         for candidate, (size, plan) in zip(candidates, judged, strict=True)
-        if size <= _CLOSE * best or (size <= margin * best and size == best_of_kind[_kind(plan)])
+        if size <= _CLOSE * best or (size <= margin * best + _SLACK and size == best_of_kind[_kind(plan)])
     ] or list(candidates)
 
 
