@@ -77,6 +77,7 @@ def compress_field(
     write: Callable[[bytes], Any],
     *,
     effort: str = "balanced",
+    idempotent: bool = False,
     threads: int | None = None,
     fill_values: Iterable[float] = (),
     progress: Callable[[int], Any] | None = None,
@@ -84,7 +85,7 @@ def compress_field(
     """Compress ``source`` (ndarray or h5py.Dataset, float32 or float64, any shape) into ``write(bytes)``.
 
     The source is read twice, tile by tile, from the calling thread; memory in use is a few tiles a
-    thread. ``fill_values`` come back bit for bit and do not count as valid values. ``progress`` is
+    thread. ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid values. ``progress`` is
     told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
@@ -105,7 +106,7 @@ def compress_field(
     plan: Plan | None = None
     if draft.eps > 0.0 and 0 not in shape:
         sample = np.asarray(source[tuning.sample_slices(shape, tuning.EFFORTS[effort])])
-        plan = tuning.choose_plan(sample, draft, tuning.EFFORTS[effort], workers)
+        plan = tuning.choose_plan(sample, draft, tuning.EFFORTS[effort], workers, idempotent)
     header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
     head = frame.pack_head(header.to_bytes())
     tuned = time.process_time() - started

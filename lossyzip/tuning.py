@@ -10,23 +10,28 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
 
 from lossyzip.container.header import Header
+from lossyzip.decompose import lattice
 from lossyzip.decompose.families import Codes, Plan, decompose, quantizer, write_plan
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
-from lossyzip.decompose.rows import Quantizer
+from lossyzip.decompose.rows import CELLS, Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import lossless
+from lossyzip.entropy.tokens import tokenize
 from lossyzip.field import classify, largest_coded, native, tile_shape
 
 _Out = TypeVar("_Out")
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
+_LISTED_BITS = 4.0  # what a token in a table costs
 _WAVELET_HANDICAP = 1.01  # it is the slowest family
 
 
@@ -39,10 +44,11 @@ class Effort:
     block: int
     whole_fit: int
     block_fit: int
+    lattice: bool = False  # no other family is looked at
 
 
 EFFORTS = {
-    "fast": Effort(1 << 17, 1 << 17, 4_000, 4_000),
+    "fast": Effort(1 << 16, 1 << 16, 4_000, 4_000, lattice=True),
     "balanced": Effort(1 << 21, 1 << 18, 20_000, 6_000),
     "max": Effort(1 << 22, 1 << 21, 50_000, 50_000),
 }
@@ -63,11 +69,16 @@ def sample_slices(shape: tuple[int, ...], effort: Effort) -> tuple[slice, ...]:
     return tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(shape, lengths, strict=True))
 
 
-def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
+def choose_plan(
+    sample: np.ndarray, header: Header, effort: Effort, threads: int = 1, idempotent: bool = False
+) -> Plan | None:
     """The plan that codes ``sample`` in the fewest bytes; None when none beats the lossless back end.
 
-    ``header`` is the field's, its family and plan not yet known.
+    ``header`` is the field's, its family and plan not yet known. ``idempotent``: the family is the lattice, unless
+    dtype and eps forbid it.
     """
+    if idempotent and not lattice.suits(header.native, header.eps):
+        return None
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
     if rule is None or not sample.size:
         return None
@@ -78,11 +89,16 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
         values, values.view(f"u{values.itemsize}"), specials, largest_coded(header.native), classes, coded
     )
     if special == values.size:
-        return Multigrid(Fold.MERGED, 1)
+        return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
+    if idempotent or (effort.lattice and lattice.reaches(rule)):
+        return _best_lattice(coded, sample.shape, rule)
     points = float(np.prod(header.shape, dtype=np.float64)) / values.size
     fit = effort.whole_fit if points == 1.0 else effort.block_fit
     judge = _Judge(coded, sample.shape, rule, points, fit)
     folds = distinct_folds(sample.shape)
+    if effort.lattice:
+        size, plan = min(_run([partial(judge.lorenzo, how) for how in folds], threads), key=lambda pair: pair[0])
+        return plan if size < len(lossless.pack(values)) * points else None
     # With a block, time matters: the fold that serves one family best is likely to serve the other.
     likely = Fold.VOLUMES if Fold.VOLUMES in folds else Fold.MERGED
     multigrid = [partial(judge.multigrid, how) for how in (folds if points == 1.0 else [likely])]
@@ -100,6 +116,26 @@ def choose_plan(sample: np.ndarray, header: Header, effort: Effort, threads: int
     if isinstance(plan, Multigrid):  # its weights are kept; a tile may have more levels than the sample
         return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
     return plan
+
+
+def _best_lattice(coded: np.ndarray, shape: tuple[int, ...], rule: Quantizer) -> Lattice:
+    """Differences along all sets of axes are tried, by their entropy within contexts."""
+    lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), fold(shape, Fold.VOLUMES), strict=True))
+    long = [axis for axis, n in lengths.items() if n > 1]
+    plans = [Lattice(sum(axes)) for k in range(len(long) + 1) for axes in combinations(long, k)]
+    return min(plans, key=lambda plan: _entropy(decompose(coded, shape, plan, rule)))
+
+
+def _entropy(codes: Codes) -> float:
+    """Bits, about, that ``codes`` take."""
+    if codes.outliers is None:
+        return math.inf
+    tokens, histogram = np.empty(codes.codes.size, np.uint8), np.zeros((codes.groups * CELLS, 256), np.int64)
+    extra_bits = int(tokenize(codes.codes, codes.cells, tokens, histogram))
+    used = histogram[histogram.any(axis=1)]
+    share = used / used.sum(axis=1, keepdims=True)
+    bits = -(used * np.log2(np.where(used > 0, share, 1.0))).sum()
+    return float(bits) + extra_bits + _LISTED_BITS * np.count_nonzero(used)
 
 
 @dataclass(frozen=True)
@@ -121,6 +157,10 @@ class _Judge:
     def raster(self, how: Fold) -> tuple[float, Plan]:
         sample = self.coded.reshape(self.shape)
         plan = fit_raster(sample, how, float(self.rule.step), self.points, self.fit)
+        return self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
+
+    def lorenzo(self, how: Fold) -> tuple[float, Plan]:
+        plan = Raster(how)
         return self._size(plan, decompose(self.coded, self.shape, plan, self.rule))
 
     def still(self, how: Fold) -> tuple[float, Plan]:

@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from lossyzip.decompose import interpolation, regression, wavelet
+from lossyzip.decompose import interpolation, lattice, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import CELL_OF_ACTIVITY, CELLS, Quantizer, decode_pass, encode_pass
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.stream import CodeStream, encode_codes
 
-Plan = Multigrid | Raster | Wavelet
+Plan = Multigrid | Raster | Wavelet | Lattice
+# Families of passes, which `encode_pass` and `decode_pass` go through; the lattice has kernels of its own.
 _FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression, Wavelet.name: wavelet}
 
 
@@ -51,7 +53,7 @@ def write_plan(plan: Plan) -> bytes:
 def read_plan(family: str, data: bytes) -> Plan:
     """Raises DecodeError when ``data`` is no plan of ``family``."""
     reader = BitReader(data)
-    kinds: dict[str, type[Plan]] = {kind.name: kind for kind in (Multigrid, Raster, Wavelet)}
+    kinds: dict[str, type[Plan]] = {kind.name: kind for kind in (Multigrid, Raster, Wavelet, Lattice)}
     return kinds[family].read(reader)
 
 
@@ -82,6 +84,9 @@ def decompose(
     fitter: interpolation.Fitter | None = None,
 ) -> Codes:
     """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``."""
+    if isinstance(plan, Lattice):
+        codes, cells, outliers = lattice.decompose(coded, shape, plan, quantizer)
+        return Codes(codes, cells, outliers, lattice.GROUPS)
     family = _FAMILIES[plan.name]
     codes = np.empty(coded.size * family.CODES, np.int32)
     cells = np.empty(coded.size * family.CODES, np.uint8)
@@ -109,10 +114,24 @@ def decompose(
     return Codes(codes, cells, outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
 
 
+def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:
+    """What to store where a tile of ``values`` is better stored as it is: for most families just that.
+
+    A lattice moves each value as it does everywhere: what becomes of it must not depend on the tile it is in.
+    ``coded`` are the values that `decompose` was given.
+    """
+    return lattice.snapped(values, coded, quantizer) if isinstance(plan, Lattice) else values
+
+
 def recompose(
     data: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
 ) -> np.ndarray:
     """The tile of ``shape`` whose codes are ``data``. Raises DecodeError when they are not just that."""
+    if isinstance(plan, Lattice):
+        stream = CodeStream(data, lattice.GROUPS, CELLS)
+        values = lattice.recompose(stream, outliers, shape, plan, quantizer)
+        stream.check_used_up(values.size, outliers.size)
+        return values
     family = _FAMILIES[plan.name]
     stream = CodeStream(data, family.GROUPS, CELLS)
 

@@ -7,7 +7,7 @@ import numpy as np
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.entropy.rans import LANES, Coder, encode_tokens, open_coder, reciprocals
-from lossyzip.entropy.tokens import ESCAPE, pack_extra, tokenize
+from lossyzip.entropy.tokens import ESCAPE, FIRST_BUCKET, pack_extra, tokenize
 from lossyzip.errors import CorruptError, TruncatedError
 
 _FEW_WORDS = 2048  # a shorter stream has one state, not eight
@@ -21,9 +21,11 @@ def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells:
     model, model_bytes = contexts.fit(histogram, group_cells)
     listed = model.frequency > 0
     listed[:, ESCAPE] = False
-    extra_bits += 8 * int(histogram[~listed[model.context_of_cell]].sum())
+    escaped = np.where(listed[model.context_of_cell], 0, histogram).sum(axis=0)
+    extra_bits += 8 * int(escaped.sum())
+    rare = min(int(np.flatnonzero(escaped)[0]) if escaped.any() else FIRST_BUCKET, FIRST_BUCKET)
     extra = np.zeros(extra_bits // 64 + 2, np.uint64)
-    pack_extra(codes, cells, tokens, model.context_of_cell, listed, extra)
+    pack_extra(codes, cells, tokens, model.context_of_cell, listed, rare, extra)
 
     words = np.empty(codes.size + LANES, np.uint16)
     expected = (histogram * _token_bits(model)).sum() / 16.0
