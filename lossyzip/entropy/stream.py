@@ -10,7 +10,7 @@ from lossyzip.entropy.rans import LANES, Coder, encode_tokens, open_coder, recip
 from lossyzip.entropy.tokens import ESCAPE, FIRST_BUCKET, pack_extra, tokenize
 from lossyzip.errors import CorruptError, TruncatedError
 
-_FEW_WORDS = 2048  # a shorter stream has one state, not eight
+_FEW_WORDS, _FEW_CODES = 2048, 1 << 18  # a shorter stream has one state, not eight
 
 
 def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> bytes:
@@ -29,7 +29,8 @@ def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells:
 
     words = np.empty(codes.size + LANES, np.uint16)
     expected = (histogram * _token_bits(model)).sum() / 16.0
-    states = np.empty(LANES if expected > _FEW_WORDS else 1, np.uint32)
+    long = expected > _FEW_WORDS or codes.size > _FEW_CODES
+    states = np.empty(LANES if long else 1, np.uint32)
     frequency = model.frequency.astype(np.uint32).ravel()
     start = (np.cumsum(model.frequency, axis=1) - model.frequency).astype(np.uint32).ravel()
     first = encode_tokens(
