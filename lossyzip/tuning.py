@@ -23,16 +23,14 @@ from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
-from lossyzip.decompose.rows import CELLS, Quantizer
+from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import lossless
-from lossyzip.entropy.tokens import tokenize
 from lossyzip.field import classify, largest_coded, native, tile_shape
 
 _Out = TypeVar("_Out")
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
-_LISTED_BITS = 4.0  # what a token in a table costs
-_WAVELET_HANDICAP = 1.01  # it is the slowest family
+_WAVELET_HANDICAP = 1.03  # it is the slowest family
 
 
 @dataclass(frozen=True)
@@ -119,23 +117,16 @@ def choose_plan(
 
 
 def _best_lattice(coded: np.ndarray, shape: tuple[int, ...], rule: Quantizer) -> Lattice:
-    """Differences along all sets of axes are tried, by their entropy within contexts."""
+    """Differences along all sets of axes are tried."""
     lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), fold(shape, Fold.VOLUMES), strict=True))
     long = [axis for axis, n in lengths.items() if n > 1]
     plans = [Lattice(sum(axes)) for k in range(len(long) + 1) for axes in combinations(long, k)]
-    return min(plans, key=lambda plan: _entropy(decompose(coded, shape, plan, rule)))
 
+    def size(plan: Lattice) -> float:
+        codes = decompose(coded, shape, plan, rule)
+        return math.inf if codes.outliers is None else codes.estimated_size()
 
-def _entropy(codes: Codes) -> float:
-    """Bits, about, that ``codes`` take."""
-    if codes.outliers is None:
-        return math.inf
-    tokens, histogram = np.empty(codes.codes.size, np.uint8), np.zeros((codes.groups * CELLS, 256), np.int64)
-    extra_bits = int(tokenize(codes.codes, codes.cells, tokens, histogram))
-    used = histogram[histogram.any(axis=1)]
-    share = used / used.sum(axis=1, keepdims=True)
-    bits = -(used * np.log2(np.where(used > 0, share, 1.0))).sum()
-    return float(bits) + extra_bits + _LISTED_BITS * np.count_nonzero(used)
+    return min(plans, key=size)
 
 
 @dataclass(frozen=True)
@@ -175,7 +166,7 @@ class _Judge:
     def _size(self, plan: Plan, codes: Codes) -> tuple[float, Plan]:
         if codes.outliers is None:
             return math.inf, plan
-        return (len(codes.to_bytes()) + codes.outliers.nbytes) * self.points + len(write_plan(plan)), plan
+        return (codes.estimated_size() + codes.outliers.nbytes) * self.points + len(write_plan(plan)), plan
 
 
 def _run(jobs: Sequence[Callable[[], _Out]], threads: int) -> list[_Out]:

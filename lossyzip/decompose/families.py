@@ -20,7 +20,7 @@ from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import CELL_OF_ACTIVITY, CELLS, Quantizer, decode_pass, encode_pass
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy.bits import BitReader, BitWriter
-from lossyzip.entropy.stream import CodeStream, encode_codes
+from lossyzip.entropy.stream import CodeStream, encode_codes, estimated_size
 
 Plan = Multigrid | Raster | Wavelet | Lattice
 # Families of passes, which `encode_pass` and `decode_pass` go through; the lattice has kernels of its own.
@@ -42,6 +42,10 @@ class Codes:
     def to_bytes(self) -> bytes:
         """The codes; the outliers are stored beside them."""
         return encode_codes(self.codes, self.cells, self.groups, CELLS)
+
+    def estimated_size(self) -> float:
+        """About how many bytes that makes."""
+        return estimated_size(self.codes, self.cells, self.groups, CELLS)
 
 
 def write_plan(plan: Plan) -> bytes:

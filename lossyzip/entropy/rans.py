@@ -16,7 +16,7 @@ from lossyzip._jit import inlined, kernel
 PRECISION = 14
 TOTAL = 1 << PRECISION
 LANES = 8
-_LIKELY = 15 << 10  # frequency of a zero from which on eight in a row are common
+_LIKELY = 16100  # frequency of a zero from which on rounds of them are looked for
 LOWEST = 1 << 16  # a state is in [LOWEST, LOWEST << 16)
 
 

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
-from lossyzip.entropy.rans import LANES, Coder, encode_tokens, open_coder, reciprocals
+from lossyzip.entropy.rans import LANES, TOTAL, Coder, encode_tokens, open_coder, reciprocals
 from lossyzip.entropy.tokens import ESCAPE, FIRST_BUCKET, pack_extra, tokenize
+from lossyzip.entropy.words import from_bytes, to_bytes
 from lossyzip.errors import CorruptError, TruncatedError
 
 _FEW_WORDS, _FEW_CODES = 2048, 1 << 18  # a shorter stream has one state, not eight
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """Codes as tokens, and the model for them."""
+
+    tokens: np.ndarray  # (n,) uint8
+    model: contexts.ContextModel
+    model_bytes: bytes
+    listed: np.ndarray  # (contexts, 256) bool: the token has a place in the table
+    rare: int  # tokens below are listed wherever they occur, and have no extra bits
+    extra_bits: int
+    token_bits: float  # what rANS will take, about
+
+    @classmethod
+    def of(cls, codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> _Draft:
+        tokens = np.empty(codes.size, np.uint8)
+        histogram = np.zeros((groups * group_cells, 256), np.int64)
+        extra_bits = int(tokenize(codes, cells, tokens, histogram))
+        model, model_bytes = contexts.fit(histogram, group_cells)
+        counts = contexts.counts_of_contexts(histogram, model.context_of_cell, len(model.frequency))
+        listed = model.frequency > 0
+        listed[:, ESCAPE] = False
+        unlisted = np.where(listed, 0, counts)
+        escaped = unlisted.sum(axis=1)
+        counts[:, ESCAPE] = escaped
+        rare = int(np.append(np.flatnonzero(unlisted.any(axis=0)), FIRST_BUCKET)[0])
+        bits = -np.log2(np.maximum(model.frequency, 1) / TOTAL)
+        total = float((np.where(model.frequency > 0, counts, 0) * bits).sum())
+        extra_bits += 8 * int(escaped.sum())
+        return cls(tokens, model, model_bytes, listed, min(rare, FIRST_BUCKET), extra_bits, total)
+
+
 def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> bytes:
     """``codes`` (n,) int32 in the order of decoding, with the context cell (uint8) of each."""
-    tokens = np.empty(codes.size, np.uint8)
-    histogram = np.zeros((groups * group_cells, 256), np.int64)
-    extra_bits = int(tokenize(codes, cells, tokens, histogram))
-    model, model_bytes = contexts.fit(histogram, group_cells)
-    listed = model.frequency > 0
-    listed[:, ESCAPE] = False
-    escaped = np.where(listed[model.context_of_cell], 0, histogram).sum(axis=0)
-    extra_bits += 8 * int(escaped.sum())
-    rare = min(int(np.flatnonzero(escaped)[0]) if escaped.any() else FIRST_BUCKET, FIRST_BUCKET)
-    extra = np.zeros(extra_bits // 64 + 2, np.uint64)
-    pack_extra(codes, cells, tokens, model.context_of_cell, listed, rare, extra)
-
+    draft = _Draft.of(codes, cells, groups, group_cells)
+    model, tokens = draft.model, draft.tokens
+    extra = np.zeros(draft.extra_bits // 64 + 2, np.uint64)
+    pack_extra(codes, cells, tokens, model.context_of_cell, draft.listed, draft.rare, extra)
     words = np.empty(codes.size + LANES, np.uint16)
-    expected = (histogram * _token_bits(model)).sum() / 16.0
-    long = expected > _FEW_WORDS or codes.size > _FEW_CODES
+    long = draft.token_bits > 16 * _FEW_WORDS or codes.size > _FEW_CODES
     states = np.empty(LANES if long else 1, np.uint32)
     frequency = model.frequency.astype(np.uint32).ravel()
     start = (np.cumsum(model.frequency, axis=1) - model.frequency).astype(np.uint32).ravel()
@@ -37,12 +62,18 @@ def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells:
         tokens, cells, model.context_of_cell, frequency, start, reciprocals(model.frequency), states, words
     )
     out = bytearray()
-    put_varint(out, len(model_bytes))
-    put_varint(out, extra_bits)
+    put_varint(out, len(draft.model_bytes))
+    put_varint(out, draft.extra_bits)
     put_varint(out, states.size)
-    out += model_bytes + extra.astype("<u8").tobytes()[: (extra_bits + 7) // 8]
+    out += draft.model_bytes + to_bytes(extra, draft.extra_bits)
     out += states.astype("<u4").tobytes() + words[first:].astype("<u2").tobytes()
     return bytes(out)
+
+
+def estimated_size(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> float:
+    """About the bytes that `encode_codes` makes, without making them."""
+    draft = _Draft.of(codes, cells, groups, group_cells)
+    return len(draft.model_bytes) + (draft.extra_bits + draft.token_bits) / 8.0
 
 
 class CodeStream:
@@ -67,7 +98,7 @@ class CodeStream:
         model = contexts.read(data[position : position + model_size], groups * group_cells, group_cells)
         extra = data[position + model_size : extra_end]
         states = np.frombuffer(data[extra_end:words_at], "<u4")
-        self.extra = np.frombuffer(extra + bytes(16 - len(extra) % 8), "<u8").astype(np.uint64)
+        self.extra = from_bytes(extra)
         words = np.frombuffer(data[words_at:], "<u2")
         self.coder: Coder = open_coder(model.context_of_cell, model.frequency, states, words)
         self.cursor = np.zeros(5, np.int64)
@@ -78,9 +109,3 @@ class CodeStream:
         expected = [codes, outliers, self.coder.words.size - 1, self._extra_bits, 0]
         if self.cursor.tolist() != expected:
             raise CorruptError(f"a stream of codes ends at {self.cursor.tolist()}, not at {expected}")
-
-
-def _token_bits(model: contexts.ContextModel) -> np.ndarray:
-    """About the bits of each token in each cell; an escaped one counts as nothing."""
-    bits = -np.log2(np.maximum(model.frequency, 1) / model.frequency.sum(axis=1, keepdims=True))
-    return bits[model.context_of_cell]

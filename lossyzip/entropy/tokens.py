@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lossyzip._jit import inlined, kernel
+from lossyzip.entropy.words import WORD, get, put
 
 RADIUS = 2.0**28  # codes are smaller than this in magnitude
 DIRECT = 32  # magnitudes below have a token each
@@ -106,21 +107,12 @@ def pack_extra(codes, cells, tokens, context_of_cell, listed, rare, words):
                 continue
             if not listed[context_of_cell[cells[i]], token]:
                 tokens[i] = np.uint8(ESCAPE)
-                cursor = _put(words, cursor, token, np.int64(8))
+                cursor = put(words, cursor, token, np.int64(8))
             if token >= FIRST_BUCKET and token != OUTLIER_TOKEN:
                 bits = ((token - FIRST_BUCKET) >> 3) + 3
                 magnitude = abs(np.int64(codes[i]))
-                cursor = _put(words, cursor, magnitude & ((np.int64(1) << bits) - 1), bits)
+                cursor = put(words, cursor, magnitude & ((np.int64(1) << bits) - 1), bits)
     return cursor
-
-
-@inlined
-def _put(words, cursor, value, bits):
-    word, shift = cursor >> 6, cursor & 63
-    words[word] |= np.uint64(value) << np.uint64(shift)
-    if shift + bits > 64:
-        words[word + 1] |= np.uint64(value) >> np.uint64(64 - shift)
-    return cursor + bits
 
 
 @kernel
@@ -128,14 +120,10 @@ def _get(words, cursor, bits):
     """The next ``bits`` of the extra bits; 0, and a negative cursor[4], behind their end."""
     position = cursor[3]
     cursor[3] = position + bits
-    if position + bits > np.int64(words.size) * 64:
+    if position + bits > np.int64(words.size) * WORD:
         cursor[4] = -1
         return np.int64(0)
-    word, shift = position >> 6, position & 63
-    value = words[word] >> np.uint64(shift)
-    if shift + bits > 64:
-        value |= words[word + 1] << np.uint64(64 - shift)
-    return np.int64(value & ((np.uint64(1) << np.uint64(bits)) - np.uint64(1)))
+    return get(words, position, bits)
 
 
 @kernel

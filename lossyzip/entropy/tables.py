@@ -1,0 +1,196 @@
+"""Context models as bits: which cell uses which table, and each table's probabilities.
+
+A table holds the logarithm of each token's probability in fractions of an octave, its *level*; 0 says
+that the token is not listed. docs/FORMAT.md, "Contexts".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lossyzip._jit import inlined, kernel
+from lossyzip.entropy.rans import PRECISION, TOTAL
+from lossyzip.entropy.tokens import ESCAPE, OUTLIER_TOKEN
+from lossyzip.entropy.words import folded, from_bytes, get, get_rice, put, put_rice, to_bytes, unfolded
+from lossyzip.errors import CorruptError, TruncatedError
+
+MOST_CONTEXTS = 64
+_PARAMETERS = 8  # of Rice codes
+_CONTEXT_WORDS = 64  # enough for a table
+_DESCRIBED, _END = 3, 3  # Rice parameters of counts
+_OK, _TRUNCATED, _CELLS, _CONTEXT, _TOKENS, _LEVEL = range(6)
+_PROBLEMS = {
+    _CELLS: "a group has more context cells than there are",
+    _CONTEXT: "a cell has a context that does not exist",
+    _TOKENS: "a table lists more tokens than there are",
+    _LEVEL: "a probability in a table is out of range",
+}
+
+
+def write(
+    context_of_cell: np.ndarray, used: np.ndarray, group_cells: int, levels: np.ndarray, resolution: int
+) -> bytes:
+    """The model as bytes: ``context_of_cell`` (cells,) where ``used``, ``levels`` (contexts, 256) int64."""
+    words = np.zeros(_CONTEXT_WORDS * (1 + levels.shape[0]) + 2 * context_of_cell.size, np.uint64)
+    bits = _write(words, context_of_cell, used, group_cells, levels, resolution)
+    return to_bytes(words, int(bits))
+
+
+def read(data: bytes, cells: int, group_cells: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(context_of_cell, levels, resolution) that `write` wrote. Raises DecodeError when ``data`` is none."""
+    context_of_cell = np.zeros(cells, np.uint8)
+    levels = np.zeros((MOST_CONTEXTS, 256), np.int64)
+    state = np.zeros(2, np.int64)
+    problem = _read(from_bytes(data), 8 * len(data), group_cells, context_of_cell, levels, state)
+    if problem == _TRUNCATED:
+        raise TruncatedError(f"a table ends after {len(data)} bytes, in the middle of a number")
+    if problem != _OK:
+        raise CorruptError(_PROBLEMS[problem])
+    return context_of_cell, levels[: state[0]], int(state[1])
+
+
+def frequencies(levels: np.ndarray, resolution: int) -> np.ndarray:
+    """Levels -> frequencies that sum to TOTAL, by integers alone: the decoder must find the same."""
+    weight = np.where(levels > 0, _weights(resolution)[np.maximum(levels - 1, 0)], 0)
+    total = weight.sum(axis=1, keepdims=True)
+    if (total == 0).any():
+        raise CorruptError("a table of probabilities is empty")
+    frequency = np.where(weight > 0, np.maximum(weight * TOTAL // total, 1), 0)
+    frequency[np.arange(len(levels)), frequency.argmax(axis=1)] += TOTAL - frequency.sum(axis=1)
+    if frequency.min() < 0:
+        raise CorruptError("a table of probabilities does not sum to one")
+    return frequency
+
+
+def _weights(resolution: int) -> np.ndarray:
+    """round(256 * 2 ** (level / steps)): exact to the integer in any float64 arithmetic."""
+    steps = 1 << resolution
+    return np.rint(256.0 * np.exp2(np.arange(PRECISION * steps + 1) / steps)).astype(np.int64)
+
+
+@inlined
+def _predicted(levels, context, token):
+    """What the level of ``token`` is coded against: the other sign's, or the magnitude before."""
+    if token == 0:
+        return np.int64(0)
+    return levels[context, token - 1] if token % 2 == 0 or token < 3 else levels[context, token - 2]
+
+
+@kernel
+def _write(words, context_of_cell, used, group_cells, levels, resolution):
+    contexts = levels.shape[0]
+    position = put(words, np.int64(0), np.int64(contexts - 1), np.int64(6))
+    position = put(words, position, np.int64(resolution), np.int64(3))
+    if contexts > 1:
+        for first in range(0, context_of_cell.size, group_cells):
+            position = _write_map(words, position, context_of_cell, used, first, group_cells)
+    for context in range(contexts):
+        position = _write_levels(words, position, levels, context)
+    return position
+
+
+@kernel
+def _write_map(words, position, context_of_cell, used, first, group_cells):
+    """How many cells of a group are described, then each one's context less the one before it."""
+    described = np.int64(0)
+    for k in range(group_cells):
+        if used[first + k]:
+            described = np.int64(k + 1)
+    position = put_rice(words, position, described, _DESCRIBED)
+    previous = np.int64(0)
+    for k in range(described):
+        context = np.int64(context_of_cell[first + k]) if used[first + k] else previous
+        position = put_rice(words, position, folded(context - previous), 0)
+        previous = context
+    return position
+
+
+@kernel
+def _write_levels(words, position, levels, context):
+    end = np.int64(0)
+    for token in range(ESCAPE):
+        if levels[context, token] > 0:
+            end = np.int64(token + 1)
+    position = put_rice(words, position, end, _END)
+    for token in (ESCAPE, OUTLIER_TOKEN):
+        level = levels[context, token]
+        position = put(words, position, np.int64(level > 0), np.int64(1))
+        if level > 0:
+            position = put(words, position, level - 1, np.int64(8))
+    bits = np.zeros(_PARAMETERS, np.int64)
+    for token in range(end):
+        difference = folded(levels[context, token] - _predicted(levels, context, token))
+        for parameter in range(_PARAMETERS):
+            bits[parameter] += (difference >> parameter) + 1 + parameter
+    parameter = np.int64(np.argmin(bits))
+    position = put(words, position, parameter, np.int64(3))
+    for token in range(end):
+        difference = folded(levels[context, token] - _predicted(levels, context, token))
+        position = put_rice(words, position, difference, parameter)
+    return position
+
+
+@kernel
+def _read(words, end, group_cells, context_of_cell, levels, state):
+    """Fill ``context_of_cell``, ``levels`` and ``state`` (contexts, resolution); what is wrong, or _OK."""
+    if end < 9:
+        return _TRUNCATED
+    contexts = get(words, np.int64(0), np.int64(6)) + 1
+    resolution = get(words, np.int64(6), np.int64(3))
+    state[0], state[1] = contexts, resolution
+    position = np.int64(9)
+    if contexts > 1:
+        for first in range(0, context_of_cell.size, group_cells):
+            described, position = get_rice(words, position, end, _DESCRIBED)
+            if position < 0:
+                return _TRUNCATED
+            if described > group_cells:
+                return _CELLS
+            previous = np.int64(0)
+            for k in range(described):
+                step, position = get_rice(words, position, end, 0)
+                if position < 0:
+                    return _TRUNCATED
+                previous += unfolded(step)
+                if previous < 0 or previous >= contexts:
+                    return _CONTEXT
+                context_of_cell[first + k] = previous
+    highest = (np.int64(PRECISION) << resolution) + 1
+    for context in range(contexts):
+        position = _read_levels(words, position, end, levels, context)
+        if position < 0:
+            return -position
+        for token in range(256):
+            if levels[context, token] < 0 or levels[context, token] > highest:
+                return _LEVEL
+    return _OK
+
+
+@kernel
+def _read_levels(words, position, end, levels, context):
+    """Fill a row of ``levels``; the position behind it, or what is wrong, negative."""
+    listed, position = get_rice(words, position, end, _END)
+    if position < 0:
+        return np.int64(-_TRUNCATED)
+    if listed > ESCAPE:
+        return np.int64(-_TOKENS)
+    for token in (ESCAPE, OUTLIER_TOKEN):
+        if position + 1 > end:
+            return np.int64(-_TRUNCATED)
+        there = get(words, position, np.int64(1))
+        position += 1
+        if there:
+            if position + 8 > end:
+                return np.int64(-_TRUNCATED)
+            levels[context, token] = get(words, position, np.int64(8)) + 1
+            position += 8
+    if position + 3 > end:
+        return np.int64(-_TRUNCATED)
+    parameter = get(words, position, np.int64(3))
+    position += 3
+    for token in range(listed):
+        difference, position = get_rice(words, position, end, parameter)
+        if position < 0:
+            return np.int64(-_TRUNCATED)
+        levels[context, token] = _predicted(levels, context, token) + unfolded(difference)
+    return position
