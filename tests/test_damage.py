@@ -24,6 +24,7 @@ from lossyzip.container import archive, frame
 from lossyzip.container.header import MOST_TILE_VALUES
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster, class_taps
 from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet
@@ -50,6 +51,7 @@ PLANS = {
     "raster": Raster(Fold.MERGED, (None,) * 6 + (Weights(2, tuple(range(-8, 8))), None)),
     "still": Raster(Fold.MERGED, still=True),
     "wavelet": Wavelet(Fold.MERGED, 40),
+    "lattice": Lattice(3),
     "lossless": None,
 }
 
@@ -67,13 +69,14 @@ FRAMES = {
     "raster": compress("raster"),
     "still": compress("still"),
     "wavelet": compress("wavelet", array=np.where(np.abs(ARRAY) > 1e30, 0, ARRAY)[:12, :10]),
+    "lattice": compress("lattice"),
     "f8": compress("raster", array=np.cumsum(ARRAY[:2], axis=1).astype(np.float64)),
     "lossless": compress("lossless", array=ARRAY[:5]),
     "no tile": compress("multigrid", array=ARRAY[:0]),
     "zeros, multigrid": compress("multigrid", array=np.zeros_like(ARRAY)),
     "zeros, raster": compress("raster", array=np.zeros_like(ARRAY)),
 }
-QUICK = ("wavelet", "f8", "zeros, multigrid")  # for forgery, which takes minutes with all
+QUICK = ("wavelet", "lattice", "f8", "zeros, multigrid")  # for forgery, which takes minutes with all
 FORGED = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FRAMES]
 ARCHIVE = archive.pack_archive({"a": FRAMES["lossless"], "β": FRAMES["multigrid"]})
 

@@ -24,6 +24,7 @@ from lossyzip.container.header import Header
 from lossyzip.decompose.families import read_plan
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import contexts
@@ -106,6 +107,7 @@ def compressed(name: str, bound: lz.Bound) -> bytes:
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
 def test_compressed_fields(name, bound):
     assert_decodes_alike(compressed(name, bound))
+    assert_decodes_alike(lz.compress(FIELDS[name], bound, fill_value=FILL, idempotent=True, threads=1))
 
 
 def test_the_fields_above_take_most_ways_through_the_format():
@@ -148,6 +150,8 @@ def test_every_shape_and_fold(shape, how):
         assert_decodes_alike(frame_with(array, 1e-2, Raster(how, still=still)))
     for step in (20, 48, 255):
         assert_decodes_alike(frame_with(array, 1e-2, Wavelet(how, step)))
+    for axes in range(16) if how == Fold.VOLUMES else ():
+        assert_decodes_alike(frame_with(array, 1e-2, Lattice(axes)))
 
 
 @given(
@@ -198,7 +202,9 @@ def test_long_streams_have_eight_states(rng):
         assert_decodes_alike(blob)
 
 
-@pytest.mark.parametrize("plan", [Multigrid(Fold.MERGED, 3), Raster(Fold.MERGED)], ids=lambda plan: plan.name)
+@pytest.mark.parametrize(
+    "plan", [Multigrid(Fold.MERGED, 3), Raster(Fold.MERGED), Lattice(3)], ids=lambda plan: plan.name
+)
 def test_escaped_tokens(plan, monkeypatch):
     """Otherwise they need more values than the reference can decode in time."""
     monkeypatch.setattr(contexts, "_ESCAPED_BITS", 0.0)  # worth it for all tokens but the most frequent one

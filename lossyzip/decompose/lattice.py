@@ -20,7 +20,7 @@ from lossyzip.decompose.rows import Quantizer, clamp, within
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.rans import decode_row
 from lossyzip.entropy.stream import CodeStream
-from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, codes_of_row
+from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, codes_of_row, largest_of
 from lossyzip.errors import CorruptError
 
 GROUPS = 1  # of context cells
@@ -170,10 +170,22 @@ def quantize(values, spacing, q):
 
 
 @kernel
-def _add_rows(total, q, base, taps, offsets, signs):
-    """Add neighbouring rows, with their signs, to ``total`` (int32, modulo 2**32)."""
+def _sum_rows(total, q, base, taps, offsets, signs):
+    """Sum neighbouring rows, with their signs, into ``total`` (int32, modulo 2**32)."""
     n = total.size
-    for k in range(taps):
+    if taps == 0:
+        total[:] = np.int32(0)
+        return
+    first = q[base + offsets[0] : base + offsets[0] + n]
+    if taps == 1:
+        for i in range(n):
+            total[i] = -first[i]
+        return
+    second = q[base + offsets[1] : base + offsets[1] + n]
+    third = q[base + offsets[2] : base + offsets[2] + n]
+    for i in range(n):
+        total[i] = third[i] - first[i] - second[i]
+    for k in range(3, taps):
         other = q[base + offsets[k] : base + offsets[k] + n]
         if signs[k] > 0:
             for i in range(n):
@@ -270,7 +282,6 @@ def difference(values, rows, spacing, codes, cells, outliers, cursor):
     activity, cell = np.empty(nx, np.float32), np.zeros(nx, np.uint8)
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
-    itself, plus = np.zeros(1, np.int64), np.ones(1, np.int32)
     base = 0
     for plane in range(rows.nt * rows.nz):
         for y in range(ny):
@@ -281,9 +292,10 @@ def difference(values, rows, spacing, codes, cells, outliers, cursor):
                 _mend(values, q, base, rows, which, marks)
                 for i in range(nx):
                     cursor[1] += np.int64(abs(np.float64(q[base + i])) >= spacing.limit)
-            total[:] = np.int32(0)
-            _add_rows(total, q, base, 1, itself, plus)
-            _add_rows(total, q, base, taps[which], offsets[which], signs[which])
+            _sum_rows(total, q, base, taps[which], offsets[which], signs[which])
+            here = q[base : base + nx]
+            for i in range(nx):
+                total[i] += here[i]
             if along_x[which]:
                 code[0] = total[0] - (q[base + first[which]] if first[which] != 0 else np.int32(0))
                 for i in range(1, nx):
@@ -322,10 +334,9 @@ def integrate(values, rows, spacing, coder, extra, outliers, cursor):
     states, words = coder.states, coder.words
     q = np.empty(values.size, np.int32)
     sums = np.zeros(min(rows.nt * rows.nz, 2) * ny * nx, np.uint16)
-    total, code, here = np.empty(nx, np.int32), np.empty(nx, np.int32), np.empty(nx, np.int32)
+    total, code = np.empty(nx, np.int32), np.empty(nx, np.int32)
     padded, activity = np.zeros(nx + 2, np.int32), np.empty(nx, np.float32)
     cell, token = np.zeros(nx, np.uint8), np.empty(nx, np.uint8)
-    point = np.empty(nx, values.dtype)
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
     base = 0
@@ -338,24 +349,29 @@ def integrate(values, rows, spacing, coder, extra, outliers, cursor):
             decode_row(
                 token, cell, base, context_of_cell, token_of_slot, frequency, start, states, words, cursor
             )
-            found = codes_of_row(token, code, extra, cursor)
-            _note_magnitudes(code, sums, at, padded)
-            total[:] = np.int32(0)
-            _add_rows(total, q, base, taps[which], offsets[which], signs[which])
-            if along_x[which]:
-                running = q[base + first[which]] if first[which] != 0 else np.int32(0)
+            largest = largest_of(token)
+            _sum_rows(total, q, base, taps[which], offsets[which], signs[which])
+            running = q[base + first[which]] if first[which] != 0 else np.int32(0)
+            here, point = q[base : base + nx], values[base : base + nx]
+            if largest == 0:
+                running = running if along_x[which] else np.int32(0)
                 for i in range(nx):
-                    running = np.int32(running + code[i])
                     here[i] = running - total[i]
+                sums[at : at + nx] = np.uint16(0)
+                marked = np.int64(0)
             else:
+                marked = codes_of_row(token, largest, code, extra, cursor)
+                _note_magnitudes(code, sums, at, padded)
+                if along_x[which]:
+                    for i in range(nx):
+                        running = np.int32(running + code[i])
+                        code[i] = running
                 for i in range(nx):
                     here[i] = code[i] - total[i]
-            _copy(q, base, here)
             for i in range(nx):
                 point[i] = clamp(values.dtype.type(np.float64(here[i]) * step), low, high)
-            if found > 0:
+            if marked > 0:
                 _put_outliers(point, token, outliers, cursor)
-            _copy(values, base, point)
             base += nx
     cursor[0] = base
 

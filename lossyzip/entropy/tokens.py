@@ -153,18 +153,25 @@ def decode_token(token, extra, cursor):
 
 
 @kernel
-def codes_of_row(tokens, codes, extra, cursor):
-    """Fill ``codes`` with what ``tokens`` stand for; outliers become 0, their tokens OUTLIER_TOKEN. Returns how many.
-
-    Escaped tokens are replaced by the true ones. ``cursor`` is that of `entropy.stream.CodeStream`.
-    """
+def largest_of(tokens):
     largest = np.uint8(0)
+    for i in range(tokens.size):
+        largest = max(largest, tokens[i])
+    return largest
+
+
+@kernel
+def codes_of_row(tokens, largest, codes, extra, cursor):
+    """Fill ``codes`` with what ``tokens`` stand for, ``largest`` being the largest; returns how many are outliers.
+
+    The code of an outlier is 0 here, and its token OUTLIER_TOKEN: escaped tokens are replaced by the
+    true ones. ``cursor`` is that of `entropy.stream.CodeStream`.
+    """
     for i in range(tokens.size):
         token = np.int32(tokens[i])
         magnitude = np.int32(token + 1) >> 1
         negative = np.int32(np.int32(token & 1) - 1)  # all bits, or none
         codes[i] = np.int32(magnitude ^ negative) - negative
-        largest = max(largest, tokens[i])
     return _large_codes(tokens, codes, extra, cursor) if largest >= FIRST_BUCKET else np.int64(0)
 
 
