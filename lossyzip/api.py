@@ -63,8 +63,9 @@ def compress(
     count for the range of a relative bound. ``effort`` is "fast", "balanced" or "max"; ``threads``
     defaults to the cores at hand, and never changes the bytes.
 
-    ``idempotent``: what was decompressed comes back bit for bit when it, or a part of it, is compressed again with the
-    same absolute eps, however often. Files are up to a third larger at tight bounds, and more at loose ones.
+    ``idempotent``: what was decompressed comes back bit for bit when it, or a part of it, is compressed
+    again with the same absolute eps, however often. It costs a few percent at tight bounds, and up to
+    half of the ratio at loose ones.
 
     Raises UnsupportedDataError, InvalidArgumentError; BoundViolationError if lossyzip has a bug.
     """

@@ -85,8 +85,8 @@ def compress_field(
     """Compress ``source`` (ndarray or h5py.Dataset, float32 or float64, any shape) into ``write(bytes)``.
 
     The source is read twice, tile by tile, from the calling thread; memory in use is a few tiles a
-    thread. ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid values. ``progress`` is
-    told how many values were done since the last call.
+    thread. ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not
+    count as valid values. ``progress`` is told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.

@@ -89,7 +89,7 @@ def special_patterns(dtype: np.dtype, fill_values: Iterable[float]) -> np.ndarra
 def _order_span(bits, shift, all_but_sign):
     """(smallest, largest, whether -1 is among them) of floats' bits as integers that sort as the floats do.
 
-    -0.0 is -1 in that order, and NaN are beyond infinity. Integers, as the compiler makes vectors of their minima.
+    -0.0 is -1 in that order, and NaN are beyond infinity. The compiler makes vectors of minima of integers.
     """
     first = bits[0] ^ ((bits[0] >> shift) & all_but_sign)
     low, high, negative_zero = first, first, bits.dtype.type(0)
@@ -103,7 +103,7 @@ def _order_span(bits, shift, all_but_sign):
 
 
 def plain_span(values: np.ndarray) -> tuple[float, float] | None:
-    """(low, high) of the flat array ``values`` (native order), or None where one is special, fill values apart.
+    """(low, high) of the flat array ``values`` (native order); None where one is special, fills apart.
 
     Most tiles have no special value, and this is several times faster than to look for each kind.
     """
@@ -155,7 +155,9 @@ def summarize(tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterabl
         flat = native(tile)
         span = plain_span(flat) if not patterns.size else None
         if span is not None:
-            spans = np.array([*np.minimum(spans[::2], span[0]), *np.maximum(spans[1::2], span[1])])[[0, 2, 1, 3]]
+            spans = np.array([*np.minimum(spans[::2], span[0]), *np.maximum(spans[1::2], span[1])])[
+                [0, 2, 1, 3]
+            ]
             continue
         _scan(flat, flat.view(f"u{flat.itemsize}"), patterns, _LARGEST[flat.itemsize], spans, found, counts)
     low, high, coded_low, coded_high = (float(span) for span in spans)

@@ -72,8 +72,8 @@ def choose_plan(
 ) -> Plan | None:
     """The plan that codes ``sample`` in the fewest bytes; None when none beats the lossless back end.
 
-    ``header`` is the field's, its family and plan not yet known. ``idempotent``: the family is the lattice, unless
-    dtype and eps forbid it.
+    ``header`` is the field's, its family and plan not yet known. ``idempotent``: the family is the
+    lattice, unless dtype and eps forbid it.
     """
     if idempotent and not lattice.suits(header.native, header.eps):
         return None
@@ -88,14 +88,18 @@ def choose_plan(
     )
     if special == values.size:
         return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
-    if idempotent or (effort.lattice and lattice.reaches(rule)):
-        return _best_lattice(coded, sample.shape, rule)
+    if idempotent or (effort.lattice and lattice.suits(header.native, header.eps)):
+        size, plan = _best_lattice(coded, sample.shape, rule)
+        if idempotent or size < math.inf:
+            return plan
     points = float(np.prod(header.shape, dtype=np.float64)) / values.size
     fit = effort.whole_fit if points == 1.0 else effort.block_fit
     judge = _Judge(coded, sample.shape, rule, points, fit)
     folds = distinct_folds(sample.shape)
     if effort.lattice:
-        size, plan = min(_run([partial(judge.lorenzo, how) for how in folds], threads), key=lambda pair: pair[0])
+        size, plan = min(
+            _run([partial(judge.lorenzo, how) for how in folds], threads), key=lambda pair: pair[0]
+        )
         return plan if size < len(lossless.pack(values)) * points else None
     # With a block, time matters: the fold that serves one family best is likely to serve the other.
     likely = Fold.VOLUMES if Fold.VOLUMES in folds else Fold.MERGED
@@ -116,17 +120,16 @@ def choose_plan(
     return plan
 
 
-def _best_lattice(coded: np.ndarray, shape: tuple[int, ...], rule: Quantizer) -> Lattice:
-    """Differences along all sets of axes are tried."""
+def _best_lattice(coded: np.ndarray, shape: tuple[int, ...], rule: Quantizer) -> tuple[float, Plan]:
+    """(bytes of the sample, plan): differences along all sets of axes are tried. inf: too many outliers."""
     lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), fold(shape, Fold.VOLUMES), strict=True))
     long = [axis for axis, n in lengths.items() if n > 1]
-    plans = [Lattice(sum(axes)) for k in range(len(long) + 1) for axes in combinations(long, k)]
-
-    def size(plan: Lattice) -> float:
-        codes = decompose(coded, shape, plan, rule)
-        return math.inf if codes.outliers is None else codes.estimated_size()
-
-    return min(plans, key=size)
+    judged: list[tuple[float, Plan]] = []
+    for axes in (sum(chosen) for k in range(len(long) + 1) for chosen in combinations(long, k)):
+        codes = decompose(coded, shape, Lattice(axes), rule)
+        size = math.inf if codes.outliers is None else codes.estimated_size() + codes.outliers.nbytes
+        judged.append((size, Lattice(axes)))
+    return min(judged, key=lambda pair: pair[0])
 
 
 @dataclass(frozen=True)

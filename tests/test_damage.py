@@ -110,7 +110,7 @@ def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def test_the_samples_have_what_they_are_for():
-    assert [len(Parts.of(data).tiles) for data in FRAMES.values()] == [1, 2, 1, 1, 1, 1, 1, 0, 1, 1]
+    assert [len(Parts.of(data).tiles) for data in FRAMES.values()] == [1, 2, 1, 1, 1, 1, 1, 1, 0, 1, 1]
     assert Parts.of(FRAMES["multigrid"]).tiles[0].payload[0] == 6  # masked, with outliers
     assert len(class_taps(6, False, True).offsets) == 17  # so that the weights above are in use
 

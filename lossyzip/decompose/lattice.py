@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import inlined, kernel
-from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.rows import Quantizer, clamp, within
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.rans import decode_row
@@ -51,7 +51,7 @@ class Lattice:
 
 
 class Spacing(NamedTuple):
-    """Where the lattice's points are: multiples of ``step``, within [``low``, ``high``] (of the field's dtype)."""
+    """Where the points are: multiples of ``step``, clamped to ``low`` and ``high`` (field's dtype)."""
 
     step: np.float64
     inverse: np.float64
@@ -64,8 +64,9 @@ class Spacing(NamedTuple):
 class Rows(NamedTuple):
     """The rows of a tile (t, z, y, x) and their differences.
 
-    Row class c has ``taps[c]`` neighbouring rows, at ``offsets[c]`` with ``signs[c]``. It is differenced along x where
-    ``along_x[c]``; its first value is then taken relative to the one at ``first[c]`` (0: to none).
+    A row of class c has ``taps[c]`` neighbouring rows, at ``offsets[c]`` and with ``signs[c]``: -1, -1, +1
+    and what comes with a third axis. It is differenced along x where ``along_x[c]``; its first value is
+    then taken relative to the one at ``first[c]`` (0: to none).
     """
 
     nt: int
@@ -100,16 +101,11 @@ def suits(dtype: np.dtype, eps: float) -> bool:
     return eps > 4.0 * float(np.finfo(dtype).tiny)
 
 
-def reaches(rule: Quantizer) -> bool:
-    """Whether the lattice has points all over the span of ``rule``, but for a few values at its ends."""
-    return max(abs(float(rule.low)), abs(float(rule.high))) < float(spacing(rule).step) * _LIMIT[rule.step.itemsize]
-
-
 def differences(shape: tuple[int, ...], axes: int) -> Rows:
     """The rows of a tile of ``shape``.
 
-    A point is differenced along those of ``axes`` along which it is not the first; where none is left, along the
-    last of all axes along which it is not the first.
+    A point is differenced along those of ``axes`` along which it is not the first; where none is left,
+    along the last of all axes along which it is not the first.
     """
     field = fold(shape, Fold.VOLUMES)
     strides = {Y: field.x, Z: field.y * field.x, T: field.z * field.y * field.x}
@@ -204,7 +200,7 @@ def _copy(out, at, row):
 
 @kernel
 def _note_magnitudes(code, sums, at, padded):
-    """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``: contexts of rows to come."""
+    """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``, for rows to come."""
     n = code.size
     middle, left, right, out = padded[1 : n + 1], padded[:n], padded[2 : n + 2], sums[at : at + n]
     for i in range(n):
@@ -272,7 +268,7 @@ def _mend(values, q, base, rows, which, marks):
 
 @kernel
 def difference(values, rows, spacing, codes, cells, outliers, cursor):
-    """Fill ``codes`` and ``cells``; ``cursor`` counts outliers, and multiples that went astray around them."""
+    """Fill ``codes`` and ``cells``; ``cursor`` counts outliers, and multiples astray around them."""
     nx, ny = rows.nx, rows.ny
     q = np.empty(values.size, np.int32)
     bad = quantize(values, spacing, q)
@@ -326,7 +322,7 @@ def _mark_outliers(values, codes, base, marks, outliers, cursor):
 
 @kernel
 def integrate(values, rows, spacing, coder, extra, outliers, cursor):
-    """Put the values whose differences `difference` made into ``values``; ``cursor`` is that of `CodeStream`."""
+    """Put into ``values`` those whose codes `difference` made; ``cursor`` is that of `CodeStream`."""
     nx, ny = rows.nx, rows.ny
     step, low, high = spacing.step, spacing.low, spacing.high
     context_of_cell, token_of_slot = coder.context_of_cell, coder.token_of_slot

@@ -77,9 +77,20 @@ def encode_tokens(tokens, cells, context_of_cell, frequency, start, reciprocal, 
     while left > 0 and (lanes != LANES or left % LANES != 0):
         left -= 1
         k, i = left % lanes, np.uint64(left)
-        lane[k], at = _put(i, lane[k], at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+        lane[k], at = _put(
+            i, lane[k], at, tokens, cells, context_of_cell, frequency, start, reciprocal, words
+        )
     if lanes == LANES:  # eight states in registers
-        s0, s1, s2, s3, s4, s5, s6, s7 = lane[0], lane[1], lane[2], lane[3], lane[4], lane[5], lane[6], lane[7]
+        s0, s1, s2, s3, s4, s5, s6, s7 = (
+            lane[0],
+            lane[1],
+            lane[2],
+            lane[3],
+            lane[4],
+            lane[5],
+            lane[6],
+            lane[7],
+        )
         while left > 0:
             left -= LANES
             i = np.uint64(left)
@@ -93,7 +104,16 @@ def encode_tokens(tokens, cells, context_of_cell, frequency, start, reciprocal, 
             s2, at = _put(i2, s2, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
             s1, at = _put(i1, s1, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
             s0, at = _put(i, s0, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
-        lane[0], lane[1], lane[2], lane[3], lane[4], lane[5], lane[6], lane[7] = s0, s1, s2, s3, s4, s5, s6, s7
+        lane[0], lane[1], lane[2], lane[3], lane[4], lane[5], lane[6], lane[7] = (
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            s6,
+            s7,
+        )
     for k in range(lanes):
         states[k] = np.uint32(lane[k])
     return np.int64(at)
@@ -122,9 +142,7 @@ def decode_symbol(context, state, used, token_of_slot, frequency, start, words):
 
 
 @kernel
-def decode_row(
-    tokens, cells, first, context_of_cell, token_of_slot, frequency, start, states, words, cursor
-):
+def decode_row(tokens, cells, first, context_of_cell, token_of_slot, frequency, start, states, words, cursor):
     """Decode as many ``tokens`` as there are ``cells``, the first being the ``first``-th of the stream.
 
     The contexts are known beforehand, so that eight states decode side by side. ``cursor`` is that of
@@ -163,7 +181,9 @@ def decode_row(
                 tokens[i6], s6, used = _get(context, s6, used, token_of_slot, frequency, start, words)
                 context = np.uint64(context_of_cell[cells[i7]])
                 tokens[i7], s7, used = _get(context, s7, used, token_of_slot, frequency, start, words)
-                quiet = tokens[i] | tokens[i1] | tokens[i2] | tokens[i3] | tokens[i4] | tokens[i5] | tokens[i6]
+                quiet = (
+                    tokens[i] | tokens[i1] | tokens[i2] | tokens[i3] | tokens[i4] | tokens[i5] | tokens[i6]
+                )
                 busy = (quiet | tokens[i7]) != 0 or likely < np.uint32(_LIKELY)
                 i += np.uint64(LANES)
             states[k0], states[k1], states[k2], states[k3] = s0, s1, s2, s3
@@ -174,7 +194,13 @@ def decode_row(
         lane = (first + np.int64(i)) & (lanes - 1)
         context = np.uint64(context_of_cell[cells[i]])
         tokens[i], states[lane], used = _get(
-            context, states[lane], min(used, np.uint64(words.size - 1)), token_of_slot, frequency, start, words
+            context,
+            states[lane],
+            min(used, np.uint64(words.size - 1)),
+            token_of_slot,
+            frequency,
+            start,
+            words,
         )
         i += np.uint64(1)
     cursor[2] = np.int64(used)

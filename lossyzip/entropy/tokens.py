@@ -162,7 +162,7 @@ def largest_of(tokens):
 
 @kernel
 def codes_of_row(tokens, largest, codes, extra, cursor):
-    """Fill ``codes`` with what ``tokens`` stand for, ``largest`` being the largest; returns how many are outliers.
+    """Fill ``codes`` with what ``tokens`` stand for, ``largest`` being the largest; count outliers.
 
     The code of an outlier is 0 here, and its token OUTLIER_TOKEN: escaped tokens are replaced by the
     true ones. ``cursor`` is that of `entropy.stream.CodeStream`.

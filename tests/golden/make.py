@@ -43,6 +43,7 @@ def frames() -> dict[str, bytes]:
     special[13, ::2] = -0.0
     special[14, :20].view(">u4")[:] = 0x7FC00000 + np.arange(20)
     special[20, 3] = 1e9
+    profiles = stepped((3, 5, 12, 13))
     precise = waves((9, 10), rng).astype("<f8")
     rng = np.random.default_rng(1)
     noisy = waves((20, 26, 28), rng) + 0.5 * rng.standard_normal((20, 26, 28)).astype("<f4")
@@ -52,6 +53,7 @@ def frames() -> dict[str, bytes]:
         "raster.lz": coded_as("raster", winds, lz.relative(1e-3)),
         "still.lz": coded_as("raster", rain, lz.relative(0.1)),
         "wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3)),
+        "lattice.lz": coded_as("lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"),
         "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
@@ -59,10 +61,22 @@ def frames() -> dict[str, bytes]:
     }
 
 
-def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: float) -> bytes:
+def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: float | str) -> bytes:
     blob = lz.compress(array, bound, **options)
     assert lz.inspect(blob).families == (family,), lz.inspect(blob).families
     return blob
+
+
+def stepped(shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Walks along all axes but the third; a mask and spikes."""
+    rng = np.random.default_rng(3)
+    nt, nz, _, nx = shape
+    walk = np.cumsum(rng.standard_normal((nt, nz, 1, nx)), axis=0) + np.cumsum(
+        rng.standard_normal((1, nz, 1, nx)), 1
+    )
+    array = walk + 0.1 * rng.standard_normal(shape)
+    array[1:, :, 3, 4:8], array[0, 0, 5, 5], array[2, 4, 11, 12] = 1e20, 1e9, -3e12
+    return array.astype("<f8")
 
 
 def in_tiles(array: np.ndarray, bound: lz.Bound) -> bytes:
