@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def choose_plan(
     multigrid = [partial(judge.multigrid, how) for how in (folds if points == 1.0 else [likely])]
     raster = [partial(judge.raster, how) for how in folds]
     judged = _run([*multigrid, *raster], threads)
-    best = min(judged[len(multigrid) :], key=lambda pair: pair[0])[1].fold
+    best = cast(Raster, min(judged[len(multigrid) :], key=lambda pair: pair[0])[1]).fold
     more = []  # the longest first, so that threads end together
     if points > 1.0 and best != likely:
         more.append(partial(judge.multigrid, best))
