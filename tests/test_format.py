@@ -152,6 +152,7 @@ def test_every_shape_and_fold(shape, how):
         assert_decodes_alike(frame_with(array, 1e-2, Wavelet(how, step)))
     for axes in range(16) if how == Fold.VOLUMES else ():
         assert_decodes_alike(frame_with(array, 1e-2, Lattice(axes)))
+        assert_decodes_alike(frame_with(np.maximum(array, 0.5), 0.1, Lattice(axes)))
 
 
 @given(

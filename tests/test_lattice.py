@@ -158,9 +158,9 @@ def test_points_are_the_nearest_multiples(case):
             assert abs(nearest - multiple) <= Fraction(1, 2) + Fraction(1, 2**20)
 
 
-@given(fields((-60, 60)), st.integers(0, 15))
+@given(fields((-60, 60)), st.builds(Lattice, st.integers(0, 15)))
 @settings(max_examples=200)
-def test_every_set_of_axes(case, axes):
+def test_every_plan(case, plan):
     """NaN, outliers, and what is left of them in the differences of their neighbours."""
     values, eps = case
     coded = np.where(np.abs(values) <= field.largest_coded(values.dtype), values, np.nan).astype(values.dtype)
@@ -168,9 +168,9 @@ def test_every_set_of_axes(case, axes):
     valid = coded[~np.isnan(coded)]
     assume(valid.size)
     rule = rule_of(values.dtype, eps, float(valid.min()), float(valid.max()))
-    codes = families.decompose(coded, values.shape, Lattice(axes), rule)
+    codes = families.decompose(coded, values.shape, plan, rule)
     assume(codes.outliers is not None)
-    decoded = families.recompose(codes.to_bytes(), codes.outliers, values.shape, Lattice(axes), rule)
+    decoded = families.recompose(codes.to_bytes(), codes.outliers, values.shape, plan, rule)
     expected = lattice.snapped(coded, coded, rule)
     at = ~np.isnan(coded)
     assert_same(decoded.reshape(-1)[at], expected[at])
@@ -205,13 +205,19 @@ def test_threads_do_not_change_the_bytes(rng, monkeypatch):
 
 
 @pytest.mark.parametrize("axes", [0, 1, 3, 15])
-def test_streams_with_many_zeros_and_eight_states(axes, rng):
+def test_streams_with_many_zeros_and_eight_states(axes, rng, monkeypatch):
     """Rounds of zeros are skipped as vectors."""
     array = np.zeros((16, 64, 300), np.float32)
     array[2:9, 10:12, 40:49] = rng.standard_normal((7, 2, 9))
     array[:, 40, ::7] = 5.0
-    decoded = lz.decompress(frame_with(array, 0.1, Lattice(axes)))
-    assert np.abs(decoded - array).max() <= 0.1
+    sizes = []
+    for enough in (0.1, 2.0):
+        monkeypatch.setattr(lattice, "_MANY_ZEROS", enough)
+        blob = frame_with(array, 0.1, Lattice(axes))
+        assert np.abs(lz.decompress(blob) - array).max() <= 0.1
+        sizes.append(len(blob))
+    assert sizes[0] != sizes[1]
+    assert sizes[0] < 1.2 * sizes[1]
 
 
 def test_the_plan_suits_the_field():
@@ -219,4 +225,6 @@ def test_the_plan_suits_the_field():
     sample = np.zeros((30, 40, 50), np.float32)
     sample += np.cumsum(np.random.default_rng(0).standard_normal(50)).astype(np.float32)
     rule = families.quantizer(sample.dtype, 0.01, float(sample.min()), float(sample.max()))
-    assert tuning._best_lattice(sample.reshape(-1), sample.shape, rule).axes & lattice.Y
+    _, plan = tuning._best_lattice(sample.reshape(-1), sample.shape, rule)
+    assert plan.axes & lattice.Y
+    assert not plan.axes & lattice.X

@@ -25,6 +25,8 @@ from lossyzip.errors import CorruptError
 
 GROUPS = 1  # of context cells
 X, Y, Z, T = 1, 2, 4, 8  # bits of Lattice.axes
+_FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
+_MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
 _MOST_MAGNITUDE = 8191  # of a code, as contexts see it: eight of them stay below 2**16
 # Significant bits of the step, so that multiples of it are exact as long as they are not huge, and
 # most of a multiple: the dtype must tell neighbours apart, and 16 of them be a code.
@@ -199,6 +201,13 @@ def _copy(out, at, row):
 
 
 @kernel
+def _clear(sums, at, n):
+    part = sums[at : at + n]
+    for i in range(n):
+        part[i] = np.uint16(0)
+
+
+@kernel
 def _note_magnitudes(code, sums, at, padded):
     """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``, for rows to come."""
     n = code.size
@@ -268,7 +277,10 @@ def _mend(values, q, base, rows, which, marks):
 
 @kernel
 def difference(values, rows, spacing, codes, cells, outliers, cursor):
-    """Fill ``codes`` and ``cells``; ``cursor`` counts outliers, and multiples astray around them."""
+    """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out.
+
+    ``cursor`` counts outliers, multiples astray around them, and rows of nothing but zeros.
+    """
     nx, ny = rows.nx, rows.ny
     q = np.empty(values.size, np.int32)
     bad = quantize(values, spacing, q)
@@ -278,6 +290,7 @@ def difference(values, rows, spacing, codes, cells, outliers, cursor):
     activity, cell = np.empty(nx, np.float32), np.zeros(nx, np.uint8)
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
+    codes[0], cells[0] = np.int32(0), np.uint8(_FLAG_CELL)
     base = 0
     for plane in range(rows.nt * rows.nz):
         for y in range(ny):
@@ -303,18 +316,44 @@ def difference(values, rows, spacing, codes, cells, outliers, cursor):
             if plane > 0 or y > 0:
                 _cells_of_row(sums, up, back, activity, cell)
             _note_magnitudes(code, sums, at, padded)
-            _copy(cells, base, cell)
-            _copy(codes, base, code)
             if bad > 0:
-                _mark_outliers(values, codes, base, marks, outliers, cursor)
+                _mark_outliers(values, base, marks, code, outliers, cursor)
+            _copy(cells, 1 + base, cell)
+            _copy(codes, 1 + base, code)
+            cursor[2] += np.int64(_is_zero(code))
             base += nx
 
 
 @kernel
-def _mark_outliers(values, codes, base, marks, outliers, cursor):
+def _is_zero(code):
+    seen = np.int32(0)
+    for i in range(code.size):
+        seen |= code[i]
+    return seen == 0
+
+
+@kernel
+def leave_out_zeros(codes, cells, nx, fewer_codes, fewer_cells):
+    """Copy what `difference` filled, each row behind a flag, but no rows of zeros; return the length."""
+    fewer_codes[0], fewer_cells[0] = np.int32(1), np.uint8(_FLAG_CELL)
+    to = 1
+    for base in range(1, codes.size, nx):
+        code, cell = codes[base : base + nx], cells[base : base + nx]
+        zero = _is_zero(code)
+        fewer_codes[to], fewer_cells[to] = np.int32(0 if zero else 1), np.uint8(_FLAG_CELL)
+        to += 1
+        if not zero:
+            _copy(fewer_codes, to, code)
+            _copy(fewer_cells, to, cell)
+            to += nx
+    return to
+
+
+@kernel
+def _mark_outliers(values, base, marks, code, outliers, cursor):
     for i in range(marks.size):
         if marks[i] == OUTLIER:
-            codes[base + i] = OUTLIER
+            code[i] = OUTLIER
             if cursor[0] < outliers.size:
                 outliers[cursor[0]] = values[base + i]
             cursor[0] += 1
@@ -335,17 +374,35 @@ def integrate(values, rows, spacing, coder, extra, outliers, cursor):
     cell, token = np.zeros(nx, np.uint8), np.empty(nx, np.uint8)
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
-    base = 0
+    flag_cell, flag, flag_code = np.full(1, np.uint8(_FLAG_CELL)), np.empty(1, np.uint8), np.ones(1, np.int32)
+    decode_row(
+        *(flag, flag_cell, 0, context_of_cell, token_of_slot, frequency, start, states, words, cursor),
+    )
+    cursor[4] -= codes_of_row(flag, flag[0], flag_code, extra, cursor)  # an outlier is no flag
+    some_left_out = flag_code[0] != 0
+    flag_code[0] = np.int32(1)
+    base, position = 0, 1
     for plane in range(rows.nt * rows.nz):
         for y in range(ny):
             which = row_class(plane, rows.nz, y)
             at, up, back = neighbours(plane, y, ny, nx)
-            if plane > 0 or y > 0:
-                _cells_of_row(sums, up, back, activity, cell)
-            decode_row(
-                token, cell, base, context_of_cell, token_of_slot, frequency, start, states, words, cursor
-            )
-            largest = largest_of(token)
+            if some_left_out:
+                decode_row(
+                    *(flag, flag_cell, position, context_of_cell, token_of_slot, frequency, start),
+                    *(states, words, cursor),
+                )
+                cursor[4] -= codes_of_row(flag, flag[0], flag_code, extra, cursor)
+                position += 1
+            largest = np.uint8(0)
+            if flag_code[0] != 0:
+                if plane > 0 or y > 0:
+                    _cells_of_row(sums, up, back, activity, cell)
+                decode_row(
+                    *(token, cell, position, context_of_cell, token_of_slot, frequency, start),
+                    *(states, words, cursor),
+                )
+                position += nx
+                largest = largest_of(token)
             _sum_rows(total, q, base, taps[which], offsets[which], signs[which])
             running = q[base + first[which]] if first[which] != 0 else np.int32(0)
             here, point = q[base : base + nx], values[base : base + nx]
@@ -353,7 +410,7 @@ def integrate(values, rows, spacing, coder, extra, outliers, cursor):
                 running = running if along_x[which] else np.int32(0)
                 for i in range(nx):
                     here[i] = running - total[i]
-                sums[at : at + nx] = np.uint16(0)
+                _clear(sums, at, nx)
                 marked = np.int64(0)
             else:
                 marked = codes_of_row(token, largest, code, extra, cursor)
@@ -387,11 +444,17 @@ def decompose(
     coded: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """(codes, cells, outliers) of the flat array ``coded``, as in `families.Codes`."""
-    codes, cells = np.empty(coded.size, np.int32), np.empty(coded.size, np.uint8)
-    outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(2, np.int64)
-    difference(coded, differences(shape, plan.axes), spacing(rule), codes, cells, outliers, cursor)
-    count, astray = cursor.tolist()
-    return codes, cells, outliers[:count].copy() if count <= outliers.size and not astray else None
+    rows = differences(shape, plan.axes)
+    count = rows.nt * rows.nz * rows.ny
+    codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
+    outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(3, np.int64)
+    difference(coded, rows, spacing(rule), codes, cells, outliers, cursor)
+    found, astray, zeros = cursor.tolist()
+    if zeros > _MANY_ZEROS * count:
+        fewer_codes, fewer_cells = (np.empty(array.size + count, array.dtype) for array in (codes, cells))
+        left = leave_out_zeros(codes, cells, rows.nx, fewer_codes, fewer_cells)
+        codes, cells = fewer_codes[:left], fewer_cells[:left]
+    return codes, cells, outliers[:found].copy() if found <= outliers.size and not astray else None
 
 
 def recompose(

@@ -25,11 +25,13 @@ def lattice(
     _, nz, ny, nx = folded
     multiples, magnitudes = np.zeros(folded, object), np.zeros(folded, object)
     values = np.zeros(folded, quantizer.low.dtype)
-    step = step_of(quantizer)
+    step, some_left_out = step_of(quantizer), codes.next(1) == 1
     planes = magnitudes.reshape(-1, ny, nx)  # the same, without volumes
     for point in product(*map(range, folded)):
         t, z, y, x = point
-        code = codes.next(cell_of(planes, t * nz + z, y, x))
+        if x == 0:
+            blank = some_left_out and codes.next(1) == 0
+        code = 0 if blank else codes.next(cell_of(planes, t * nz + z, y, x))
         total = 0 if code is None else code
         for offset, sign in neighbours(point, chosen):
             total += sign * multiples[tuple(np.subtract(point, offset))]
