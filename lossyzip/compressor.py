@@ -279,7 +279,8 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
             wave.flat[::50] = np.nan
             parts: list[bytes] = []
             for rel in (1e-1, 1e-6):
-                compress_field(wave, relative(rel), parts.append, threads=1)
+                for effort in ("fast", "balanced"):
+                    compress_field(wave, relative(rel), parts.append, effort=effort, threads=1)
 
 
 def _draft_header(dtype: np.dtype, shape: tuple[int, ...], bound: Bound, summary: Any) -> Header:
