@@ -61,7 +61,7 @@ def _summary_line(name: str, rows: list[Row]) -> list[str]:
 def one_thread_table(rows: list[Row]) -> str:
     """MB/s of CPU time on one core; lossyzip's compression without and with its verification."""
     header = ["file", "field", "rel", "MB", "lossyzip in", "verified", "out"]
-    header += ["SZ3 in", "out", "ZFP in", "out", "in / SZ3", "out / SZ3"]
+    header += ["SZ3 in", "out", "ZFP in", "out", "in / SZ3", "out / SZ3", "in / ZFP", "out / ZFP"]
     lines = []
     for ours, peers in _grouped(rows):
         if ours["threads"] != "1":
@@ -69,7 +69,7 @@ def one_thread_table(rows: list[Row]) -> str:
         numbers = [_speed(ours, column) for column in ("encode_seconds", "compress_cpu", "decompress_cpu")]
         for name in ("sz3", "zfp"):
             numbers += [_speed(peers.get(name), column) for column in ("compress_cpu", "decompress_cpu")]
-        shares = [numbers[0] / numbers[3], numbers[2] / numbers[4]]
+        shares = [numbers[0 if k % 2 else 2] / numbers[k] for k in (3, 4, 5, 6)]
         lines.append(
             [
                 *(ours["file"], ours["field"], ours["rel"], f"{int(ours['raw_bytes']) / 1e6:.1f}"),

@@ -52,6 +52,7 @@ def compress(
     bound: Bound,
     *,
     effort: str = "balanced",
+    idempotent: bool = False,
     threads: int | None = None,
     fill_value: float | Iterable[float] | None = None,
 ) -> bytes:
@@ -61,6 +62,10 @@ def compress(
     returned. NaN (payloads too), infinities, -0.0 and ``fill_value`` come back bit for bit, and do not
     count for the range of a relative bound. ``effort`` is "fast", "balanced" or "max"; ``threads``
     defaults to the cores at hand, and never changes the bytes.
+
+    ``idempotent``: what was decompressed comes back bit for bit when it, or a part of it, is compressed
+    again with the same absolute eps, however often. It costs a few percent at tight bounds, and up to
+    half of the ratio at loose ones.
 
     Raises UnsupportedDataError, InvalidArgumentError; BoundViolationError if lossyzip has a bug.
     """
@@ -72,6 +77,7 @@ def compress(
         bound,
         parts.append,
         effort=effort,
+        idempotent=idempotent,
         threads=threads,
         fill_values=_fill_values(fill_value),
     )
@@ -161,6 +167,7 @@ def compress_fields(
     bounds: Mapping[str, Bound],
     *,
     effort: str = "balanced",
+    idempotent: bool = False,
     threads: int | None = None,
     fill_value: float | Iterable[float] | None = None,
 ) -> bytes:
@@ -172,7 +179,12 @@ def compress_fields(
     for pattern in bounds:
         if not any(fnmatchcase(name, pattern) for name in fields):
             raise InvalidArgumentError(f"pattern {pattern!r} matches none of the fields {', '.join(fields)}")
-    options: dict[str, Any] = {"effort": effort, "threads": threads, "fill_value": fill_value}
+    options: dict[str, Any] = {
+        "effort": effort,
+        "idempotent": idempotent,
+        "threads": threads,
+        "fill_value": fill_value,
+    }
     return pack_archive({name: compress(field, chosen[name], **options) for name, field in fields.items()})
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,7 @@ def compress_field(
     write: Callable[[bytes], Any],
     *,
     effort: str = "balanced",
+    idempotent: bool = False,
     threads: int | None = None,
     fill_values: Iterable[float] = (),
     progress: Callable[[int], Any] | None = None,
@@ -80,8 +82,8 @@ def compress_field(
     """Compress ``source`` (ndarray or h5py.Dataset, float32 or float64, any shape) into ``write(bytes)``.
 
     The source is read twice, tile by tile, from the calling thread; memory in use is a few tiles a
-    thread. ``fill_values`` come back bit for bit and do not count as valid values. ``progress`` is
-    told how many values were done since the last call.
+    thread. ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not
+    count as valid values. ``progress`` is told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
@@ -101,7 +103,7 @@ def compress_field(
     draft = _draft_header(dtype, shape, bound, summary)
     plan: Plan | None = None
     if draft.eps > 0.0:
-        plan = tuning.choose_plan(source, draft, tuning.EFFORTS[effort], workers)
+        plan = tuning.choose_plan(source, draft, tuning.EFFORTS[effort], workers, idempotent)
     header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
     head = frame.pack_head(header.to_bytes())
     tuned = time.process_time() - started
@@ -265,7 +267,7 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
             wave = np.sin(np.arange(math.prod(shape)) * 0.1).reshape(shape).astype(dtype)
             wave.flat[::50] = np.nan
             parts: list[bytes] = []
-            for rel, effort in ((1e-1, "balanced"), (1e-1, "max"), (1e-6, "balanced")):
+            for rel, effort in product((1e-1, 1e-6), ("fast", "balanced", "max")):
                 compress_field(wave, relative(rel), parts.append, effort=effort, threads=1)
 
 

@@ -10,11 +10,11 @@ import math
 import numpy as np
 
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Plan, decompose, mix, quantizer, recompose
+from lossyzip.decompose.families import Plan, decompose, lossless_stand_in, mix, quantizer, recompose
 from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
-from lossyzip.field import RAW, classify, largest_coded, native
+from lossyzip.field import RAW, classify, largest_coded, native, plain_span
 
 _LOSSLESS, _MASKED, _OUTLIERS = 1, 2, 4  # flags
 
@@ -29,12 +29,14 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
     if plan is None or rule is None or not values.size:
         return bytes([_LOSSLESS]) + lossless.pack(values)
     bits = values.view(f"u{values.itemsize}")
-    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
-    specials = np.array(header.specials, np.uint64)
-    special, raw = classify(values, bits, specials, largest_coded(header.native), classes, coded)
+    classes, coded, special, raw = np.empty(0, np.uint8), values, 0, 0
+    if header.specials or plain_span(values) is None:
+        classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
+        specials = np.array(header.specials, np.uint64)
+        special, raw = classify(values, bits, specials, largest_coded(header.native), classes, coded)
     result = decompose(coded, tile.shape, plan, rule)
     if result.outliers is None:
-        return bytes([_LOSSLESS]) + lossless.pack(values)
+        return bytes([_LOSSLESS]) + lossless.pack(lossless_stand_in(values, coded, plan, rule))
     codes, outliers = result.to_bytes(), result.outliers
     mixed_codes = mix(result, tile.shape, plan, rule) if mixed else None
     if mixed_codes is not None and len(mixed_codes.data) < len(codes):
@@ -50,7 +52,7 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
         _put(out, lossless.pack(outliers))
     out += codes
     if len(out) > values.nbytes // 2:
-        exact = lossless.pack(values)
+        exact = lossless.pack(lossless_stand_in(values, coded, plan, rule))
         if len(exact) < len(out):
             return bytes([_LOSSLESS]) + exact
     return bytes(out)

@@ -9,14 +9,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
 from lossyzip.container.header import Header
+from lossyzip.decompose import lattice
 from lossyzip.decompose.families import Codes, Plan, decompose, estimated_size, mix, quantizer, write_plan
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.wavelet import Wavelet
@@ -52,6 +55,7 @@ class Effort:
     blocks: int
     points: int
     mixed: int
+    lattice: bool = False  # no other family is looked at
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
         """Whether tiles of this shape are to be mixed."""
@@ -59,7 +63,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(1 << 15, 2_000, 1.1, 1 << 16, 1, 4_000, mixed=0),
+    "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
     "balanced": Effort(1 << 16, 3_000, 1.25, 1 << 16, 6, 20_000, mixed=1 << 17),
     "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62),
 }
@@ -103,21 +107,32 @@ def _halved(shape: tuple[int, ...], most: int) -> list[int]:
     return lengths
 
 
-def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
+def choose_plan(
+    source: Source, header: Header, effort: Effort, threads: int = 1, idempotent: bool = False
+) -> Plan | None:
     """The plan that codes ``source`` in the fewest bytes, by samples; None: the lossless back end does.
 
     ``header`` is the field's, its family and plan not yet known. The source is read in this thread.
+    ``idempotent``: the family is the lattice, unless dtype and eps forbid it.
     """
+    if idempotent and not lattice.suits(header.native, header.eps):
+        return None
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
     if rule is None or 0 in header.shape:
         return None
     coded = _coded_blocks(source, header, sample_blocks(header.shape, effort))
     if not coded:
-        return Multigrid(Fold.MERGED, 1)
+        return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
     served = math.prod(header.shape)
     near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape))
     final = _Judge(coded, near or coded, rule, served, effort.points)
+    if idempotent or (effort.lattice and lattice.suits(header.native, header.eps)):
+        size, plan = min(_judged(_lattices(coded[0].shape), final, threads), key=lambda pair: pair[0])
+        if idempotent or size < math.inf:
+            return plan
     folds = distinct_folds(coded[0].shape)
+    if effort.lattice:
+        return _best_lorenzo(folds, final, threads)
     candidates: list[Attempt] = [
         partial(_try_wavelet, step=step) for step in _WAVELET_STEPS
     ]  # the longest first
@@ -132,10 +147,8 @@ def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1
     if effort.mixes(header.tile_shape):
         block = [_middle(coded[0], _MIXED_BLOCK)]
         plan = _best_mixed(judged, replace(final, blocks=block), threads)
-    if size > 0.5 * header.native.itemsize * served:
-        exact = sum(len(lossless.pack(native(block))) for block in coded)
-        if exact * final.scale < size:
-            return None
+    if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
+        return None
     if isinstance(plan, Multigrid):  # its weights are kept; a tile may have more levels than the sample
         return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
     return plan
@@ -196,6 +209,10 @@ class _Judge:
             return math.inf
         sample = estimated_size(codes) + sum(array.nbytes for array in outliers)
         return sample * self.scale + len(write_plan(plan))
+
+    def lossless_size(self) -> float:
+        """About the bytes that the field takes without loss."""
+        return self.scale * sum(len(lossless.pack(native(block))) for block in self.blocks)
 
     def mixed_size(self, plan: Plan) -> float:
         """Bytes of the first block, by mixed coding."""
@@ -260,6 +277,21 @@ def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
 def _try_raster(judge: _Judge, how: Fold) -> tuple[float, Plan]:
     scale = judge.served / sum(block.size for block in judge.near)
     return judge.size(fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points))
+
+
+def _lattices(shape: tuple[int, ...]) -> list[Attempt]:
+    """Differences along all sets of axes."""
+    lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), fold(shape, Fold.VOLUMES), strict=True))
+    long = [axis for axis, n in lengths.items() if n > 1]
+    chosen = (axes for k in range(len(long) + 1) for axes in combinations(long, k))
+    return [partial(_Judge.size, plan=Lattice(sum(axes))) for axes in chosen]
+
+
+def _best_lorenzo(folds: Sequence[Fold], judge: _Judge, threads: int) -> Plan | None:
+    """What is fast where the lattice has too many outliers."""
+    attempts: list[Attempt] = [partial(_Judge.size, plan=Raster(how)) for how in folds]
+    size, plan = min(_judged(attempts, judge, threads), key=lambda pair: pair[0])
+    return plan if size < judge.lossless_size() else None
 
 
 def _try_still(judge: _Judge, how: Fold) -> tuple[float, Plan]:

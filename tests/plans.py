@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import lossyzip as lz
-from lossyzip import tile
+from lossyzip import tile, tuning
 from lossyzip.compressor import content_checksum
 from lossyzip.container import frame
 from lossyzip.container.header import Header
 from lossyzip.decompose import families, interpolation, regression
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.interpolation import PHASES, Multigrid
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import CLASSES, Raster
 from lossyzip.decompose.stencil import SHIFTS, Weights
 from lossyzip.decompose.wavelet import Wavelet
 
-FAMILIES = ("multigrid", "raster", "wavelet")
+STATIC = replace(tuning.EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
+FAMILIES = ("multigrid", "raster", "wavelet", "lattice")
 
 
 def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int) -> families.Plan:
@@ -31,6 +35,8 @@ def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int) -> fa
         values = rng.integers(-largest, largest, parameters, endpoint=True)
         return Weights(int(rng.integers(len(SHIFTS))), tuple(int(value) for value in values))
 
+    if family == "lattice":
+        return Lattice(int(rng.integers(16)))
     folded = fold(shape, how)
     if family == "wavelet":
         return Wavelet(how, int(rng.integers(1, 256)))

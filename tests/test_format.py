@@ -12,18 +12,19 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import FAMILIES, frame_with, random_plan
+from plans import FAMILIES, STATIC, frame_with, random_plan
 from reference.codes import Codes
 from reference.readers import Bytes
 
 import lossyzip as lz
 from datasets import synthetic
-from lossyzip import field
+from lossyzip import field, tuning
 from lossyzip.container.frame import FrameReader
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import read_plan
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import contexts
@@ -99,13 +100,16 @@ BOUNDS = (lz.relative(0.1), lz.relative(1e-2), lz.relative(1e-7), lz.lossless())
 
 @cache
 def compressed(name: str, bound: lz.Bound) -> bytes:
-    return lz.compress(FIELDS[name], bound, fill_value=FILL, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(tuning.EFFORTS, "balanced", STATIC)
+        return lz.compress(FIELDS[name], bound, fill_value=FILL, threads=1)
 
 
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
 def test_compressed_fields(name, bound):
     assert_decodes_alike(compressed(name, bound))
+    assert_decodes_alike(lz.compress(FIELDS[name], bound, fill_value=FILL, idempotent=True, threads=1))
 
 
 def test_the_fields_above_take_most_ways_through_the_format():
@@ -149,6 +153,9 @@ def test_every_shape_and_fold(shape, how):
         assert_decodes_alike(frame_with(array, 1e-2, plan))
     for plan in plans[1::3]:
         assert_decodes_alike(frame_with(array, 1e-2, plan, mixed=True))
+    for axes in range(16) if how == Fold.VOLUMES else ():
+        assert_decodes_alike(frame_with(array, 1e-2, Lattice(axes)))
+        assert_decodes_alike(frame_with(np.maximum(array, 0.5), 0.1, Lattice(axes)))
 
 
 @given(
@@ -210,7 +217,9 @@ def test_long_streams_have_eight_states(rng):
         assert_decodes_alike(blob)
 
 
-@pytest.mark.parametrize("plan", [Multigrid(Fold.MERGED, 3), Raster(Fold.MERGED)], ids=lambda plan: plan.name)
+@pytest.mark.parametrize(
+    "plan", [Multigrid(Fold.MERGED, 3), Raster(Fold.MERGED), Lattice(3)], ids=lambda plan: plan.name
+)
 def test_escaped_tokens(plan, monkeypatch):
     """Otherwise they need more values than the reference can decode in time."""
     monkeypatch.setattr(contexts, "_ESCAPED_BITS", 0.0)  # worth it for all tokens but the most frequent one

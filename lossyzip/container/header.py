@@ -18,7 +18,7 @@ from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, UnsupportedFormatError
 
-FAMILIES = ("lossless", "multigrid", "raster", "wavelet")
+FAMILIES = ("lossless", "multigrid", "raster", "wavelet", "lattice")
 MOST_AXES = 32
 MOST_SPECIALS = 16
 _DTYPES = ("<f4", "<f8", ">f4", ">f8")

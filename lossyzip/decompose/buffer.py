@@ -118,7 +118,11 @@ def pack_stencils(
     serial: bool,
     dtype: np.dtype,
 ) -> Stencils:
-    """(offsets, weights) of each stencil as the padded arrays that kernels take."""
+    """(offsets, weights) of each stencil as the padded arrays that kernels take.
+
+    ``running`` (stencils, 2) are the weights of the two values before in the row, none unless ``serial``.
+    """
+    running = running if serial else np.zeros_like(running)
     longest = max((offsets.size for offsets, _ in rows), default=0)
     width = max(SWEEP, -(-longest // SWEEP) * SWEEP)
     offsets = np.zeros((len(rows), width), np.int64)

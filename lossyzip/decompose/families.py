@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lossyzip.decompose import interpolation, regression, wavelet
+from lossyzip.decompose import interpolation, lattice, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.fold import fold
 from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.mixed import mixed_pass
 from lossyzip.decompose.passes import decode_pass, encode_pass, rows_in_turn
 from lossyzip.decompose.regression import Raster
@@ -26,9 +27,11 @@ from lossyzip.entropy import stream
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.mixing import Mixer, check_used_up, decoder, encoder, finish
 from lossyzip.entropy.tokens import OUTLIER
-from lossyzip.errors import CorruptError
+from lossyzip.errors import CorruptError, SelfCheckError
 
-Plan = Multigrid | Raster | Wavelet
+PlanOfPasses = Multigrid | Raster | Wavelet
+Plan = PlanOfPasses | Lattice
+# Families of passes, which `encode_pass` and `decode_pass` go through; the lattice has kernels of its own.
 _FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression, Wavelet.name: wavelet}
 
 
@@ -73,7 +76,7 @@ def write_plan(plan: Plan) -> bytes:
 def read_plan(family: str, data: bytes) -> Plan:
     """Raises DecodeError when ``data`` is no plan of ``family``."""
     reader = BitReader(data)
-    kinds: dict[str, type[Plan]] = {kind.name: kind for kind in (Multigrid, Raster, Wavelet)}
+    kinds: dict[str, type[Plan]] = {kind.name: kind for kind in (Multigrid, Raster, Wavelet, Lattice)}
     return kinds[family].read(reader)
 
 
@@ -107,6 +110,9 @@ def decompose(
 
     ``coded`` may be several such tiles, one after the other, for a family that keeps volumes apart.
     """
+    if isinstance(plan, Lattice):
+        lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
+        return Codes(lattice_codes, lattice_cells, lattice_outliers, lattice.GROUPS)
     family = _FAMILIES[plan.name]
     codes = np.empty(coded.size * family.CODES, np.int32)
     cells = np.empty(coded.size * family.CODES, np.uint8)
@@ -123,10 +129,24 @@ def decompose(
     return Codes(codes, cells, outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
 
 
+def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:
+    """What to store where a tile of ``values`` is better stored as it is: for most families just that.
+
+    A lattice moves each value as it does everywhere: what becomes of it must not depend on the tile it is in.
+    ``coded`` are the values that `decompose` was given.
+    """
+    return lattice.snapped(values, coded, quantizer) if isinstance(plan, Lattice) else values
+
+
 def recompose(
     data: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
 ) -> np.ndarray:
     """The tile of ``shape`` whose codes are ``data``. Raises DecodeError when they are not just that."""
+    if isinstance(plan, Lattice):
+        lattice_stream = stream.CodeStream(data, lattice.GROUPS, CELLS)
+        values = lattice.recompose(lattice_stream, outliers, shape, plan, quantizer)
+        lattice_stream.check_used_up(values.size, outliers.size)
+        return values
     mixed = stream.mixed_part(data)
     if mixed is not None:
         values = _unmix(mixed, outliers, shape, plan, quantizer)
@@ -143,18 +163,24 @@ def recompose(
 
 
 def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) -> MixedCodes | None:
-    """``codes`` by context mixing: slower by far, mostly smaller. None: it is larger than the codes are."""
-    if codes.outliers is None:
+    """``codes`` by context mixing: slower by far, mostly smaller. None: it is larger than the codes are.
+
+    A lattice is never mixed: it is there for speed.
+    """
+    if codes.outliers is None or isinstance(plan, Lattice):
         return None
     mixer = encoder(codes.codes.size)
     outliers = [codes.outliers[:0]]
     done = np.zeros(2, np.int64)  # codes and outliers
 
     def visit(buffer: Buffer, here: Pass) -> None:
-        part = codes.codes[done[0] : done[0] + math.prod(here.lattice[:4])]
+        points = math.prod(here.lattice[:4])
+        part = codes.codes[done[0] : done[0] + points]
         count = np.count_nonzero(part == OUTLIER)
         assert codes.outliers is not None
         own = codes.outliers[done[1] : done[1] + count]
+        if part.size < points or own.size < count:
+            raise SelfCheckError(f"a pass of {points} points has {part.size} codes. Please report this")
         if here.stencils.serial:
             part, own = rows_in_turn(part, own, here.lattice)
         _mixed_pass(here, buffer, mixer, part, own, np.zeros(5, np.int64), True)
@@ -168,7 +194,7 @@ def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) 
 
 
 def _unmix(
-    mixed: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
+    mixed: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: PlanOfPasses, quantizer: Quantizer
 ) -> np.ndarray:
     """The tile, folded, whose codes were mixed."""
     mixer = decoder(mixed)

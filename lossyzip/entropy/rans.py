@@ -16,6 +16,7 @@ from lossyzip._jit import inlined, kernel
 PRECISION = 14
 TOTAL = 1 << PRECISION
 LANES = 8
+_LIKELY = 16100  # frequency of a zero from which on rounds of them are looked for
 LOWEST = 1 << 16  # a state is in [LOWEST, LOWEST << 16)
 
 
@@ -45,29 +46,75 @@ def open_coder(
     )
 
 
+@inlined
+def _put(i, state, position, tokens, cells, context_of_cell, frequency, start, reciprocal, words):
+    """(new state, where the words begin): without a branch, which could not be predicted."""
+    entry = (np.uint64(context_of_cell[cells[i]]) << np.uint64(8)) | np.uint64(tokens[i])
+    f = np.uint64(frequency[entry])
+    words[position - np.uint64(1)] = np.uint16(state)
+    full = state >= (f << np.uint64(32 - PRECISION))
+    position -= np.uint64(full)
+    state = state >> np.uint64(16) if full else state
+    quotient = np.uint64(np.int64(np.float64(np.int64(state)) * reciprocal[entry]))
+    return state + quotient * (np.uint64(TOTAL) - f) + np.uint64(start[entry]), position
+
+
 @kernel
 def encode_tokens(tokens, cells, context_of_cell, frequency, start, reciprocal, states, words):
     """Code ``tokens`` backwards into the end of ``words`` (uint16); returns where they begin there.
 
     ``frequency``, ``start`` (uint32) and ``reciprocal`` (float64, slightly above 1 / frequency, so
-    that the truncated product is the exact quotient) are indexed by context << 8 | token.
+    that the truncated product is the exact quotient) are indexed by context << 8 | token. ``words`` has
+    one place more than there are tokens at least. (Indices are unsigned: signed ones might be
+    negative and count from the end, which costs a third more time.)
     """
-    position = np.int64(words.size)
-    states[:] = np.uint32(LOWEST)
-    lane_mask = states.size - 1
-    for i in range(tokens.size - 1, -1, -1):
-        entry = (np.int64(context_of_cell[cells[i]]) << 8) | np.int64(tokens[i])
-        f = np.uint64(frequency[entry])
-        state = np.uint64(states[i & lane_mask])
-        if state >= (f << np.uint64(32 - PRECISION)):
-            position -= 1
-            words[position] = np.uint16(state & np.uint64(0xFFFF))
-            state >>= np.uint64(16)
-        quotient = np.uint64(np.float64(state) * reciprocal[entry])
-        states[i & lane_mask] = np.uint32(
-            (quotient << np.uint64(PRECISION)) + np.uint64(start[entry]) + (state - quotient * f)
+    at = np.uint64(words.size)
+    lanes = states.size
+    lane = np.full(lanes, np.uint64(LOWEST))
+    left = tokens.size
+    while left > 0 and (lanes != LANES or left % LANES != 0):
+        left -= 1
+        k, i = left % lanes, np.uint64(left)
+        lane[k], at = _put(
+            i, lane[k], at, tokens, cells, context_of_cell, frequency, start, reciprocal, words
         )
-    return position
+    if lanes == LANES:  # eight states in registers
+        s0, s1, s2, s3, s4, s5, s6, s7 = (
+            lane[0],
+            lane[1],
+            lane[2],
+            lane[3],
+            lane[4],
+            lane[5],
+            lane[6],
+            lane[7],
+        )
+        while left > 0:
+            left -= LANES
+            i = np.uint64(left)
+            i1, i2, i3, i4 = i + np.uint64(1), i + np.uint64(2), i + np.uint64(3), i + np.uint64(4)
+            i5, i6, i7 = i + np.uint64(5), i + np.uint64(6), i + np.uint64(7)
+            s7, at = _put(i7, s7, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+            s6, at = _put(i6, s6, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+            s5, at = _put(i5, s5, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+            s4, at = _put(i4, s4, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+            s3, at = _put(i3, s3, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+            s2, at = _put(i2, s2, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+            s1, at = _put(i1, s1, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+            s0, at = _put(i, s0, at, tokens, cells, context_of_cell, frequency, start, reciprocal, words)
+        lane[0], lane[1], lane[2], lane[3], lane[4], lane[5], lane[6], lane[7] = (
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            s6,
+            s7,
+        )
+    for k in range(lanes):
+        states[k] = np.uint32(lane[k])
+    return np.int64(at)
 
 
 def reciprocals(frequency: np.ndarray) -> np.ndarray:
@@ -92,3 +139,115 @@ def decode_symbol(context, state, used, token_of_slot, interval, words):
     state = renewed if low else state
     used += np.int64(low)
     return token, state, used
+
+
+@kernel
+def decode_row(tokens, cells, first, context_of_cell, token_of_slot, interval, states, words, cursor):
+    """Decode as many ``tokens`` as there are ``cells``, the first being the ``first``-th of the stream.
+
+    The contexts are known beforehand, so that eight states decode side by side. ``cursor`` is that of
+    `entropy.stream.CodeStream`.
+    """
+    used = np.uint64(cursor[2])
+    lanes = states.size
+    i = np.uint64(0)
+    if lanes == LANES:
+        end, last = np.uint64(tokens.size & -LANES), np.uint64(words.size)
+        k0, k1, k2, k3 = first & 7, (first + 1) & 7, (first + 2) & 7, (first + 3) & 7
+        k4, k5, k6, k7 = (first + 4) & 7, (first + 5) & 7, (first + 6) & 7, (first + 7) & 7
+        likely = interval[np.int64(context_of_cell[0]) << 8] >> np.uint32(16)
+        while i < end:
+            if likely >= np.uint32(_LIKELY):
+                i = _skip_zeros(tokens, cells, i, end, likely, states)
+            s0, s1, s2, s3 = states[k0], states[k1], states[k2], states[k3]
+            s4, s5, s6, s7 = states[k4], states[k5], states[k6], states[k7]
+            busy = True
+            while busy and i < end and used + np.uint64(LANES) <= last:
+                i1, i2, i3, i4 = i + np.uint64(1), i + np.uint64(2), i + np.uint64(3), i + np.uint64(4)
+                i5, i6, i7 = i + np.uint64(5), i + np.uint64(6), i + np.uint64(7)
+                context = np.uint64(context_of_cell[cells[i]])
+                tokens[i], s0, used = _get(context, s0, used, token_of_slot, interval, words)
+                context = np.uint64(context_of_cell[cells[i1]])
+                tokens[i1], s1, used = _get(context, s1, used, token_of_slot, interval, words)
+                context = np.uint64(context_of_cell[cells[i2]])
+                tokens[i2], s2, used = _get(context, s2, used, token_of_slot, interval, words)
+                context = np.uint64(context_of_cell[cells[i3]])
+                tokens[i3], s3, used = _get(context, s3, used, token_of_slot, interval, words)
+                context = np.uint64(context_of_cell[cells[i4]])
+                tokens[i4], s4, used = _get(context, s4, used, token_of_slot, interval, words)
+                context = np.uint64(context_of_cell[cells[i5]])
+                tokens[i5], s5, used = _get(context, s5, used, token_of_slot, interval, words)
+                context = np.uint64(context_of_cell[cells[i6]])
+                tokens[i6], s6, used = _get(context, s6, used, token_of_slot, interval, words)
+                context = np.uint64(context_of_cell[cells[i7]])
+                tokens[i7], s7, used = _get(context, s7, used, token_of_slot, interval, words)
+                quiet = (
+                    tokens[i] | tokens[i1] | tokens[i2] | tokens[i3] | tokens[i4] | tokens[i5] | tokens[i6]
+                )
+                busy = (quiet | tokens[i7]) != 0 or likely < np.uint32(_LIKELY)
+                i += np.uint64(LANES)
+            states[k0], states[k1], states[k2], states[k3] = s0, s1, s2, s3
+            states[k4], states[k5], states[k6], states[k7] = s4, s5, s6, s7
+            if used + np.uint64(LANES) > last:
+                break
+    while i < np.uint64(tokens.size):
+        lane = (first + np.int64(i)) & (lanes - 1)
+        context = np.uint64(context_of_cell[cells[i]])
+        tokens[i], states[lane], used = _get(
+            context,
+            states[lane],
+            min(used, np.uint64(words.size - 1)),
+            token_of_slot,
+            interval,
+            words,
+        )
+        i += np.uint64(1)
+    cursor[2] = np.int64(used)
+
+
+@kernel
+def _skip_zeros(tokens, cells, i, end, likely, states):
+    """Decode rounds of eight tokens 0 of cell 0, as vectors, until something else comes; returns where.
+
+    ``likely`` is the frequency of that token, which is the first in its table.
+    """
+    low_bits, most = np.uint32(TOTAL - 1), np.uint32(likely)
+    while i < end:
+        here, out = cells[i : i + np.uint64(LANES)], tokens[i : i + np.uint64(LANES)]
+        other = np.uint8(0)
+        for k in range(LANES):
+            other |= here[k]
+        if other:
+            break
+        least, largest = np.uint32(0xFFFFFFFF), np.uint32(0)
+        for k in range(LANES):
+            slot = np.uint32(states[k] & low_bits)
+            state = np.uint32(np.uint32(most * np.uint32(states[k] >> np.uint32(PRECISION))) + slot)
+            largest = slot if slot > largest else largest
+            least = state if state < least else least
+        if largest >= most or least < np.uint32(LOWEST):
+            break
+        for k in range(LANES):
+            slot = np.uint32(states[k] & low_bits)
+            states[k] = np.uint32(np.uint32(most * np.uint32(states[k] >> np.uint32(PRECISION))) + slot)
+        for k in range(LANES):
+            out[k] = np.uint8(0)
+        i += np.uint64(LANES)
+    return i
+
+
+@inlined
+def _get(context, state, used, token_of_slot, interval, words):
+    """`decode_symbol` where there surely is another word; all indices are unsigned."""
+    slot = np.uint32(state & np.uint32(TOTAL - 1))
+    token = token_of_slot[(context << np.uint64(PRECISION)) | np.uint64(slot)]
+    found = interval[(context << np.uint64(8)) | np.uint64(token)]
+    state = np.uint32(
+        np.uint32(found >> np.uint32(16)) * np.uint32(state >> np.uint32(PRECISION))
+        + slot
+        - np.uint32(found & np.uint32(0xFFFF))
+    )
+    renewed = np.uint32(np.uint32(state << np.uint32(16)) | np.uint32(words[used]))
+    low = state < np.uint32(LOWEST)
+    state = renewed if low else state
+    return token, state, used + np.uint64(low)

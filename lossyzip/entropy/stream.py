@@ -9,11 +9,11 @@ import numpy as np
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.entropy.rans import LANES, TOTAL, Coder, encode_tokens, open_coder, reciprocals
-from lossyzip.entropy.tokens import ESCAPE, pack_extra, tokenize
+from lossyzip.entropy.tokens import ESCAPE, FIRST_BUCKET, pack_extra, tokenize
 from lossyzip.entropy.words import from_bytes, to_bytes
 from lossyzip.errors import CorruptError, TruncatedError
 
-_FEW_WORDS = 2048  # a shorter stream has one state, not eight
+_FEW_WORDS, _FEW_CODES = 2048, 1 << 18  # a shorter stream has one state, not eight
 _MIXED = b"\0"  # no context model has that size
 
 
@@ -35,6 +35,7 @@ class _Draft:
     model: contexts.ContextModel
     model_bytes: bytes
     listed: np.ndarray  # (contexts, 256) bool: the token has a place in the table
+    rare: int  # tokens below are listed wherever they occur, and have no extra bits
     extra_bits: int
     token_bits: float  # what rANS will take, about
 
@@ -47,11 +48,14 @@ class _Draft:
         counts = contexts.counts_of_contexts(histogram, model.context_of_cell, len(model.frequency))
         listed = model.frequency > 0
         listed[:, ESCAPE] = False
-        escaped = np.where(listed, 0, counts).sum(axis=1)
+        unlisted = np.where(listed, 0, counts)
+        escaped = unlisted.sum(axis=1)
         counts[:, ESCAPE] = escaped
+        rare = int(np.append(np.flatnonzero(unlisted.any(axis=0)), FIRST_BUCKET)[0])
         bits = -np.log2(np.maximum(model.frequency, 1) / TOTAL)
         total = float((np.where(model.frequency > 0, counts, 0) * bits).sum())
-        return cls(tokens, model, model_bytes, listed, extra_bits + 8 * int(escaped.sum()), total)
+        extra_bits += 8 * int(escaped.sum())
+        return cls(tokens, model, model_bytes, listed, min(rare, FIRST_BUCKET), extra_bits, total)
 
 
 def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> bytes:
@@ -59,9 +63,10 @@ def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells:
     draft = _Draft.of(codes, cells, groups, group_cells)
     model, tokens = draft.model, draft.tokens
     extra = np.zeros(draft.extra_bits // 64 + 2, np.uint64)
-    pack_extra(codes, cells, tokens, model.context_of_cell, draft.listed, extra)
+    pack_extra(codes, cells, tokens, model.context_of_cell, draft.listed, draft.rare, extra)
     words = np.empty(codes.size + LANES, np.uint16)
-    states = np.empty(LANES if draft.token_bits > 16 * _FEW_WORDS else 1, np.uint32)
+    long = draft.token_bits > 16 * _FEW_WORDS or codes.size > _FEW_CODES
+    states = np.empty(LANES if long else 1, np.uint32)
     frequency = model.frequency.astype(np.uint32).ravel()
     start = (np.cumsum(model.frequency, axis=1) - model.frequency).astype(np.uint32).ravel()
     first = encode_tokens(

@@ -16,53 +16,102 @@ DIRECT = 32  # magnitudes below have a token each
 FIRST_BUCKET = 63
 ESCAPE = 254  # the true token follows in eight extra bits: it is too rare for its context's table
 OUTLIER_TOKEN = 255
+_BLOCK = 1024  # codes that are looked at together
 OUTLIER = np.int32(-(2**31))  # in an array of codes
-
-
-@inlined
-def token_of(code):
-    """(token, number of extra bits, extra bits) of a code."""
-    magnitude = np.int64(abs(np.int64(code)))
-    if code == OUTLIER:
-        return np.int64(OUTLIER_TOKEN), np.int64(0), np.int64(0)
-    negative = np.int64(1) if code < 0 else np.int64(0)
-    if magnitude < DIRECT:
-        return (np.int64(0) if magnitude == 0 else 2 * magnitude - 1 + negative), np.int64(0), np.int64(0)
-    octave = np.int64(5)
-    while (magnitude >> (octave + 1)) != 0:
-        octave += 1
-    bits = octave - 2
-    bucket = (octave - 5) * 4 + ((magnitude >> bits) & 3)
-    return FIRST_BUCKET + 2 * bucket + negative, bits, magnitude & ((np.int64(1) << bits) - 1)
 
 
 @kernel
 def tokenize(codes, cells, tokens, histogram):
-    """Fill ``tokens``, count them by context cell in ``histogram`` (cells, 256); return their extra bits."""
+    """Fill ``tokens``, count them by context cell in ``histogram`` (cells, 256); return their extra bits.
+
+    Four tables take turns at counting: one alone would wait for itself where tokens repeat.
+    """
+    counts = np.zeros((4, histogram.size), np.uint32)
+    counts0, counts1, counts2, counts3 = counts[0], counts[1], counts[2], counts[3]
+    magnitudes = np.empty(_BLOCK, np.float64)
     extra_bits = np.int64(0)
-    for i in range(codes.size):
-        token, bits, _ = token_of(codes[i])
-        tokens[i] = np.uint8(token)
-        histogram[cells[i], token] += 1
-        extra_bits += bits
+    for start in range(0, codes.size, _BLOCK):
+        end = min(start + _BLOCK, codes.size)
+        code, token, cell = codes[start:end], tokens[start:end], cells[start:end]
+        if not _small_tokens(code, token):
+            extra_bits += _large_tokens(code, token, magnitudes)
+        whole = code.size & -4
+        for i in range(0, whole, 4):
+            counts0[(np.int64(cell[i]) << 8) | np.int64(token[i])] += np.uint32(1)
+            counts1[(np.int64(cell[i + 1]) << 8) | np.int64(token[i + 1])] += np.uint32(1)
+            counts2[(np.int64(cell[i + 2]) << 8) | np.int64(token[i + 2])] += np.uint32(1)
+            counts3[(np.int64(cell[i + 3]) << 8) | np.int64(token[i + 3])] += np.uint32(1)
+        for i in range(whole, code.size):
+            counts0[(np.int64(cell[i]) << 8) | np.int64(token[i])] += np.uint32(1)
+    flat = histogram.reshape(-1)
+    for k in range(flat.size):
+        flat[k] = np.int64(counts0[k]) + np.int64(counts1[k]) + np.int64(counts2[k]) + np.int64(counts3[k])
     return extra_bits
 
 
 @kernel
-def pack_extra(codes, cells, tokens, context_of_cell, listed, words):
+def _small_tokens(codes, tokens):
+    """Whether all ``codes`` have tokens below FIRST_BUCKET, which are then in ``tokens``."""
+    seen = np.int32(0)
+    for i in range(codes.size):
+        negated = np.int32(-codes[i])
+        token = np.int32(np.int32(negated << 1) ^ np.int32(negated >> 31))  # 0, 1, -1, 2: 0, 1, 2, 3
+        seen |= token | np.int32(token + 1)  # the token of OUTLIER is -1 here
+        tokens[i] = np.uint8(token)
+    return np.uint32(seen) <= np.uint32(FIRST_BUCKET)
+
+
+@kernel
+def _large_tokens(codes, tokens, magnitudes):
+    """Fill ``tokens``, whatever the codes; return how many extra bits they have.
+
+    Octave and quarter of a bucket are the exponent and the first two digits of the magnitude as float64.
+    """
+    for i in range(codes.size):
+        magnitudes[i] = abs(np.float64(codes[i]))
+    patterns = magnitudes.view(np.int64)
+    extra_bits = np.int64(0)
+    for i in range(codes.size):
+        bucket = (patterns[i] >> np.int64(50)) - np.int64((1023 + 5) << 2)
+        negative = np.int64(1) if codes[i] < 0 else np.int64(0)
+        large = FIRST_BUCKET + 2 * bucket + negative
+        magnitude = np.int64(magnitudes[i])
+        small = 2 * magnitude - 1 + negative if magnitude > 0 else np.int64(0)
+        direct = magnitude < DIRECT
+        token = small if direct else large
+        token = np.int64(OUTLIER_TOKEN) if codes[i] == OUTLIER else token
+        tokens[i] = np.uint8(token)
+        has_bits = (not direct) & (codes[i] != OUTLIER)
+        extra_bits += (bucket >> 2) + 3 if has_bits else np.int64(0)
+    return extra_bits
+
+
+@kernel
+def pack_extra(codes, cells, tokens, context_of_cell, listed, rare, words):
     """Write every code's extra bits; replace tokens that are not ``listed`` in their context by ESCAPE.
 
     ``words`` (uint64) must be zero and have a word more than the bits need; returns their number.
+    Tokens below ``rare`` have no extra bits and are listed wherever they occur.
     """
     cursor = np.int64(0)
-    for i in range(codes.size):
-        token = np.int64(tokens[i])
-        if not listed[context_of_cell[cells[i]], token]:
-            tokens[i] = np.uint8(ESCAPE)
-            cursor = put(words, cursor, token, np.int64(8))
-        if token >= FIRST_BUCKET and token != OUTLIER_TOKEN:
-            _, bits, extra = token_of(codes[i])
-            cursor = put(words, cursor, extra, bits)
+    for start in range(0, codes.size, _BLOCK):
+        end = min(start + _BLOCK, codes.size)
+        largest = np.uint8(0)
+        for i in range(start, end):
+            largest = max(largest, tokens[i])
+        if largest < rare:
+            continue
+        for i in range(start, end):
+            token = np.int64(tokens[i])
+            if token < rare:
+                continue
+            if not listed[context_of_cell[cells[i]], token]:
+                tokens[i] = np.uint8(ESCAPE)
+                cursor = put(words, cursor, token, np.int64(8))
+            if token >= FIRST_BUCKET and token != OUTLIER_TOKEN:
+                bits = ((token - FIRST_BUCKET) >> 3) + 3
+                magnitude = abs(np.int64(codes[i]))
+                cursor = put(words, cursor, magnitude & ((np.int64(1) << bits) - 1), bits)
     return cursor
 
 
@@ -99,3 +148,59 @@ def decode_rare_token(token, extra, cursor):
     bits = (bucket >> 2) + 3
     magnitude = ((4 + (bucket & 3)) << bits) | _get(extra, cursor, bits)
     return np.int32(-magnitude if (token - FIRST_BUCKET) & 1 else magnitude)
+
+
+@kernel
+def largest_of(tokens):
+    largest = np.uint8(0)
+    for i in range(tokens.size):
+        largest = max(largest, tokens[i])
+    return largest
+
+
+@kernel
+def codes_of_row(tokens, largest, codes, extra, cursor):
+    """Fill ``codes`` with what ``tokens`` stand for, ``largest`` being the largest; count outliers.
+
+    The code of an outlier is 0 here, and its token OUTLIER_TOKEN: escaped tokens are replaced by the
+    true ones. ``cursor`` is that of `entropy.stream.CodeStream`.
+    """
+    for i in range(tokens.size):
+        token = np.int32(tokens[i])
+        magnitude = np.int32(token + 1) >> 1
+        negative = np.int32(np.int32(token & 1) - 1)  # all bits, or none
+        codes[i] = np.int32(magnitude ^ negative) - negative
+    return _large_codes(tokens, codes, extra, cursor) if largest >= FIRST_BUCKET else np.int64(0)
+
+
+@kernel
+def _large_codes(tokens, codes, extra, cursor):
+    """Correct the ``codes`` of tokens that are not below FIRST_BUCKET."""
+    position, last_word = cursor[3], np.int64(extra.size) - 2
+    outliers = np.int64(0)
+    for i in range(tokens.size):
+        token = np.int64(tokens[i])
+        if token < FIRST_BUCKET:
+            continue
+        if token >= ESCAPE:
+            cursor[3] = position
+            codes[i] = decode_rare_token(token, extra, cursor)
+            position = cursor[3]
+            if codes[i] == OUTLIER:
+                tokens[i] = np.uint8(OUTLIER_TOKEN)
+                codes[i] = np.int32(0)
+                outliers += 1
+            continue
+        bucket = (token - FIRST_BUCKET) >> 1
+        bits = (bucket >> 2) + 3
+        word, shift = position >> 6, np.uint64(position & 63)
+        if word > last_word:
+            cursor[4] = -1
+            break
+        taken = (extra[word] >> shift) | ((extra[word + 1] << np.uint64(1)) << (np.uint64(63) - shift))
+        taken &= (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+        magnitude = ((4 + (bucket & 3)) << bits) | np.int64(taken)
+        codes[i] = np.int32(magnitude if token & 1 else -magnitude)
+        position += bits
+    cursor[3] = position
+    return outliers

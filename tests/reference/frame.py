@@ -13,6 +13,7 @@ import numpy as np
 import zstandard
 
 from reference.codes import OUTLIER_MAGNITUDE, Codes, context_cell
+from reference.lattice import lattice
 from reference.mixed import MixedCodes
 from reference.passes import Known, fold, in_turn, multigrid, raster, side_by_side
 from reference.quantizer import Quantizer
@@ -21,6 +22,7 @@ from reference.wavelet import wavelet
 
 # The points of a tile in their order, and how many groups of context cells they have
 FAMILIES = {1: (multigrid, 6), 2: (raster, 1), 3: (wavelet, 8)}
+LATTICE = 4
 
 # 1. Frame
 
@@ -126,6 +128,13 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.nd
 
 
 def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tuple[int, ...]) -> np.ndarray:
+    quantizer, left = Quantizer(header.dtype, header.eps, *header.span), iter(outliers)
+    if header.family == LATTICE:
+        codes = Codes(stream, 1)
+        with np.errstate(all="ignore"):
+            values = lattice(codes, left, header.plan, shape, quantizer)
+        require(codes.used_up() and next(left, None) is None, "more codes or outliers than values")
+        return values
     points_of, groups = FAMILIES[header.family]
     mixed = stream[:1] == b"\0"
     codes, left = MixedCodes(stream[1:]) if mixed else Codes(stream, groups), iter(outliers)

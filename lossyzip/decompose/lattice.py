@@ -1,0 +1,474 @@
+"""Lattice: each value goes to the nearest multiple of one step, then everything is integers.
+
+The step depends on eps and the dtype alone, so a value that lies on the lattice stays where it is,
+however often and in whatever tiles it is compressed again. Differences of the integers along some
+axes (Lorenzo predictor; Ibarria et al., 2003) are the codes. Nothing waits for anything before it in
+its row: contexts come from finished rows, decoding is a running sum. docs/FORMAT.md, "Lattice".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lossyzip._jit import inlined, kernel
+from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.rows import Quantizer, clamp, within
+from lossyzip.entropy.bits import BitReader, BitWriter
+from lossyzip.entropy.rans import decode_row
+from lossyzip.entropy.stream import CodeStream
+from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, codes_of_row, largest_of
+from lossyzip.errors import CorruptError
+
+GROUPS = 1  # of context cells
+X, Y, Z, T = 1, 2, 4, 8  # bits of Lattice.axes
+_FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
+_MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
+_MOST_MAGNITUDE = 8191  # of a code, as contexts see it: eight of them stay below 2**16
+# Significant bits of the step, so that multiples of it are exact as long as they are not huge, and
+# most of a multiple: the dtype must tell neighbours apart, and 16 of them be a code.
+_STEP_BITS = {4: 9, 8: 26}
+_LIMIT = {4: 2.0**22, 8: 2.0**24}
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """``axes``: along which the integers are differenced, a sum of X, Y, Z and T."""
+
+    axes: int
+    name = "lattice"
+
+    def write(self, writer: BitWriter) -> None:
+        writer.bits(self.axes, 8)
+
+    @classmethod
+    def read(cls, reader: BitReader) -> Lattice:
+        axes = reader.bits(8)
+        if axes > X | Y | Z | T:
+            raise CorruptError(f"lattice with axes {axes}")
+        return cls(axes)
+
+
+class Spacing(NamedTuple):
+    """Where the points are: multiples of ``step``, clamped to ``low`` and ``high`` (field's dtype)."""
+
+    step: np.float64
+    inverse: np.float64
+    eps: np.float64
+    low: np.floating
+    high: np.floating
+    limit: np.float64  # multiples are smaller than this
+
+
+class Rows(NamedTuple):
+    """The rows of a tile (t, z, y, x) and their differences.
+
+    A row of class c has ``taps[c]`` neighbouring rows, at ``offsets[c]`` and with ``signs[c]``: -1, -1, +1
+    and what comes with a third axis. It is differenced along x where ``along_x[c]``; its first value is
+    then taken relative to the one at ``first[c]`` (0: to none).
+    """
+
+    nt: int
+    nz: int
+    ny: int
+    nx: int
+    taps: np.ndarray
+    offsets: np.ndarray
+    signs: np.ndarray
+    along_x: np.ndarray
+    first: np.ndarray
+
+
+def spacing(rule: Quantizer) -> Spacing:
+    """The lattice for ``rule.eps``: nothing else of ``rule`` but its span, which only clamps, has a say."""
+    eps = float(rule.eps)
+    bits = _STEP_BITS[rule.eps.itemsize]
+    mantissa, exponent = math.frexp(2.0 * eps)
+    step = math.ldexp(math.floor(math.ldexp(mantissa, bits)), exponent - bits)
+    return Spacing(
+        np.float64(step),
+        np.float64(1.0 / step),
+        np.float64(eps),
+        rule.low,
+        rule.high,
+        np.float64(_LIMIT[rule.eps.itemsize]),
+    )
+
+
+def suits(dtype: np.dtype, eps: float) -> bool:
+    """Whether ``dtype`` has normal numbers enough around eps. What the field holds must not matter here."""
+    return eps > 4.0 * float(np.finfo(dtype).tiny)
+
+
+def differences(shape: tuple[int, ...], axes: int) -> Rows:
+    """The rows of a tile of ``shape``.
+
+    A point is differenced along those of ``axes`` along which it is not the first; where none is left,
+    along the last of all axes along which it is not the first.
+    """
+    field = fold(shape, Fold.VOLUMES)
+    strides = {Y: field.x, Z: field.y * field.x, T: field.z * field.y * field.x}
+    taps, offsets, signs = np.zeros(8, np.int64), np.zeros((8, 8), np.int64), np.zeros((8, 8), np.int32)
+    along_x, first = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    for row_class in range(8):
+        before = [axis for axis, lacks in ((Y, 1), (Z, 2), (T, 4)) if not row_class & lacks]
+        used = [axis for axis in before if axes & axis]
+        corners = [(-strides[used[0]], -1)] if used else []
+        for axis in used[1:]:
+            corners += [(-strides[axis], -1)] + [(at - strides[axis], -sign) for at, sign in corners]
+        taps[row_class] = len(corners)
+        for k, (at, sign) in enumerate(corners):
+            offsets[row_class, k], signs[row_class, k] = at, sign
+        along_x[row_class] = int(bool(axes & X) or (axes != 0 and not used))
+        if along_x[row_class] and not used and before:
+            first[row_class] = -strides[before[0]]
+    return Rows(*field, taps, offsets, signs, along_x, first)
+
+
+@inlined
+def row_class(plane, nz, y):
+    """0: there is a row, a plane and a volume before this one; +1, +2, +4: there is none."""
+    return (0 if y > 0 else 1) + (0 if plane % nz > 0 else 2) + (0 if plane >= nz else 4)
+
+
+@inlined
+def nearest(values, i, step, inverse, eps, low, high, limit):
+    """(multiple, its value in the dtype, whether that will do) for ``values[i]``; nothing will do for NaN."""
+    value = values[i]
+    steps = np.rint(np.float64(value) * inverse) + 0.0  # -0.0 becomes 0.0
+    point = clamp(values.dtype.type(steps * step), low, high)
+    good = within(np.float64(value), np.float64(point), eps) & (abs(steps) < limit)
+    return steps, point, good
+
+
+@kernel
+def snap(values, spacing, out):
+    """Each value's point of the lattice, or the value itself where no point will do."""
+    step, inverse, eps = spacing.step, spacing.inverse, spacing.eps
+    low, high, limit = spacing.low, spacing.high, spacing.limit
+    for i in range(values.size):
+        _, point, good = nearest(values, i, step, inverse, eps, low, high, limit)
+        out[i] = point if good else values[i]
+
+
+@kernel
+def quantize(values, spacing, q):
+    """Multiples of the step, OUTLIER where none will do; returns how many those are."""
+    step, inverse, eps = spacing.step, spacing.inverse, spacing.eps
+    low, high, limit = spacing.low, spacing.high, spacing.limit
+    bad = np.int64(0)
+    for i in range(values.size):
+        steps, _, good = nearest(values, i, step, inverse, eps, low, high, limit)
+        q[i] = np.int32(steps) if good else OUTLIER
+        bad += np.int64(0) if good else np.int64(1)
+    return bad
+
+
+@kernel
+def _sum_rows(total, q, base, taps, offsets, signs):
+    """Sum neighbouring rows, with their signs, into ``total`` (int32, modulo 2**32)."""
+    n = total.size
+    if taps == 0:
+        total[:] = np.int32(0)
+        return
+    first = q[base + offsets[0] : base + offsets[0] + n]
+    if taps == 1:
+        for i in range(n):
+            total[i] = -first[i]
+        return
+    second = q[base + offsets[1] : base + offsets[1] + n]
+    third = q[base + offsets[2] : base + offsets[2] + n]
+    for i in range(n):
+        total[i] = third[i] - first[i] - second[i]
+    for k in range(3, taps):
+        other = q[base + offsets[k] : base + offsets[k] + n]
+        if signs[k] > 0:
+            for i in range(n):
+                total[i] += other[i]
+        else:
+            for i in range(n):
+                total[i] -= other[i]
+
+
+@kernel
+def _copy(out, at, row):
+    part = out[at : at + row.size]
+    for i in range(row.size):
+        part[i] = row[i]
+
+
+@kernel
+def _clear(sums, at, n):
+    part = sums[at : at + n]
+    for i in range(n):
+        part[i] = np.uint16(0)
+
+
+@kernel
+def _note_magnitudes(code, sums, at, padded):
+    """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``, for rows to come."""
+    n = code.size
+    middle, left, right, out = padded[1 : n + 1], padded[:n], padded[2 : n + 2], sums[at : at + n]
+    for i in range(n):
+        c = np.int32(code[i])
+        m = c if c > 0 else np.int32(-c)
+        middle[i] = m if m < _MOST_MAGNITUDE else np.int32(_MOST_MAGNITUDE)
+    for i in range(n):
+        out[i] = np.uint16(left[i] + right[i] + 2 * middle[i])
+
+
+@kernel
+def _cells_of_row(sums, up, back, activity, cells):
+    """The context cells of a row whose neighbours' magnitudes begin at ``up`` and ``back`` of ``sums``.
+
+    Half octaves of the activity, whose logarithm is in the bits of ``activity`` (float32).
+    """
+    n = cells.size
+    above, before = sums[up : up + n], sums[back : back + n]
+    for i in range(n):
+        activity[i] = np.float32(np.int32(np.int32(above[i]) + np.int32(before[i]) + 1))
+    bits = activity.view(np.int32)
+    for i in range(n):
+        cells[i] = np.uint8((bits[i] >> 22) - 254)
+
+
+@inlined
+def neighbours(plane, y, ny, nx):
+    """Where in the ring of two planes the sums of this row are, of the row above, and of the plane before.
+
+    Where there is no row above, the other one counts twice, and the other way round.
+    """
+    at = ((plane & 1) * ny + y) * nx
+    back = (((plane - 1) & 1) * ny + y) * nx
+    up = at - nx if y > 0 else back
+    return at, up, (back if plane > 0 else up)
+
+
+@kernel
+def _mend(values, q, base, rows, which, marks):
+    """Choose multiples for the values of a row that have none, so that what is around costs little.
+
+    A NaN, which nobody will look at, repeats the value before. All others become outliers, whose
+    difference is 0: the sum of the neighbours stands there.
+    """
+    nx = marks.size
+    for i in range(nx):
+        if marks[i] != OUTLIER:
+            continue
+        if values[base + i] != values[base + i]:
+            q[base + i] = q[base + i - 1] if i > 0 else (q[base - nx] if base > 0 else np.int32(0))
+            marks[i] = np.int32(0)
+            continue
+        total = np.int64(0)
+        for k in range(rows.taps[which]):
+            total -= rows.signs[which, k] * q[base + i + rows.offsets[which, k]]
+        if rows.along_x[which]:
+            if i > 0:
+                total += q[base + i - 1]
+                for k in range(rows.taps[which]):
+                    total += rows.signs[which, k] * q[base + i - 1 + rows.offsets[which, k]]
+            elif rows.first[which] != 0:
+                total += q[base + rows.first[which]]
+        q[base + i] = np.int32(total)
+
+
+@kernel
+def difference(values, rows, spacing, codes, cells, outliers, cursor):
+    """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out.
+
+    ``cursor`` counts outliers, multiples astray around them, and rows of nothing but zeros.
+    """
+    nx, ny = rows.nx, rows.ny
+    q = np.empty(values.size, np.int32)
+    bad = quantize(values, spacing, q)
+    sums = np.zeros(min(rows.nt * rows.nz, 2) * ny * nx, np.uint16)
+    total, code = np.empty(nx, np.int32), np.empty(nx, np.int32)
+    marks, padded = np.zeros(nx, np.int32), np.zeros(nx + 2, np.int32)
+    activity, cell = np.empty(nx, np.float32), np.zeros(nx, np.uint8)
+    taps, offsets, signs = rows.taps, rows.offsets, rows.signs
+    along_x, first = rows.along_x, rows.first
+    codes[0], cells[0] = np.int32(0), np.uint8(_FLAG_CELL)
+    base = 0
+    for plane in range(rows.nt * rows.nz):
+        for y in range(ny):
+            which = row_class(plane, rows.nz, y)
+            if bad > 0:
+                for i in range(nx):
+                    marks[i] = q[base + i]
+                _mend(values, q, base, rows, which, marks)
+                for i in range(nx):
+                    cursor[1] += np.int64(abs(np.float64(q[base + i])) >= spacing.limit)
+            _sum_rows(total, q, base, taps[which], offsets[which], signs[which])
+            here = q[base : base + nx]
+            for i in range(nx):
+                total[i] += here[i]
+            if along_x[which]:
+                code[0] = total[0] - (q[base + first[which]] if first[which] != 0 else np.int32(0))
+                for i in range(1, nx):
+                    code[i] = total[i] - total[i - 1]
+            else:
+                for i in range(nx):
+                    code[i] = total[i]
+            at, up, back = neighbours(plane, y, ny, nx)
+            if plane > 0 or y > 0:
+                _cells_of_row(sums, up, back, activity, cell)
+            _note_magnitudes(code, sums, at, padded)
+            if bad > 0:
+                _mark_outliers(values, base, marks, code, outliers, cursor)
+            _copy(cells, 1 + base, cell)
+            _copy(codes, 1 + base, code)
+            cursor[2] += np.int64(_is_zero(code))
+            base += nx
+
+
+@kernel
+def _is_zero(code):
+    seen = np.int32(0)
+    for i in range(code.size):
+        seen |= code[i]
+    return seen == 0
+
+
+@kernel
+def leave_out_zeros(codes, cells, nx, fewer_codes, fewer_cells):
+    """Copy what `difference` filled, each row behind a flag, but no rows of zeros; return the length."""
+    fewer_codes[0], fewer_cells[0] = np.int32(1), np.uint8(_FLAG_CELL)
+    to = 1
+    for base in range(1, codes.size, nx):
+        code, cell = codes[base : base + nx], cells[base : base + nx]
+        zero = _is_zero(code)
+        fewer_codes[to], fewer_cells[to] = np.int32(0 if zero else 1), np.uint8(_FLAG_CELL)
+        to += 1
+        if not zero:
+            _copy(fewer_codes, to, code)
+            _copy(fewer_cells, to, cell)
+            to += nx
+    return to
+
+
+@kernel
+def _mark_outliers(values, base, marks, code, outliers, cursor):
+    for i in range(marks.size):
+        if marks[i] == OUTLIER:
+            code[i] = OUTLIER
+            if cursor[0] < outliers.size:
+                outliers[cursor[0]] = values[base + i]
+            cursor[0] += 1
+
+
+@kernel
+def integrate(values, rows, spacing, coder, extra, outliers, cursor):
+    """Put into ``values`` those whose codes `difference` made; ``cursor`` is that of `CodeStream`."""
+    nx, ny = rows.nx, rows.ny
+    step, low, high = spacing.step, spacing.low, spacing.high
+    context_of_cell, token_of_slot = coder.context_of_cell, coder.token_of_slot
+    interval = coder.interval
+    states, words = coder.states, coder.words
+    q = np.empty(values.size, np.int32)
+    sums = np.zeros(min(rows.nt * rows.nz, 2) * ny * nx, np.uint16)
+    total, code = np.empty(nx, np.int32), np.empty(nx, np.int32)
+    padded, activity = np.zeros(nx + 2, np.int32), np.empty(nx, np.float32)
+    cell, token = np.zeros(nx, np.uint8), np.empty(nx, np.uint8)
+    taps, offsets, signs = rows.taps, rows.offsets, rows.signs
+    along_x, first = rows.along_x, rows.first
+    flag_cell, flag, flag_code = np.full(1, np.uint8(_FLAG_CELL)), np.empty(1, np.uint8), np.ones(1, np.int32)
+    decode_row(
+        *(flag, flag_cell, 0, context_of_cell, token_of_slot, interval, states, words, cursor),
+    )
+    cursor[4] -= codes_of_row(flag, flag[0], flag_code, extra, cursor)  # an outlier is no flag
+    some_left_out = flag_code[0] != 0
+    flag_code[0] = np.int32(1)
+    base, position = 0, 1
+    for plane in range(rows.nt * rows.nz):
+        for y in range(ny):
+            which = row_class(plane, rows.nz, y)
+            at, up, back = neighbours(plane, y, ny, nx)
+            if some_left_out:
+                decode_row(
+                    *(flag, flag_cell, position, context_of_cell, token_of_slot, interval),
+                    *(states, words, cursor),
+                )
+                cursor[4] -= codes_of_row(flag, flag[0], flag_code, extra, cursor)
+                position += 1
+            largest = np.uint8(0)
+            if flag_code[0] != 0:
+                if plane > 0 or y > 0:
+                    _cells_of_row(sums, up, back, activity, cell)
+                decode_row(
+                    *(token, cell, position, context_of_cell, token_of_slot, interval),
+                    *(states, words, cursor),
+                )
+                position += nx
+                largest = largest_of(token)
+            _sum_rows(total, q, base, taps[which], offsets[which], signs[which])
+            running = q[base + first[which]] if first[which] != 0 else np.int32(0)
+            here, point = q[base : base + nx], values[base : base + nx]
+            if largest == 0:
+                running = running if along_x[which] else np.int32(0)
+                for i in range(nx):
+                    here[i] = running - total[i]
+                _clear(sums, at, nx)
+                marked = np.int64(0)
+            else:
+                marked = codes_of_row(token, largest, code, extra, cursor)
+                _note_magnitudes(code, sums, at, padded)
+                if along_x[which]:
+                    for i in range(nx):
+                        running = np.int32(running + code[i])
+                        code[i] = running
+                for i in range(nx):
+                    here[i] = code[i] - total[i]
+            for i in range(nx):
+                point[i] = clamp(values.dtype.type(np.float64(here[i]) * step), low, high)
+            if marked > 0:
+                _put_outliers(point, token, outliers, cursor)
+            base += nx
+    cursor[0] = base
+
+
+@kernel
+def _put_outliers(point, token, outliers, cursor):
+    for i in range(point.size):
+        if token[i] == OUTLIER_TOKEN:
+            if cursor[1] < outliers.size:
+                point[i] = outliers[cursor[1]]
+                cursor[1] += 1
+            else:
+                cursor[4] = -1
+
+
+def decompose(
+    coded: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(codes, cells, outliers) of the flat array ``coded``, as in `families.Codes`."""
+    rows = differences(shape, plan.axes)
+    count = rows.nt * rows.nz * rows.ny
+    codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
+    outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(3, np.int64)
+    difference(coded, rows, spacing(rule), codes, cells, outliers, cursor)
+    found, astray, zeros = cursor.tolist()
+    if zeros > _MANY_ZEROS * count:
+        fewer_codes, fewer_cells = (np.empty(array.size + count, array.dtype) for array in (codes, cells))
+        left = leave_out_zeros(codes, cells, rows.nx, fewer_codes, fewer_cells)
+        codes, cells = fewer_codes[:left], fewer_cells[:left]
+    return codes, cells, outliers[:found].copy() if found <= outliers.size and not astray else None
+
+
+def recompose(
+    stream: CodeStream, outliers: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer
+) -> np.ndarray:
+    """The tile of ``shape`` whose codes are in ``stream``."""
+    values = np.empty(math.prod(shape), rule.step.dtype)
+    rows = differences(shape, plan.axes)
+    integrate(values, rows, spacing(rule), stream.coder, stream.extra, outliers, stream.cursor)
+    return values.reshape(shape)
+
+
+def snapped(values: np.ndarray, coded: np.ndarray, rule: Quantizer) -> np.ndarray:
+    """What decoding would give for the flat array ``values``; ``coded`` is NaN for those that are special."""
+    points = np.empty_like(coded)
+    snap(coded, spacing(rule), points)
+    return np.where(np.isnan(coded), values, points)
