@@ -64,7 +64,7 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 16, 3_000, 1.25, 1 << 16, 6, 20_000, mixed=1 << 17),
+    "balanced": Effort(1 << 16, 2_000, 1.2, 1 << 16, 4, 12_000, mixed=1 << 17),
     "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62),
 }
 

@@ -247,7 +247,7 @@ def _residual(free, wanted, weights):
 
 @kernel
 def _normal_equations(free, wanted, trust):
-    """Matrix and right side of the least squares of ``free`` times weights against ``wanted``."""
+    """Matrix (its lower half) and right side of the least squares of ``free`` times weights to ``wanted``."""
     count = free.shape[1]
     normal = np.zeros((count, count))
     right = np.zeros(count)
@@ -256,7 +256,7 @@ def _normal_equations(free, wanted, trust):
         for k in range(count):
             row[k] = free[i, k] * trust[i]
         for k in range(count):
-            for other in range(count):
+            for other in range(k + 1):
                 normal[k, other] += row[k] * free[i, other]
             right[k] += row[k] * wanted[i]
     return normal, right
