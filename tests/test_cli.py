@@ -79,6 +79,28 @@ def test_round_trip(source: Path, run) -> None:
         assert (a["run/half"][()] == b["run/half"][()]).all()
 
 
+@pytest.mark.parametrize("options", [["--idempotent"], ["--effort", "fast"]], ids=" ".join)
+def test_compressing_restored_values_again_changes_nothing(source: Path, run, options: list[str]) -> None:
+    first, back, again = (source.with_name(f"{name}.h5") for name in ("first", "back", "again"))
+    arguments = ["-b", "*=abs:0.5", *options]
+    assert run("compress", source, "-o", first, *arguments)[0] == 0
+    lz.decompress_file(first, back)
+    assert run("compress", back, "-o", again, *arguments)[0] == 0
+    assert run("verify", back, again)[0] == 0
+    assert "lattice" in run("info", first)[1]
+    with h5py.File(first) as a, h5py.File(again) as b:
+        for name in ("temperature", "run/vel_x", "run/vel_y"):
+            values = [lz.decompress(file[name][()].tobytes()) for file in (a, b)]
+            assert values[0].tobytes() == values[1].tobytes()
+
+
+@pytest.mark.parametrize("effort", ["fast", "balanced", "max"])
+def test_every_effort_keeps_the_bound(source: Path, run, effort: str) -> None:
+    packed = source.with_name("packed.h5")
+    assert run("compress", source, "-o", packed, "--effort", effort, "-b", "*=rel:1e-3")[0] == 0
+    assert run("verify", source, packed)[0] == 0
+
+
 def test_a_field_that_no_pattern_names_is_lossless_and_said(source: Path, run) -> None:
     packed = source.with_name("packed.h5")
     _, out, _ = run("compress", source, "-o", packed, "-b", "temperature=rel:1e-3")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--effort", type=click.Choice(["fast", "balanced", "max"]), default="balanced", show_default=True
 )
+@click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -39,6 +40,7 @@ def command(
     output: Path,
     bounds: tuple[str, ...],
     effort: str,
+    idempotent: bool,
     threads: int | None,
     force: bool,
     as_json: bool,
@@ -54,7 +56,14 @@ def command(
 
     with options.progress_bar(quiet) as progress:
         report = compress_file(
-            source, output, chosen, effort=effort, threads=threads, force=force, progress=progress
+            source,
+            output,
+            chosen,
+            effort=effort,
+            idempotent=idempotent,
+            threads=threads,
+            force=force,
+            progress=progress,
         )
     if not quiet:
         click.echo(table.as_json(report) if as_json else table.coded_table(report))

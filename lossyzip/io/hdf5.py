@@ -40,6 +40,7 @@ def compress_file(
     bounds: Mapping[str, Bound],
     *,
     effort: str = "balanced",
+    idempotent: bool = False,
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -59,7 +60,7 @@ def compress_file(
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            job = _Compression(tree, check, progress, effort, threads)
+            job = _Compression(tree, check, progress, threads, {"effort": effort, "idempotent": idempotent})
             job.run(bounds, output)
             _read_back(output, [row.name for row in job.rows])
         return _report(source, target, job.rows, job.copied)
@@ -156,10 +157,15 @@ class _Compression:
     """The fields of one file on their way into bytes."""
 
     def __init__(
-        self, tree: Tree, check: Check, progress: Progress | None, effort: str, threads: int | None
+        self,
+        tree: Tree,
+        check: Check,
+        progress: Progress | None,
+        threads: int | None,
+        options: dict[str, Any],
     ) -> None:
         self._tree, self._check, self._progress = tree, check, progress
-        self._effort, self._threads = effort, threads
+        self._options, self._threads = options, threads
         self.rows: list[FieldRow] = []
         self.copied: dict[str, str] = {}
 
@@ -183,7 +189,7 @@ class _Compression:
                     WatchedSource(original, self._check),
                     choice.bound,
                     stream.write,
-                    effort=self._effort,
+                    **self._options,
                     threads=self._threads,
                     fill_values=fill_values(original),
                     progress=lambda values: tell(name, values, 0),
