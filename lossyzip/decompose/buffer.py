@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import kernel
 from lossyzip.decompose.fold import Shape4
-from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencils, extend_row
+from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.entropy.mixing import LOOKS
 from lossyzip.errors import CorruptError
 
@@ -79,6 +78,14 @@ class Buffer:
         padded = array.reshape(self._padded)[part]
         return padded[: shape.t, z : z + shape.z, y : y + shape.y, x : x + shape.x]
 
+    def extend(self, array: np.ndarray, part: int, shape: Shape4) -> None:
+        """Repeat the edges of the first ``shape`` points of a part of ``array`` into the halo."""
+        padded = array.reshape(self._padded)[part]
+        for axis, (n, halo) in enumerate(zip(shape[1:], self.halo, strict=True), start=1):
+            along = np.moveaxis(padded, axis, 0)
+            along[:halo] = along[halo]
+            along[halo + n : n + 2 * halo] = along[halo + n - 1]
+
     def lattice(
         self, part: int, points: Shape4, field: Shape4, origin: Shape4, stride: int, coupled: bool
     ) -> Lattice:
@@ -100,15 +107,6 @@ class Buffer:
             fx=stride,
             coupled=int(coupled),
         )
-
-
-@kernel
-def extend_all(array, lattice):
-    """Fill the halo of a part whose points are all there."""
-    for t in range(lattice.nt):
-        for z in range(lattice.nz):
-            for y in range(lattice.ny):
-                extend_row(array, lattice, t, z, y)
 
 
 def pack_stencils(

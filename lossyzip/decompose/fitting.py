@@ -21,6 +21,7 @@ from lossyzip.decompose.rows import Lattice
 from lossyzip.decompose.stencil import SHIFTS, Weights
 
 _ITERATIONS = 4
+_HALVINGS = 24
 _LARGEST_PARAMETER = 1 << 20
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points
 _LARGEST_MAGNITUDE = 1e9
@@ -187,7 +188,7 @@ def _robust(free, wanted, start, step):
     residual = first
     change = np.zeros_like(start)
     for _ in range(_ITERATIONS):
-        scale = 2.0 * (np.median(np.abs(residual)) + 0.25 * step)
+        scale = 2.0 * (_median_size(residual) + 0.25 * step)
         trust = 1.0 / np.maximum(1.0, np.abs(residual) / scale)
         normal, right = _normal_equations(free, first, trust)
         ridge = 1e-6 * np.trace(normal) / start.size + 2.5e-4 * step * step * wanted.size
@@ -196,6 +197,24 @@ def _robust(free, wanted, start, step):
         change = _solved(normal, right)
         residual = _residual(free, first, change)
     return start + change
+
+
+@kernel
+def _median_size(residual):
+    """About the median of the magnitudes of ``residual`` (n,), by bisection."""
+    low, high = 0.0, 0.0
+    for value in residual:
+        high = max(high, abs(value))
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        below = 0
+        for value in residual:
+            below += 1 if abs(value) < middle else 0
+        if 2 * below < residual.size:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 @kernel

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from lossyzip._jit import kernel
-from lossyzip.decompose.buffer import Buffer, Pass, Visit, extend_all, pack_contexts, pack_stencils
+from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.rows import CELLS, Lattice, Quantizer
 from lossyzip.decompose.stencil import Weights
@@ -205,10 +205,9 @@ def sweep(
         stride = 1 << (level - 1)
         points = _sublattice(field, stride)
         finer = Buffer(8, known, 2, dtype, points)
-        corner = finer.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, coupled=False)
         for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
-            _join(coarse, buffer, fine, corner)
-            extend_all(fine, corner)
+            _join(coarse, buffer, finer.view(fine, 0, known))
+            finer.extend(fine, 0, known)
         classes: tuple[Axes3, ...] = ((0, 0, 0),)
         for phase, parity in enumerate(PHASES):
             size = _phase_points(points, parity)
@@ -232,9 +231,9 @@ def sweep(
             visit(finer, Pass(lattice, stencils, contexts, rule, source, _looks(finer, part, parity)))
             classes = (*classes, parity)
         buffer, known = finer, points
-    joined = Buffer(1, field, 0, dtype)
-    _join(buffer.values, buffer, joined.values, joined.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, False))
-    return joined.view(joined.values, 0, field)
+    whole = np.empty(field, dtype)
+    _join_rows(buffer.values, buffer.part_size, buffer.at(0), buffer.strides, whole)
+    return whole
 
 
 def _sublattice(field: Shape4, stride: int) -> Shape4:
@@ -249,22 +248,29 @@ def _anchor_pass(buffer: Buffer, lattice: Lattice, rule: Quantizer, source: np.n
     return Pass(lattice, stencils, contexts, rule, source, buffer.looks(0))
 
 
-def _join(parts: np.ndarray, source: Buffer, target: np.ndarray, lattice: Lattice) -> None:
-    """Put an array of ``source``, whose parts are the phases of a level, at the points of ``lattice``."""
-    phases = 2 if source.parts > 1 else 1
-    _join_rows(parts, source.part_size, source.at(0), source.strides, phases, target, lattice)
+def _join(parts: np.ndarray, source: Buffer, target: np.ndarray) -> None:
+    """Put an array of ``source``, whose parts are the phases of a level, into ``target`` (t, z, y, x)."""
+    if source.parts == 1:
+        target[...] = source.view(parts, 0, Shape4(*target.shape))
+        return
+    for z, y, x in itertools.product((0, 1), repeat=3):
+        phase = target[:, z::2, y::2, x::2]
+        phase[...] = source.view(parts, _part((z, y, x)), Shape4(*phase.shape))
 
 
 @kernel
-def _join_rows(parts, part_size, first, strides, phases, target, lattice):
-    for t in range(lattice.nt):
-        for z in range(lattice.nz):
-            for y in range(lattice.ny):
-                row = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
-                part = 4 * (z % phases) + 2 * (y % phases)
-                start = first + t * strides[0] + z // phases * strides[1] + y // phases * strides[2]
-                for x in range(phases):
-                    into = target[row + x : row + lattice.nx : phases]
+def _join_rows(parts, part_size, first, strides, whole):
+    """As `_join`, for the finest level, where most points are: all into ``whole`` (t, z, y, x)."""
+    nt, nz, ny, nx = whole.shape
+    flat = whole.reshape(-1)
+    for t in range(nt):
+        for z in range(nz):
+            for y in range(ny):
+                row = ((t * nz + z) * ny + y) * nx
+                part = 4 * (z % 2) + 2 * (y % 2)
+                start = first + t * strides[0] + z // 2 * strides[1] + y // 2 * strides[2]
+                for x in range(2):
+                    into = flat[row + x : row + nx : 2]
                     begin = (part + x) * part_size + start
                     run = parts[begin : begin + into.size]
                     for i in range(into.size):

@@ -148,7 +148,7 @@ def _encode_apart(
             for y in range(lattice.ny):
                 base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
                 start = lattice.origin + t * lattice.ft + z * lattice.fz + y * lattice.fy
-                predict_row(total, values, base, stencils, 0)
+                predict_row(total, values, base, stencils, np.int64(0))
                 activity_row(activity, magnitudes, base, contexts, t)
                 for i in range(nx):
                     wanted[i] = field[start + i * lattice.fx]
@@ -390,7 +390,7 @@ def _decode_apart(
         for z in range(lattice.nz):
             for y in range(lattice.ny):
                 base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
-                predict_row(total, values, base, stencils, 0)
+                predict_row(total, values, base, stencils, np.int64(0))
                 activity_row(activity, magnitudes, base, contexts, t)
                 there = 0
                 for i in range(nx):

@@ -168,6 +168,13 @@ def row_class(t, z, y, coupled):
 
 
 @kernel
+def _copy(array, start, end, distance):
+    """array[start:end] to ``distance`` further on; they do not overlap."""
+    for i in range(start, end):
+        array[i + distance] = array[i]
+
+
+@kernel
 def extend_row(array, lattice, t, z, y):
     """Repeat a finished row's ends into its halo; the first and last rows and planes into theirs."""
     base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
@@ -175,21 +182,20 @@ def extend_row(array, lattice, t, z, y):
         array[base - h] = array[base]
         array[base + lattice.nx - 1 + h] = array[base + lattice.nx - 1]
     start, end = base - lattice.halo_x, base + lattice.nx + lattice.halo_x
-    if y == 0:
-        for h in range(1, lattice.halo_y + 1):
-            array[start - h * lattice.sy : end - h * lattice.sy] = array[start:end]
-    if y == lattice.ny - 1:
-        for h in range(1, lattice.halo_y + 1):
-            array[start + h * lattice.sy : end + h * lattice.sy] = array[start:end]
+    for h in range(1, lattice.halo_y + 1):
+        if y == 0:
+            _copy(array, start, end, -h * lattice.sy)
+        if y == lattice.ny - 1:
+            _copy(array, start, end, h * lattice.sy)
     if z > 0 and z < lattice.nz - 1:
         return
     start -= lattice.halo_y * lattice.sy if y == 0 else 0
     end += lattice.halo_y * lattice.sy if y == lattice.ny - 1 else 0
     for h in range(1, lattice.halo_z + 1):
         if z == 0:
-            array[start - h * lattice.sz : end - h * lattice.sz] = array[start:end]
+            _copy(array, start, end, -h * lattice.sz)
         if z == lattice.nz - 1:
-            array[start + h * lattice.sz : end + h * lattice.sz] = array[start:end]
+            _copy(array, start, end, h * lattice.sz)
 
 
 @inlined

@@ -6,6 +6,7 @@ saves bits, tables counted. How a model is written: tables.py.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,10 @@ class ContextModel:
 
 def fit(histogram: np.ndarray, group_cells: int) -> tuple[ContextModel, bytes]:
     """The model for ``histogram`` (cells, 256), and its bytes. Cells come in groups of ``group_cells``."""
-    context_of_cell, contexts = _merge(histogram, _token_magnitudes())
+    order = _by_magnitude(histogram)
+    context_of_cell, of_order = np.zeros(len(histogram), np.uint8), np.zeros(order.size, np.uint8)
+    contexts = max(int(_merge(histogram[order], of_order)), 1)
+    context_of_cell[order] = of_order
     counts = counts_of_contexts(histogram, context_of_cell, contexts)
     resolution = 2 if histogram.sum() < 1 << 19 else 4
     levels = _levels(counts, resolution)
@@ -61,72 +65,73 @@ def _token_magnitudes() -> np.ndarray:
 
 
 @kernel
-def _cost(counts):
-    """Bits for ``counts`` (256,) under their own statistics, the table included."""
+def _cost(counts, row, other):
+    """Bits for row ``row`` of ``counts`` (cells, 256) under its own statistics, the table included.
+
+    If ``other`` is another row, for both together.
+    """
     total = 0.0
     bits = _TABLE_BITS
-    for count in counts:
+    for token in range(256):
+        count = counts[row, token] + (counts[other, token] if other != row else 0)
         if count > 0:
             total += count
-            bits += _TOKEN_BITS - count * np.log2(count)
-    return bits + (total * np.log2(total) if total > 0 else 0.0)
+            bits += _TOKEN_BITS - count * math.log2(count)
+    return bits + (total * math.log2(total) if total > 0 else 0.0)
+
+
+def _by_magnitude(histogram: np.ndarray) -> np.ndarray:
+    """The cells (int64) that occur, in the order of their tokens' mean magnitude."""
+    total = histogram.sum(axis=1)
+    mean = (histogram @ _token_magnitudes()) / np.maximum(total, 1)
+    return np.argsort(np.where(total > 0, mean, np.inf), kind="stable")[: np.count_nonzero(total)]
 
 
 @kernel
-def _merge(histogram, magnitudes):
-    """Greedy merging of neighbours in the order of mean magnitude: (context of each cell, contexts)."""
-    cells = histogram.shape[0]
-    context_of_cell = np.zeros(cells, np.uint8)
-    mean = np.empty(cells, np.float64)
-    for cell in range(cells):
-        total = 0.0
-        for token in range(256):
-            total += histogram[cell, token] * magnitudes[token]
-        count = histogram[cell].sum()
-        mean[cell] = total / count if count > 0 else np.inf
-    order = np.argsort(mean)
-    used = 0
-    while used < cells and mean[order[used]] < np.inf:
-        used += 1
-    if used == 0:
-        return context_of_cell, 1
-    counts = np.empty((used, 256), np.int64)
-    own = np.empty(used, np.float64)
-    following = np.empty(used, np.int64)  # a linked list of the contexts that are left
-    joint = np.full(used, np.inf)  # bits saved (negative) by merging with the following one
-    for k in range(used):
-        counts[k] = histogram[order[k]]
-        own[k] = _cost(counts[k])
+def _merge(counts, context_of_row):
+    """Greedy merging of neighbouring rows of ``counts`` (rows, 256), which becomes that of contexts.
+
+    Fills ``context_of_row`` (rows,); returns how many contexts there are.
+    """
+    rows = counts.shape[0]
+    own = np.empty(rows, np.float64)
+    following = np.empty(rows, np.int64)  # a linked list of the contexts that are left
+    head_of = np.empty(rows, np.int64)
+    joint = np.empty(rows, np.float64)  # bits saved (negative) by merging with the following one
+    for k in range(rows):
+        own[k] = _cost(counts, k, k)
         following[k] = k + 1
-    for k in range(used - 1):
-        joint[k] = _cost(counts[k] + counts[k + 1]) - own[k] - own[k + 1]
-    left = used
-    head_of = np.arange(used)
+        head_of[k] = k
+    for k in range(rows):
+        joint[k] = _cost(counts, k, k + 1) - own[k] - own[k + 1] if k + 1 < rows else np.inf
+    left = rows
     while left > 1:
-        best = np.argmin(joint)
+        best = 0
+        for k in range(rows):
+            best = k if joint[k] < joint[best] else best
         if joint[best] >= 0.0 and left <= MOST_CONTEXTS:
             break
         second = following[best]
-        counts[best] += counts[second]
-        own[best] = _cost(counts[best])
+        for token in range(256):
+            counts[best, token] += counts[second, token]
+        own[best] = _cost(counts, best, best)
         following[best] = following[second]
         joint[second] = np.inf
         head_of[second] = best
         left -= 1
         after = following[best]
-        joint[best] = _cost(counts[best] + counts[after]) - own[best] - own[after] if after < used else np.inf
+        joint[best] = _cost(counts, best, after) - own[best] - own[after] if after < rows else np.inf
         before = best
         while before > 0:
             before -= 1
             if head_of[before] == before:
-                joint[before] = _cost(counts[before] + counts[best]) - own[before] - own[best]
+                joint[before] = _cost(counts, before, best) - own[before] - own[best]
                 break
     context = -1
-    for k in range(used):
-        if head_of[k] == k:
-            context += 1
-        context_of_cell[order[k]] = context
-    return context_of_cell, left
+    for k in range(rows):
+        context += 1 if head_of[k] == k else 0
+        context_of_row[k] = context
+    return left
 
 
 def _levels(counts: np.ndarray, resolution: int) -> np.ndarray:

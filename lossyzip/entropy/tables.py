@@ -17,7 +17,7 @@ from lossyzip.errors import CorruptError, TruncatedError
 MOST_CONTEXTS = 64
 _PARAMETERS = 8  # of Rice codes
 _CONTEXT_WORDS = 64  # enough for a table
-_DESCRIBED, _END = 3, 3  # Rice parameters of counts
+_DESCRIBED, _END, _STEP = np.int64(3), np.int64(3), np.int64(0)  # Rice parameters of counts
 _OK, _TRUNCATED, _CELLS, _CONTEXT, _TOKENS, _LEVEL = range(6)
 _PROBLEMS = {
     _CELLS: "a group has more context cells than there are",
@@ -100,7 +100,7 @@ def _write_map(words, position, context_of_cell, used, first, group_cells):
     previous = np.int64(0)
     for k in range(described):
         context = np.int64(context_of_cell[first + k]) if used[first + k] else previous
-        position = put_rice(words, position, folded(context - previous), 0)
+        position = put_rice(words, position, folded(context - previous), _STEP)
         previous = context
     return position
 
@@ -148,7 +148,7 @@ def _read(words, end, group_cells, context_of_cell, levels, state):
                 return _CELLS
             previous = np.int64(0)
             for k in range(described):
-                step, position = get_rice(words, position, end, 0)
+                step, position = get_rice(words, position, end, _STEP)
                 if position < 0:
                     return _TRUNCATED
                 previous += unfolded(step)
