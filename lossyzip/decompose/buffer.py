@@ -18,10 +18,27 @@ Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
 
 
 @dataclass(frozen=True)
+class Around:
+    """What a point of a pass looks at, as places (t, z, y, x) relative to it, where wave.py codes the pass.
+
+    ``taps`` (stencils, K, 4) belong to the weights of `Stencils`, ``contexts`` (C, 4) to ``weights``. The
+    second part of the buffer may hold what is expected of a point: magnitudes, which count ``expected``
+    times among those around it, or its value, if ``predicted``.
+    """
+
+    taps: np.ndarray
+    contexts: np.ndarray
+    weights: tuple[int, ...]
+    expected: int = 0
+    predicted: bool = False
+
+
+@dataclass(frozen=True)
 class Pass:
     """All that a pass needs beside its buffer; ``source``, what to encode, is None when decoding.
 
     ``looks``: offsets into the values, of those that mixed coding compares a point to; 0: the one before it.
+    ``around`` is None for passes in which no point looks at its own plane.
     """
 
     lattice: Lattice
@@ -30,13 +47,14 @@ class Pass:
     rule: Quantizer
     source: np.ndarray | None
     looks: tuple[int, ...]
+    around: Around | None = None
 
 
 class Buffer:
     """``parts`` arrays of one shape, each (t, z, y, x) with a halo of ``halo`` along axes longer than one.
 
     The axes are those of ``whole``, where the parts are pieces of something longer than they are themselves.
-    `values` (field's dtype) and `magnitudes` (uint16) are flat and start as zeros.
+    `values` (field's dtype) and `magnitudes` (uint8) are flat and start as zeros.
     """
 
     def __init__(
@@ -52,7 +70,7 @@ class Buffer:
         if parts * self.part_size > _MOST_POINTS:
             raise CorruptError(f"a tile folded to {tuple(shape)} takes {parts * self.part_size} points")
         self.values = np.zeros(parts * self.part_size, dtype)
-        self.magnitudes = np.zeros(parts * self.part_size, np.uint16)
+        self.magnitudes = np.zeros(parts * self.part_size, np.uint8)
 
     def at(self, part: int, t: int = 0, z: int = 0, y: int = 0, x: int = 0) -> int:
         """The flat index of a point; negative coordinates and those behind the end are in the halo."""
@@ -111,18 +129,16 @@ class Buffer:
 
 def pack_stencils(
     rows: list[tuple[np.ndarray, np.ndarray]],
-    of_class: list[int],
-    running: np.ndarray,
-    serial: bool,
     dtype: np.dtype,
+    of_class: list[int] | None = None,
+    running: np.ndarray | None = None,
 ) -> Stencils:
     """(offsets, weights) of each stencil as the padded arrays that kernels take.
 
-    ``running`` (stencils, 2) are the weights of the two values before in the row, none unless ``serial``.
+    ``running`` (stencils, 2) are the weights of the two values before in the row, if there are any.
     """
-    running = running if serial else np.zeros_like(running)
-    longest = max((offsets.size for offsets, _ in rows), default=0)
-    width = max(SWEEP, -(-longest // SWEEP) * SWEEP)
+    running = np.zeros((len(rows), 2)) if running is None else running
+    width = padded(max((offsets.size for offsets, _ in rows), default=0))
     offsets = np.zeros((len(rows), width), np.int64)
     weights = np.zeros((len(rows), width), dtype)
     count = np.zeros(len(rows), np.int64)
@@ -131,27 +147,36 @@ def pack_stencils(
         weights[k, : tap_weights.size] = tap_weights
         count[k] = -(-tap_offsets.size // SWEEP) * SWEEP
     return Stencils(
-        np.array(of_class, np.int64),
+        np.array(of_class or [0] * 8, np.int64),
         count,
         offsets,
         weights,
         running.astype(dtype),
-        int(serial),
         int(running.any()),
     )
 
 
+def padded(taps: int) -> int:
+    """So many places there are for ``taps``."""
+    return max(SWEEP, -(-taps // SWEEP) * SWEEP)
+
+
 def pack_contexts(
-    taps: list[tuple[int, int]], left: int, left2: int, cell: int, previous: int = 0
+    taps: list[tuple[int, int]], cell: int, left: int = 0, left2: int = 0, previous: int = 0
 ) -> Contexts:
     """(offset, weight) of each context tap as the arrays that kernels take; see `Contexts`."""
-    total = sum(weight for _, weight in taps) + left + left2
+    offsets, weights = np.zeros(padded(len(taps)), np.int64), np.zeros(padded(len(taps)), np.uint16)
+    for k, (offset, weight) in enumerate(taps):
+        offsets[k], weights[k] = offset, weight
+    total = sum(weight for _, weight in taps)
     return Contexts(
-        np.array([offset for offset, _ in taps], np.int64),
-        np.array([weight for _, weight in taps], np.int32),
-        left,
-        left2,
+        offsets,
+        weights,
+        len(taps),
+        previous,
         (1 << 16) // max(total, 1),
         cell,
-        previous,
+        left,
+        left2,
+        (1 << 16) // max(total + left + left2, 1),
     )

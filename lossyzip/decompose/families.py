@@ -181,14 +181,14 @@ def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) 
         own = codes.outliers[done[1] : done[1] + count]
         if part.size < points or own.size < count:
             raise SelfCheckError(f"a pass of {points} points has {part.size} codes. Please report this")
-        if here.stencils.serial:
+        if here.around is not None:
             part, own = rows_in_turn(part, own, here.lattice)
         _mixed_pass(here, buffer, mixer, part, own, np.zeros(5, np.int64), True)
         outliers.append(own)
         done[0] += part.size
         done[1] += count
 
-    _FAMILIES[plan.name].sweep(plan, fold(shape, plan.fold), quantizer, visit)
+    _FAMILIES[plan.name].sweep(plan, fold(shape, plan.fold), quantizer, visit, mixed=True)
     data = finish(mixer)
     return None if data is None else MixedCodes(stream.mixed_stream(data), np.concatenate(outliers))
 
@@ -203,7 +203,9 @@ def _unmix(
     def visit(buffer: Buffer, here: Pass) -> None:
         _mixed_pass(here, buffer, mixer, none, outliers, cursor, False)
 
-    values: np.ndarray = _FAMILIES[plan.name].sweep(plan, fold(shape, plan.fold), quantizer, visit)
+    values: np.ndarray = _FAMILIES[plan.name].sweep(
+        plan, fold(shape, plan.fold), quantizer, visit, mixed=True
+    )
     if cursor[1] != outliers.size or cursor[4]:
         raise CorruptError(f"a tile of {outliers.size} outliers uses {cursor[1]} and more")
     check_used_up(mixer, len(mixed))

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from lossyzip._jit import kernel
-from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
+from lossyzip.decompose.buffer import Around, Buffer, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.rows import CELLS, Lattice, Quantizer
 from lossyzip.decompose.stencil import Weights
@@ -138,14 +138,14 @@ def _group(level: int, parity: Axes3) -> int:
 def _context_taps(
     buffer: Buffer, part: int, parity: Axes3, known: tuple[Axes3, ...]
 ) -> list[tuple[int, int]]:
-    """Codes one stride away that are known, near ones and those of this level counting more."""
+    """Codes one stride away that are known, near ones and those of this level counting more; of the pass
+    itself only the one in the plane before, so that a plane is a vector."""
     flat = tuple(n == 1 for n in buffer.shape[1:])
     offsets, weights = _context_offsets(parity, known, (flat[0], flat[1], flat[2]))
     places = _flat(buffer, parity, offsets) - buffer.at(part)
     taps = list(zip(places.tolist(), weights, strict=True))
-    for offset in ((0, -1, 0), (-1, 0, 0)):
-        if all(n > 1 for o, n in zip(offset, buffer.shape[1:], strict=True) if o):
-            taps.append((buffer.at(part, 0, *offset) - buffer.at(part), 4))
+    if buffer.shape.z > 1:
+        taps.append((buffer.at(part, 0, -1) - buffer.at(part), 4))
     return taps
 
 
@@ -190,6 +190,7 @@ def sweep(
     visit: Visit,
     source: np.ndarray | None = None,
     fitter: Fitter | None = None,
+    mixed: bool = False,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
 
@@ -225,9 +226,9 @@ def sweep(
                 else plan.weights_of(level, phase, int(taps.groups.max()))
             )
             weights = taps.cubic if fitted is None else fitted.of_taps(taps.groups)
-            stencils = pack_stencils([(offsets, weights)], [0] * 8, np.zeros((1, 2)), False, dtype)
+            stencils = pack_stencils([(offsets, weights)], dtype)
             around = _context_taps(finer, part, parity, classes)
-            contexts = pack_contexts(around, 0, 0, _group(level, parity) * CELLS)
+            contexts = pack_contexts(around, _group(level, parity) * CELLS)
             visit(finer, Pass(lattice, stencils, contexts, rule, source, _looks(finer, part, parity)))
             classes = (*classes, parity)
         buffer, known = finer, points
@@ -243,9 +244,10 @@ def _sublattice(field: Shape4, stride: int) -> Shape4:
 def _anchor_pass(buffer: Buffer, lattice: Lattice, rule: Quantizer, source: np.ndarray | None) -> Pass:
     """The coarsest points, each predicted by the one before it."""
     none = (np.zeros(0, np.int64), np.zeros(0))
-    stencils = pack_stencils([none], [0] * 8, np.array([[1.0, 0.0]]), True, rule.step.dtype)
-    contexts = pack_contexts([], 1, 1, (GROUPS - 1) * CELLS)
-    return Pass(lattice, stencils, contexts, rule, source, buffer.looks(0))
+    stencils = pack_stencils([none], rule.step.dtype, running=np.array([[1.0, 0.0]]))
+    contexts = pack_contexts([], (GROUPS - 1) * CELLS, 1, 1)
+    around = Around(np.zeros((1, padded(0), 4), np.int64), np.zeros((0, 4), np.int64), ())
+    return Pass(lattice, stencils, contexts, rule, source, buffer.looks(0), around)
 
 
 def _join(parts: np.ndarray, source: Buffer, target: np.ndarray) -> None:

@@ -75,7 +75,7 @@ def mixed_pass(
     nx, ny = lattice.nx, lattice.ny
     number = values.dtype.type
     step, inverse, low, high = quantizer.step, quantizer.inverse, quantizer.low, quantizer.high
-    reciprocal, weight1, weight2 = contexts.reciprocal, contexts.left, contexts.left2
+    reciprocal, weight1, weight2 = contexts.mixed_reciprocal, contexts.left, contexts.left2
     group = np.int64(contexts.cell // CELLS)
     farthest, most_quarters = number(_FARTHEST), number(_QUARTERS)
     bins = number(_VALUE_BINS) / (high - low) if high > low else number(0)
@@ -158,7 +158,7 @@ def mixed_pass(
                     values[base + i] = candidate
                     left2 = left
                     left = magnitude_of(code)
-                    magnitudes[base + i] = np.uint16(left)
+                    magnitudes[base + i] = np.uint8(left)
                     plane[y + 1, i + 1] = -left if code < 0 else left
                     before2 = before
                     before = candidate

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
+from lossyzip.decompose.buffer import Around, Buffer, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.stencil import Weights
@@ -123,17 +123,33 @@ def rows_of_class(field: Shape4, row_class: int) -> int:
     return t * z * y
 
 
-def context_taps(buffer: Buffer) -> list[tuple[int, int]]:
-    """(offset, weight) of the codes in finished rows around a value, in the first part of ``buffer``.
+def context_places(field: Shape4) -> dict[tuple[int, int, int, int], int]:
+    """The weight of each place whose code counts among those around a value, in finished rows.
 
     The one in the volume before, if there are several, comes last.
     """
+    return {
+        place: weight
+        for place, weight in _CONTEXT.items()
+        if all(n > 1 for o, n in zip(place, field, strict=True) if o)
+    }
+
+
+def context_taps(buffer: Buffer) -> list[tuple[int, int]]:
+    """(offset, weight) of the same in the first part of ``buffer``."""
     here = buffer.at(0)
-    return [
-        (buffer.at(0, *offset) - here, weight)
-        for offset, weight in _CONTEXT.items()
-        if all(n > 1 for o, n in zip(offset, buffer.shape, strict=True) if o)
-    ]
+    return [(buffer.at(0, *place) - here, weight) for place, weight in context_places(buffer.shape).items()]
+
+
+def around(field: Shape4, taps: list[np.ndarray], weight: int = 1, expected: int = 0, predicted: bool = False) -> Around:
+    """What is looked at by the taps (K, 4) of each stencil, and by contexts, whose weights count ``weight`` times."""
+    places = context_places(field)
+    width = padded(max(map(len, taps), default=0))
+    packed = np.zeros((len(taps), width, 4), np.int64)
+    for k, offsets in enumerate(taps):
+        packed[k, : len(offsets)] = offsets
+    weights = tuple(weight * w for w in places.values())
+    return Around(packed, np.array(list(places), np.int64).reshape(-1, 4), weights, expected, predicted)
 
 
 def sweep(
@@ -143,11 +159,16 @@ def sweep(
     visit: Visit,
     source: np.ndarray | None = None,
     _fitter: None = None,
+    mixed: bool = False,
 ) -> np.ndarray:
-    """Visit the one pass; return the reconstructed tile, folded. Both directions are this function."""
+    """Visit the one pass; return the reconstructed tile, folded. Both directions are this function.
+
+    Mixed coding (``mixed``) needs a halo around the values; the kernels of static coding have their own.
+    """
     dtype = rule.step.dtype
-    buffer = Buffer(1, field, HALO, dtype)
+    buffer = Buffer(1, field, HALO if mixed else 0, dtype)
     here = buffer.at(0)
+    taps_used: list[np.ndarray] = []
     stencils: list[tuple[np.ndarray, np.ndarray]] = []
     of_class, running = [0] * CLASSES, []
     for row_class in row_classes(field):
@@ -160,12 +181,13 @@ def sweep(
         else:
             weights = fitted.of_taps(np.arange(len(taps.offsets)))
         used = np.flatnonzero(weights[2:]) + 2
+        taps_used.append(taps.offsets[used])
         offsets = np.array([buffer.at(0, *taps.offsets[k]) - here for k in used], np.int64)
         of_class[row_class] = len(stencils)
         stencils.append((offsets, weights[used]))
         running.append(weights[:2])
-    contexts = pack_contexts(context_taps(buffer), 2, 1, 0, int(field.t > 1))
-    packed = pack_stencils(stencils, of_class, np.array(running), True, dtype)
+    contexts = pack_contexts(context_taps(buffer), 0, 2, 1, int(field.t > 1))
+    packed = pack_stencils(stencils, dtype, of_class, np.array(running))
     lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    visit(buffer, Pass(lattice, packed, contexts, rule, source, buffer.looks()))
+    visit(buffer, Pass(lattice, packed, contexts, rule, source, buffer.looks(), around(field, taps_used)))
     return buffer.view(buffer.values, 0, field)

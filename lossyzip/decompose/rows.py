@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import inlined, kernel
-from lossyzip.entropy.tokens import OUTLIER, RADIUS
+from lossyzip.entropy.tokens import OUTLIER
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
-MAX_MAGNITUDE = 1023  # of a code, as contexts see it
+MOST_MAGNITUDE = 255  # of a code, as contexts see it
+MOST_ACTIVITY = 16 * MOST_MAGNITUDE
 CELLS = 32  # context cells of one group
-_ACTIVITY_LIMIT = 4095
+CELLS_AN_OCTAVE = 21  # in eighths
 
 
 class Lattice(NamedTuple):
@@ -46,15 +47,20 @@ class Lattice(NamedTuple):
 
 
 class Contexts(NamedTuple):
-    """How the activity around a point is measured: a weighted mean of known codes' magnitudes."""
+    """How the activity around a point is measured: a weighted mean of known codes' magnitudes.
 
-    offsets: np.ndarray  # int64, relative to the point, into the magnitudes
-    weights: np.ndarray  # int32
-    left: int  # weights of the two codes before this one in the running row
-    left2: int
+    Mixed coding counts the two codes before in the row, too; where a row is a vector they are not known.
+    """
+
+    offsets: np.ndarray  # int64, relative to the point, into the magnitudes; padded to a multiple of SWEEP
+    weights: np.ndarray  # uint16, zero where padded
+    count: int  # of those that are not padding
+    previous: int  # so many of the last of these are in the volume before, and count where there is one
     reciprocal: int  # 2**16 / sum of all weights, rounded
     cell: int  # first context cell of this pass's group
-    previous: int  # so many of the last taps are in the volume before, and count where there is one
+    left: int  # weights of the two codes before in the row
+    left2: int
+    mixed_reciprocal: int  # with those two
 
 
 class Stencils(NamedTuple):
@@ -65,8 +71,7 @@ class Stencils(NamedTuple):
     offsets: np.ndarray  # (S, K) int64, relative to the point, into the values
     weights: np.ndarray  # (S, K) in the field's dtype, zero where padded
     running: np.ndarray  # (S, 2): weights of the two values before this one in the running row
-    serial: int  # 1: some stencil or context looks into the running row
-    running_weights: int  # 1: some stencil does
+    running_weights: int  # 1: some of those are not zero
 
 
 class Quantizer(NamedTuple):
@@ -79,12 +84,9 @@ class Quantizer(NamedTuple):
     high: np.floating
 
 
-# Activity (16 x mean magnitude) at which each cell begins: exact near zero, then 2.7 cells an octave.
-_CELL_STARTS = [1, 2, 3, 4, 6, 7, 9, 12, 15, 19, 25, 32, 41, 53, 68, 88, 113, 146, 189, 244, 315, 407, 526]
-_CELL_STARTS += [680, 878, 1135, 1467, 1897, 2452, 3169]
-CELL_OF_ACTIVITY = np.searchsorted(_CELL_STARTS, np.arange(_ACTIVITY_LIMIT + 1), side="right").astype(
-    np.uint8
-)
+# The cell of each activity: its logarithm, 21/8 cells an octave, as the bits of a float show it.
+_BITS_OF_ACTIVITY = (np.arange(MOST_ACTIVITY + 1) + 1).astype(np.float32).view(np.int32)
+CELL_OF_ACTIVITY = (((_BITS_OF_ACTIVITY >> 10) - (127 << 13)) * CELLS_AN_OCTAVE >> 16).astype(np.uint8)
 
 
 @inlined
@@ -141,24 +143,24 @@ def activity_row(total, magnitudes, base, contexts, t):
     """Sum the magnitudes of finished rows around each point of a row into ``total`` (int32)."""
     total[:] = np.int32(0)
     n = total.size
-    for tap in range(contexts.offsets.size - (0 if t > 0 else contexts.previous)):
+    for tap in range(contexts.count - (0 if t > 0 else contexts.previous)):
         start = base + contexts.offsets[tap]
         seen = magnitudes[start : start + n]
-        weight = contexts.weights[tap]
+        weight = np.int32(contexts.weights[tap])
         for i in range(n):
             total[i] += weight * np.int32(seen[i])
 
 
 @inlined
 def activity_of(total, reciprocal):
-    """The activity around a point, at most _ACTIVITY_LIMIT, from its weighted sum of magnitudes."""
-    return min((np.int64(total) * np.int64(reciprocal)) >> np.int64(12), np.int64(_ACTIVITY_LIMIT))
+    """The activity around a point, at most MOST_ACTIVITY, from its weighted sum of magnitudes."""
+    return min((np.int64(total) * np.int64(reciprocal)) >> np.int64(12), np.int64(MOST_ACTIVITY))
 
 
 @inlined
 def magnitude_of(code):
     """A code's magnitude as contexts see it."""
-    return np.int32(MAX_MAGNITUDE) if code == OUTLIER else min(abs(code), np.int32(MAX_MAGNITUDE))
+    return np.int32(MOST_MAGNITUDE) if code == OUTLIER else min(abs(code), np.int32(MOST_MAGNITUDE))
 
 
 @inlined
@@ -208,19 +210,6 @@ def value_before_row(values, lattice, base, t, z, y, low):
     if t > 0 and lattice.coupled == 1:
         return values[base - lattice.st]
     return low
-
-
-@inlined
-def quantize(prediction, value, quantizer):
-    """(code, reconstructed value) of a point; a NaN is a value that nobody will look at: code 0."""
-    prediction = clamp(prediction, quantizer.low, quantizer.high)
-    steps = np.rint((value - prediction) * quantizer.inverse)
-    recon = clamp(prediction + steps * quantizer.step, quantizer.low, quantizer.high)
-    if within(value, recon, quantizer.eps) & (abs(steps) < RADIUS):
-        return np.int32(steps), recon
-    if value != value:
-        return np.int32(0), prediction
-    return OUTLIER, value
 
 
 @kernel

@@ -18,7 +18,7 @@ import numpy as np
 from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4
-from lossyzip.decompose.regression import context_taps
+from lossyzip.decompose.regression import around, context_taps
 from lossyzip.decompose.rows import CELLS, Quantizer, Stencils
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
@@ -127,47 +127,57 @@ def sweep(
     visit: Visit,
     source: np.ndarray | None = None,
     _fitter: None = None,
+    mixed: bool = False,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this function."""
     dtype = rule.step.dtype
     steps = splits(field)
     coarse = _coefficient_rule(rule, plan.step)
     coefficients = None if source is None else _coefficients(source, field, steps, coarse.step)
-    buffer = Buffer(2, field, _HALO, dtype)
-    still = pack_stencils([_NO_TAPS], [0] * 8, np.zeros((1, 2)), True, dtype)
-    around = [(offset, 2 * weight) for offset, weight in context_taps(buffer)]
+    halo = _HALO if mixed else 0
+    buffer = Buffer(2, field, halo, dtype)
+    still = pack_stencils([_NO_TAPS], dtype)
+    nearby = [(offset, 2 * weight) for offset, weight in context_taps(buffer)]
     magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
     for band in bands(field):
-        taps = around
+        taps = nearby
         if band.parent is not None:
             expected[:, *band.box] = _magnified(magnitudes[:, *band.parent], band.box)
-            taps = [(buffer.part_size, 4), *around]
+            taps = [(buffer.part_size, 4), *nearby]
         origin = Shape4(0, *(s.start for s in band.box))
         size = Shape4(field.t, *(s.stop - s.start for s in band.box))
         lattice = buffer.lattice(0, size, field, origin, 1, coupled=field.t > 1)
         # Without a halo: what lies around a band are other bands.
         lattice = lattice._replace(base=buffer.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
-        contexts = pack_contexts(taps, 4, 2, band.group * CELLS, int(field.t > 1))
-        visit(buffer, Pass(lattice, still, contexts, coarse, coefficients, buffer.looks()))
+        contexts = pack_contexts(taps, band.group * CELLS, 4, 2, int(field.t > 1))
+        looked_at = around(field, [_NO_PLACES], 2, 0 if band.parent is None else 4)
+        visit(buffer, Pass(lattice, still, contexts, coarse, coefficients, buffer.looks(), looked_at))
     predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     transform(predicted, steps, inverse=True)
-    return _correct(predicted, field, rule, visit, source)
+    return _correct(predicted, field, rule, visit, source, halo)
 
 
 def _correct(
-    predicted: np.ndarray, field: Shape4, rule: Quantizer, visit: Visit, source: np.ndarray | None
+    predicted: np.ndarray,
+    field: Shape4,
+    rule: Quantizer,
+    visit: Visit,
+    source: np.ndarray | None,
+    halo: int,
 ) -> np.ndarray:
     """The last pass: each value is predicted by the one at its place in the second part of the buffer."""
-    buffer = Buffer(2, field, _HALO, predicted.dtype)
+    buffer = Buffer(2, field, halo, predicted.dtype)
     buffer.view(buffer.values, 1, field)[...] = predicted
     tap = (np.array([buffer.part_size], np.int64), np.ones(1))
-    stencils: Stencils = pack_stencils([tap], [0] * 8, np.zeros((1, 2)), True, predicted.dtype)
+    stencils: Stencils = pack_stencils([tap], predicted.dtype)
     lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    contexts = pack_contexts(context_taps(buffer), 2, 1, 0, int(field.t > 1))
-    visit(buffer, Pass(lattice, stencils, contexts, rule, source, buffer.looks()))
+    contexts = pack_contexts(context_taps(buffer), 0, 2, 1, int(field.t > 1))
+    looked_at = around(field, [_NO_PLACES], predicted=True)
+    visit(buffer, Pass(lattice, stencils, contexts, rule, source, buffer.looks(), looked_at))
     return buffer.view(buffer.values, 0, field)
 
 
+_NO_PLACES = np.zeros((0, 4), np.int64)
 _NO_TAPS = (np.zeros(0, np.int64), np.zeros(0))
 
 
