@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -17,13 +18,13 @@ _MOST_POINTS = 3 << 26  # the thinnest field that tuning tries as a whole takes 
 Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Around:
     """What a point of a pass looks at, as places (t, z, y, x) relative to it, where wave.py codes the pass.
 
-    ``taps`` (stencils, K, 4) belong to the weights of `Stencils`, ``contexts`` (C, 4) to ``weights``. The
-    second part of the buffer may hold what is expected of a point: magnitudes, which count ``expected``
-    times among those around it, or its value, if ``predicted``.
+    ``taps`` (stencils, K, 4) belong to the weights of `Stencils`, ``contexts`` (C, 4) to ``weights``. What
+    is ``predicted`` for a point is in its place already. The second part of the buffer may hold the
+    magnitudes that are expected, which count ``expected`` times among those around it.
     """
 
     taps: np.ndarray
@@ -50,27 +51,39 @@ class Pass:
     around: Around | None = None
 
 
-class Buffer:
-    """``parts`` arrays of one shape, each (t, z, y, x) with a halo of ``halo`` along axes longer than one.
+@dataclass(frozen=True)
+class Grid:
+    """Where points lie in ``parts`` arrays of one ``shape``, each (t, z, y, x) with a halo of ``margin``.
 
-    The axes are those of ``whole``, where the parts are pieces of something longer than they are themselves.
-    `values` (field's dtype) and `magnitudes` (uint8) are flat and start as zeros.
+    Axes that are one point long in ``whole`` have none, where the parts are pieces of something that is longer.
     """
 
-    def __init__(
-        self, parts: int, shape: Shape4, halo: int, dtype: np.dtype, whole: Shape4 | None = None
-    ) -> None:
-        self.parts = parts
-        self.shape = shape
-        self.halo = tuple(halo if n > 1 else 0 for n in (whole or shape)[1:])
-        padded = [n + 2 * h for n, h in zip(shape[1:], self.halo, strict=True)]
-        self.strides = (padded[0] * padded[1] * padded[2], padded[1] * padded[2], padded[2], 1)
-        self.part_size = shape.t * self.strides[0]
-        self._padded = (parts, shape.t, *padded)
-        if parts * self.part_size > _MOST_POINTS:
-            raise CorruptError(f"a tile folded to {tuple(shape)} takes {parts * self.part_size} points")
-        self.values = np.zeros(parts * self.part_size, dtype)
-        self.magnitudes = np.zeros(parts * self.part_size, np.uint8)
+    parts: int
+    shape: Shape4
+    margin: int
+    whole: Shape4
+
+    def __post_init__(self) -> None:
+        if self.parts * self.part_size > _MOST_POINTS:
+            raise CorruptError(f"a tile folded to {tuple(self.shape)} takes {self.parts * self.part_size} points")
+
+    @cached_property
+    def halo(self) -> tuple[int, ...]:
+        return tuple(self.margin if n > 1 else 0 for n in self.whole[1:])
+
+    @cached_property
+    def padded(self) -> tuple[int, ...]:
+        """The shape of all parts together: (parts, t, z, y, x)."""
+        return (self.parts, self.shape.t, *(n + 2 * h for n, h in zip(self.shape[1:], self.halo, strict=True)))
+
+    @cached_property
+    def strides(self) -> tuple[int, int, int, int]:
+        _, _, z, y, x = self.padded
+        return z * y * x, y * x, x, 1
+
+    @cached_property
+    def part_size(self) -> int:
+        return self.shape.t * self.strides[0]
 
     def at(self, part: int, t: int = 0, z: int = 0, y: int = 0, x: int = 0) -> int:
         """The flat index of a point; negative coordinates and those behind the end are in the halo."""
@@ -89,20 +102,6 @@ class Buffer:
             previous = -stride if n > 1 else previous
             found.append(previous)
         return (*offsets, 0, *found)[:LOOKS]
-
-    def view(self, array: np.ndarray, part: int, shape: Shape4) -> np.ndarray:
-        """The first ``shape`` points of a part of ``array``, without the halo."""
-        z, y, x = self.halo
-        padded = array.reshape(self._padded)[part]
-        return padded[: shape.t, z : z + shape.z, y : y + shape.y, x : x + shape.x]
-
-    def extend(self, array: np.ndarray, part: int, shape: Shape4) -> None:
-        """Repeat the edges of the first ``shape`` points of a part of ``array`` into the halo."""
-        padded = array.reshape(self._padded)[part]
-        for axis, (n, halo) in enumerate(zip(shape[1:], self.halo, strict=True), start=1):
-            along = np.moveaxis(padded, axis, 0)
-            along[:halo] = along[halo]
-            along[halo + n : n + 2 * halo] = along[halo + n - 1]
 
     def lattice(
         self, part: int, points: Shape4, field: Shape4, origin: Shape4, stride: int, coupled: bool
@@ -125,6 +124,29 @@ class Buffer:
             fx=stride,
             coupled=int(coupled),
         )
+
+
+class Buffer:
+    """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros."""
+
+    def __init__(self, grid: Grid, dtype: np.dtype) -> None:
+        self.grid = grid
+        self.values = np.zeros(grid.parts * grid.part_size, dtype)
+        self.magnitudes = np.zeros(grid.parts * grid.part_size, np.uint8)
+
+    def view(self, array: np.ndarray, part: int, shape: Shape4) -> np.ndarray:
+        """The first ``shape`` points of a part of ``array``, without the halo."""
+        z, y, x = self.grid.halo
+        padded = array.reshape(self.grid.padded)[part]
+        return padded[: shape.t, z : z + shape.z, y : y + shape.y, x : x + shape.x]
+
+    def extend(self, array: np.ndarray, part: int, shape: Shape4) -> None:
+        """Repeat the edges of the first ``shape`` points of a part of ``array`` into the halo."""
+        padded = array.reshape(self.grid.padded)[part]
+        for axis, (n, halo) in enumerate(zip(shape[1:], self.grid.halo, strict=True), start=1):
+            along = np.moveaxis(padded, axis, 0)
+            along[:halo] = along[halo]
+            along[halo + n : n + 2 * halo] = along[halo + n - 1]
 
 
 def pack_stencils(

@@ -15,9 +15,8 @@ import numpy as np
 from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer
 from lossyzip.decompose.fold import Fold, fold
-from lossyzip.decompose.interpolation import PHASES, Multigrid, Taps
+from lossyzip.decompose.interpolation import PHASES, Multigrid, PhasePass, Taps
 from lossyzip.decompose.regression import CLASSES, Raster, class_taps, row_classes, rows_of_class
-from lossyzip.decompose.rows import Lattice
 from lossyzip.decompose.stencil import SHIFTS, Weights
 
 _ITERATIONS = 4
@@ -45,9 +44,8 @@ class MultigridFitter:
         self._rng = np.random.default_rng(0)
         self._weights: list[list[Weights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
 
-    def __call__(
-        self, buffer: Buffer, lattice: Lattice, level: int, phase: int, taps: Taps, offsets: np.ndarray
-    ) -> Weights | None:
+    def __call__(self, buffer: Buffer, here: PhasePass) -> Weights | None:
+        lattice, taps, level, phase = here.lattice, here.taps, here.level, here.phase
         inherited = self._inherited(level, phase, taps)
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
         count = min(total, self._most)
@@ -63,7 +61,7 @@ class MultigridFitter:
             return inherited
         sizes = np.bincount(taps.groups).astype(np.float64)
         sums = np.zeros((target.size, sizes.size))
-        _sum_groups(buffer.values, place[valid], offsets, taps.groups, sums)
+        _sum_groups(buffer.values, place[valid], here.offsets, taps.groups, sums)
         cubic = np.bincount(taps.groups, taps.cubic) / sizes
         known = cubic if inherited is None else inherited.of_groups(sizes)
         found = fit(sums, sizes, target, cubic, known, self._step, total * self._points)

@@ -18,9 +18,9 @@ from functools import lru_cache
 import numpy as np
 
 from lossyzip._jit import kernel
-from lossyzip.decompose.buffer import Around, Buffer, Pass, Visit, pack_contexts, pack_stencils, padded
+from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
-from lossyzip.decompose.rows import CELLS, Lattice, Quantizer
+from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
@@ -96,8 +96,36 @@ def most_levels(shape: Shape4) -> int:
     return max(1, (max(shape[1:]) - 1).bit_length() - 2)
 
 
-# (buffer, lattice, level, phase, taps, their offsets in the buffer) -> the weights that serve the phase
-Fitter = Callable[[Buffer, Lattice, int, int, Taps, np.ndarray], Weights | None]
+@dataclass(frozen=True)
+class PhasePass:
+    """What a phase's pass needs that follows from the shape of the tile alone."""
+
+    level: int
+    phase: int
+    lattice: Lattice
+    taps: Taps
+    offsets: np.ndarray  # of the taps in the buffer, (K,) int64
+    contexts: Contexts
+    looks: tuple[int, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many its weights have."""
+        return int(self.taps.groups.max())
+
+
+@dataclass(frozen=True)
+class Level:
+    """The passes of one level, whose points are known at ``known`` and then at ``points``."""
+
+    known: Shape4
+    points: Shape4
+    grid: Grid
+    phases: tuple[PhasePass, ...]
+
+
+# (buffer, phase) -> the weights that serve it
+Fitter = Callable[[Buffer, PhasePass], Weights | None]
 
 
 @lru_cache(maxsize=256)
@@ -136,16 +164,16 @@ def _group(level: int, parity: Axes3) -> int:
 
 
 def _context_taps(
-    buffer: Buffer, part: int, parity: Axes3, known: tuple[Axes3, ...]
+    grid: Grid, part: int, parity: Axes3, known: tuple[Axes3, ...]
 ) -> list[tuple[int, int]]:
     """Codes one stride away that are known, near ones and those of this level counting more; of the pass
     itself only the one in the plane before, so that a plane is a vector."""
-    flat = tuple(n == 1 for n in buffer.shape[1:])
+    flat = tuple(n == 1 for n in grid.shape[1:])
     offsets, weights = _context_offsets(parity, known, (flat[0], flat[1], flat[2]))
-    places = _flat(buffer, parity, offsets) - buffer.at(part)
+    places = _flat(grid, parity, offsets) - grid.at(part)
     taps = list(zip(places.tolist(), weights, strict=True))
-    if buffer.shape.z > 1:
-        taps.append((buffer.at(part, 0, -1) - buffer.at(part), 4))
+    if grid.shape.z > 1:
+        taps.append((grid.at(part, 0, -1) - grid.at(part), 4))
     return taps
 
 
@@ -164,23 +192,23 @@ def _context_offsets(
     return np.array(offsets, np.int64).reshape(-1, 3), tuple(weights)
 
 
-def _looks(buffer: Buffer, part: int, parity: Axes3) -> tuple[int, ...]:
-    """Both neighbours along each odd axis, then those of `Buffer.looks`."""
+def _looks(grid: Grid, part: int, parity: Axes3) -> tuple[int, ...]:
+    """Both neighbours along each odd axis, then those of `Grid.looks`."""
     units = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
     odd = [unit for unit, p in zip(units, reversed(parity), strict=True) if p]
     offsets = np.array([np.array(unit) * sign for unit in odd for sign in (-1, 1)])
-    return buffer.looks(*(_flat(buffer, parity, offsets) - buffer.at(part)).tolist())
+    return grid.looks(*(_flat(grid, parity, offsets) - grid.at(part)).tolist())
 
 
 def _part(parity: tuple[int, ...]) -> int:
     return parity[0] * 4 + parity[1] * 2 + parity[2]
 
 
-def _flat(buffer: Buffer, parity: Axes3, offsets: np.ndarray) -> np.ndarray:
+def _flat(grid: Grid, parity: Axes3, offsets: np.ndarray) -> np.ndarray:
     """Where the points lie that are ``offsets`` (K, 3) strides from the first point of ``parity``."""
     place = np.array(parity) + offsets
     part = (place & 1) @ np.array([4, 2, 1])
-    return part * buffer.part_size + buffer.at(0) + (place >> 1) @ np.array(buffer.strides[1:])
+    return part * grid.part_size + grid.at(0) + (place >> 1) @ np.array(grid.strides[1:])
 
 
 def sweep(
@@ -195,46 +223,64 @@ def sweep(
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
+    Mixed coding or static, it makes no difference here.
     """
     dtype = rule.step.dtype
     stride = 1 << plan.levels
-    known = _sublattice(field, stride)
-    buffer = Buffer(1, known, 2, dtype)
-    lattice = buffer.lattice(0, known, field, Shape4(0, 0, 0, 0), stride, coupled=False)
+    anchors = _sublattice(field, stride)
+    buffer = Buffer(Grid(1, anchors, 2, anchors), dtype)
+    lattice = buffer.grid.lattice(0, anchors, field, Shape4(0, 0, 0, 0), stride, coupled=False)
     visit(buffer, _anchor_pass(buffer, lattice, rule, source))
-    for level in range(plan.levels, 0, -1):
-        stride = 1 << (level - 1)
-        points = _sublattice(field, stride)
-        finer = Buffer(8, known, 2, dtype, points)
+    for level in _levels(field, plan.levels):
+        finer = Buffer(level.grid, dtype)
         for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
-            _join(coarse, buffer, finer.view(fine, 0, known))
-            finer.extend(fine, 0, known)
+            _join(coarse, buffer, finer.view(fine, 0, level.known))
+            finer.extend(fine, 0, level.known)
+        for here in level.phases:
+            fitted = (
+                fitter(finer, here) if fitter else plan.weights_of(here.level, here.phase, here.parameters)
+            )
+            weights = here.taps.cubic if fitted is None else fitted.of_taps(here.taps.groups)
+            stencils = pack_stencils([(here.offsets, weights)], dtype)
+            visit(finer, Pass(here.lattice, stencils, here.contexts, rule, source, here.looks))
+        buffer = finer
+    whole = np.empty(field, dtype)
+    grid = buffer.grid
+    _join_rows(buffer.values, grid.part_size, grid.at(0), grid.strides, whole)
+    return whole
+
+
+@lru_cache(maxsize=16)
+def _levels(field: Shape4, levels: int) -> tuple[Level, ...]:
+    """All levels, from coarse to fine."""
+    found = []
+    for level in range(levels, 0, -1):
+        stride = 1 << (level - 1)
+        known, points = _sublattice(field, 2 * stride), _sublattice(field, stride)
+        grid = Grid(8, known, 2, points)
         classes: tuple[Axes3, ...] = ((0, 0, 0),)
+        phases = []
         for phase, parity in enumerate(PHASES):
             size = _phase_points(points, parity)
             if 0 in size:
                 continue
-            taps = phase_taps(phase, classes, tuple(n == 1 for n in points[1:]))
+            taps = phase_taps(phase, classes, (points.z == 1, points.y == 1, points.x == 1))
             part = _part(parity)
-            lattice = finer.lattice(
-                part, size, field, Shape4(0, *(p * stride for p in parity)), 2 * stride, False
+            origin = Shape4(0, *(p * stride for p in parity))
+            phases.append(
+                PhasePass(
+                    level,
+                    phase,
+                    grid.lattice(part, size, field, origin, 2 * stride, False),
+                    taps,
+                    _flat(grid, parity, taps.offsets) - grid.at(part),
+                    pack_contexts(_context_taps(grid, part, parity, classes), _group(level, parity) * CELLS),
+                    _looks(grid, part, parity),
+                )
             )
-            offsets = _flat(finer, parity, taps.offsets) - finer.at(part)
-            fitted = (
-                fitter(finer, lattice, level, phase, taps, offsets)
-                if fitter
-                else plan.weights_of(level, phase, int(taps.groups.max()))
-            )
-            weights = taps.cubic if fitted is None else fitted.of_taps(taps.groups)
-            stencils = pack_stencils([(offsets, weights)], dtype)
-            around = _context_taps(finer, part, parity, classes)
-            contexts = pack_contexts(around, _group(level, parity) * CELLS)
-            visit(finer, Pass(lattice, stencils, contexts, rule, source, _looks(finer, part, parity)))
             classes = (*classes, parity)
-        buffer, known = finer, points
-    whole = np.empty(field, dtype)
-    _join_rows(buffer.values, buffer.part_size, buffer.at(0), buffer.strides, whole)
-    return whole
+        found.append(Level(known, points, grid, tuple(phases)))
+    return tuple(found)
 
 
 def _sublattice(field: Shape4, stride: int) -> Shape4:
@@ -247,12 +293,12 @@ def _anchor_pass(buffer: Buffer, lattice: Lattice, rule: Quantizer, source: np.n
     stencils = pack_stencils([none], rule.step.dtype, running=np.array([[1.0, 0.0]]))
     contexts = pack_contexts([], (GROUPS - 1) * CELLS, 1, 1)
     around = Around(np.zeros((1, padded(0), 4), np.int64), np.zeros((0, 4), np.int64), ())
-    return Pass(lattice, stencils, contexts, rule, source, buffer.looks(0), around)
+    return Pass(lattice, stencils, contexts, rule, source, buffer.grid.looks(0), around)
 
 
 def _join(parts: np.ndarray, source: Buffer, target: np.ndarray) -> None:
     """Put an array of ``source``, whose parts are the phases of a level, into ``target`` (t, z, y, x)."""
-    if source.parts == 1:
+    if source.grid.parts == 1:
         target[...] = source.view(parts, 0, Shape4(*target.shape))
         return
     for z, y, x in itertools.product((0, 1), repeat=3):

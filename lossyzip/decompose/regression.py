@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lossyzip.decompose.buffer import Around, Buffer, Pass, Visit, pack_contexts, pack_stencils, padded
+from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.stencil import Weights
@@ -135,10 +135,10 @@ def context_places(field: Shape4) -> dict[tuple[int, int, int, int], int]:
     }
 
 
-def context_taps(buffer: Buffer) -> list[tuple[int, int]]:
-    """(offset, weight) of the same in the first part of ``buffer``."""
-    here = buffer.at(0)
-    return [(buffer.at(0, *place) - here, weight) for place, weight in context_places(buffer.shape).items()]
+def context_taps(grid: Grid) -> list[tuple[int, int]]:
+    """(offset, weight) of the same in the first part of a buffer."""
+    here = grid.at(0)
+    return [(grid.at(0, *place) - here, weight) for place, weight in context_places(grid.shape).items()]
 
 
 def around(field: Shape4, taps: list[np.ndarray], weight: int = 1, expected: int = 0, predicted: bool = False) -> Around:
@@ -166,8 +166,8 @@ def sweep(
     Mixed coding (``mixed``) needs a halo around the values; the kernels of static coding have their own.
     """
     dtype = rule.step.dtype
-    buffer = Buffer(1, field, HALO if mixed else 0, dtype)
-    here = buffer.at(0)
+    grid = Grid(1, field, HALO if mixed else 0, field)
+    buffer, here = Buffer(grid, dtype), grid.at(0)
     taps_used: list[np.ndarray] = []
     stencils: list[tuple[np.ndarray, np.ndarray]] = []
     of_class, running = [0] * CLASSES, []
@@ -182,12 +182,12 @@ def sweep(
             weights = fitted.of_taps(np.arange(len(taps.offsets)))
         used = np.flatnonzero(weights[2:]) + 2
         taps_used.append(taps.offsets[used])
-        offsets = np.array([buffer.at(0, *taps.offsets[k]) - here for k in used], np.int64)
+        offsets = np.array([grid.at(0, *taps.offsets[k]) - here for k in used], np.int64)
         of_class[row_class] = len(stencils)
         stencils.append((offsets, weights[used]))
         running.append(weights[:2])
-    contexts = pack_contexts(context_taps(buffer), 0, 2, 1, int(field.t > 1))
+    contexts = pack_contexts(context_taps(grid), 0, 2, 1, int(field.t > 1))
     packed = pack_stencils(stencils, dtype, of_class, np.array(running))
-    lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    visit(buffer, Pass(lattice, packed, contexts, rule, source, buffer.looks(), around(field, taps_used)))
+    lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
+    visit(buffer, Pass(lattice, packed, contexts, rule, source, grid.looks(), around(field, taps_used)))
     return buffer.view(buffer.values, 0, field)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip.entropy.bits import BitReader, BitWriter, rice_bits
+from lossyzip.entropy.bits import BitReader, BitWriter
 
 SHIFTS = (5, 7, 9, 12)  # weights are multiples of 2**-shift
 _OVERHEAD_BITS = 6
@@ -51,7 +51,14 @@ class Weights:
 
     def size(self) -> int:
         """Bits that `write` takes."""
-        return _OVERHEAD_BITS + rice_bits(list(self.parameters), self._rice())
+        return _OVERHEAD_BITS + int(self._rice_bits().min())
 
     def _rice(self) -> int:
-        return min(range(14), key=lambda p: rice_bits(list(self.parameters), p))
+        return int(np.argmin(self._rice_bits()))
+
+    def _rice_bits(self) -> np.ndarray:
+        """Bits of all parameters, for each parameter of the Rice code."""
+        values = np.array(self.parameters, np.int64)
+        folded = np.where(values >= 0, 2 * values, -2 * values - 1)
+        rice = np.arange(14)
+        return ((folded[:, None] >> rice) + 1 + rice).sum(axis=0)

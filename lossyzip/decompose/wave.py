@@ -9,6 +9,7 @@ docs/FORMAT.md, "Passes".
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +23,12 @@ from lossyzip.decompose.batch import (
     mark_outliers,
     quantize,
     reconstruct,
+    reconstruct_zeros,
     spread,
     sum_magnitudes,
     take_outliers,
 )
-from lossyzip.decompose.buffer import Buffer, Pass, padded
+from lossyzip.decompose.buffer import Around, Buffer, Pass, padded
 from lossyzip.decompose.rows import (
     SWEEP,
     Contexts,
@@ -58,9 +60,10 @@ class Layout(NamedTuple):
     lanes: int  # planes, history, and one more where there is a volume before
     width: int
     size: int  # of a band; one of the volume before follows it, if there is one
-    aside: int  # in the field's buffer, from a point to what is expected of it
-    predicted: int  # 1: this is its value, before correction
-    expected: int  # weight of its magnitude among those around
+    tapped: int  # 1: some stencil has taps, and the band needs values
+    predicted: int  # 1: the prediction of each value lies in its place
+    expected: int  # weight of the expected magnitudes, among those around
+    aside: int  # where they are, from the magnitudes
 
 
 class Places(NamedTuple):
@@ -91,33 +94,38 @@ class Step(NamedTuple):
 
 
 def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
-    lattice = here.lattice
+    assert here.around is not None
+    layout, strides, offsets, weights, reciprocal = _geometry(here.lattice, here.around, buffer.grid.part_size)
+    stencils = here.stencils
+    if not here.around.predicted and (stencils.taps.any() or stencils.running_weights):
+        layout = layout._replace(tapped=1)
+        stencils = stencils._replace(offsets=here.around.taps @ strides)
+    return layout, Places(stencils, offsets, weights, reciprocal, here.contexts.cell)
+
+
+@lru_cache(maxsize=256)
+def _geometry(
+    lattice: Lattice, around: Around, part_size: int
+) -> tuple[Layout, np.ndarray, np.ndarray, np.ndarray, int]:
+    """The layout; strides of (t, z, y, x) in it; offsets, weights and the reciprocal of all weights of contexts."""
     planes = min(WAVE, lattice.nz)
     history = _REACH if lattice.nz > 1 else 0
-    coupled = lattice.coupled == 1
-    lanes = planes + history + (1 if coupled and lattice.nz > 1 else 0)
+    lanes = planes + history + (1 if lattice.coupled == 1 and lattice.nz > 1 else 0)
     width = lattice.nx + 2 * _HALO
     size = (lattice.ny + 2 * _HALO + SKEW * (lanes - 1) + 1) * width * lanes
-    around = here.around
-    assert around is not None
     layout = Layout(
-        *(planes, history, lanes, width, size, buffer.part_size),
+        *(planes, history, lanes, width, size),
+        tapped=0,
         predicted=int(around.predicted),
         expected=around.expected,
+        aside=part_size,
     )
     strides = np.array([-size, SKEW * width * lanes + 1, width * lanes, lanes], np.int64)
     offsets = np.zeros(padded(len(around.contexts)), np.int64)
     weights = np.zeros(offsets.size, np.uint16)
     offsets[: len(around.contexts)] = around.contexts @ strides
     weights[: len(around.weights)] = around.weights
-    total = sum(around.weights) + around.expected
-    return layout, Places(
-        here.stencils._replace(offsets=around.taps @ strides),
-        offsets,
-        weights,
-        (1 << 16) // max(total, 1),
-        here.contexts.cell,
-    )
+    return layout, strides, offsets, weights, (1 << 16) // max(sum(around.weights) + around.expected, 1)
 
 
 @kernel
@@ -225,8 +233,7 @@ def _value_before(values, base, j, layout, t, z, y, coupled, low):
 @kernel
 def _look(step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, layout, places, lattice, low):
     """Fill the step's cells and sums for the rows of planes j0 to j1, the first of which is row ``y0``."""
-    lanes, nx = layout.lanes, lattice.nx
-    active = j1 - j0
+    lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
     sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
     if layout.expected > 0:
         for j in range(j0, j1):
@@ -240,9 +247,14 @@ def _look(step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, 
     if layout.predicted:
         for j in range(j0, j1):
             source = lattice.base + t * lattice.st + (first + j) * lattice.sz
-            source += (y0 - SKEW * (j - j0)) * lattice.sy + layout.aside
+            source += (y0 - SKEW * (j - j0)) * lattice.sy
+            row, target = natural[source : source + nx], np.uint64(j - j0)
             for i in range(nx):
-                step.sums[i * active + j - j0] = natural[source + i]
+                step.sums[target] = row[i]
+                target += np.uint64(active)
+        return
+    if not layout.tapped:
+        step.sums[:] = step.sums.dtype.type(0)
         return
     stencils = places.stencils
     common = stencils.of_class[row_class(t, 1 if lattice.nz > 1 else 0, 1, lattice.coupled)]
@@ -332,17 +344,18 @@ def encode_wave(
 @kernel
 def _encode(field, natural, sizes, lattice, layout, places, quantizer, codes, cells, outliers, cursor):
     volumes = 2 if lattice.coupled == 1 else 1
-    values = np.zeros(volumes * layout.size, natural.dtype)
+    values = np.zeros(volumes * layout.size if layout.tapped else 1, natural.dtype)
     magnitudes = np.zeros(volumes * layout.size, np.uint8)
     step = _room(layout, lattice.nx, natural)
     wanted = np.empty(lattice.nx * layout.planes, natural.dtype)
     ny, nx = lattice.ny, lattice.nx
     row = layout.width * layout.lanes
-    keep_sizes = lattice.coupled == 1 or layout.aside > 0
+    keep_sizes = lattice.coupled == 1 or layout.aside != 0
     for t in range(lattice.nt):
         for first in range(0, lattice.nz, layout.planes):
             planes = min(layout.planes, lattice.nz - first)
-            _begin_band(values, layout, lattice, t, first, natural)
+            if layout.tapped:
+                _begin_band(values, layout, lattice, t, first, natural)
             if first == 0:
                 magnitudes[: layout.size] = np.uint8(0)
             _begin_band(magnitudes, layout, lattice, t, first, sizes)
@@ -381,7 +394,8 @@ def _encode(field, natural, sizes, lattice, layout, places, quantizer, codes, ce
                 cursor[0] = position + count
                 magnitude = step.magnitude[:count]
                 magnitudes_of(code, magnitude)
-                _put_rows(values, recon, j0, j1, y0, base, layout, first, lattice)
+                if layout.tapped:
+                    _put_rows(values, recon, j0, j1, y0, base, layout, first, lattice)
                 _put_rows(magnitudes, magnitude, j0, j1, y0, base, layout, first, lattice)
                 _put_natural(natural, recon, t, first, j0, j1, y0, lattice)
                 if keep_sizes:
@@ -468,16 +482,17 @@ def decode_wave(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndar
 @kernel
 def _decode(natural, sizes, lattice, layout, places, quantizer, coder, extra, outliers, cursor):
     volumes = 2 if lattice.coupled == 1 else 1
-    values = np.zeros(volumes * layout.size, natural.dtype)
+    values = np.zeros(volumes * layout.size if layout.tapped else 1, natural.dtype)
     magnitudes = np.zeros(volumes * layout.size, np.uint8)
     step = _room(layout, lattice.nx, natural)
     ny, nx = lattice.ny, lattice.nx
     row = layout.width * layout.lanes
-    keep_sizes = lattice.coupled == 1 or layout.aside > 0
+    keep_sizes = lattice.coupled == 1 or layout.aside != 0
     for t in range(lattice.nt):
         for first in range(0, lattice.nz, layout.planes):
             planes = min(layout.planes, lattice.nz - first)
-            _begin_band(values, layout, lattice, t, first, natural)
+            if layout.tapped:
+                _begin_band(values, layout, lattice, t, first, natural)
             if first == 0:
                 magnitudes[: layout.size] = np.uint8(0)
             _begin_band(magnitudes, layout, lattice, t, first, sizes)
@@ -507,21 +522,27 @@ def _decode(natural, sizes, lattice, layout, places, quantizer, coder, extra, ou
                 )
                 cursor[0] += count
                 largest = largest_of(token)
-                there = codes_of_row(token, largest, code, extra, cursor)
                 magnitude = step.magnitude[:count]
-                magnitudes_of(code, magnitude)
-                if there > 0:
-                    mark_outliers(token, magnitude)
-                if places.stencils.running_weights == 0:
-                    reconstruct(step.sums[:count], code, recon, quantizer)
-                    if there > 0:
-                        take_outliers(token, recon, outliers, cursor)
-                elif there == 0:
-                    _reconstruct_wave(step, active, code, quantizer)
+                there = 0
+                if largest == 0 and places.stencils.running_weights == 0:
+                    magnitude[:] = np.uint8(0)
+                    reconstruct_zeros(step.sums[:count], recon, quantizer)
                 else:
-                    take_outliers(token, recon, outliers, cursor)
-                    _reconstruct_chains(step, active, token, code, quantizer)
-                _put_rows(values, recon, j0, j1, y0, base, layout, first, lattice)
+                    there = codes_of_row(token, largest, code, extra, cursor)
+                    magnitudes_of(code, magnitude)
+                    if there > 0:
+                        mark_outliers(token, magnitude)
+                    if places.stencils.running_weights == 0:
+                        reconstruct(step.sums[:count], code, recon, quantizer)
+                        if there > 0:
+                            take_outliers(token, recon, outliers, cursor)
+                    elif there == 0:
+                        _reconstruct_wave(step, active, code, quantizer)
+                    else:
+                        take_outliers(token, recon, outliers, cursor)
+                        _reconstruct_chains(step, active, token, code, quantizer)
+                if layout.tapped:
+                    _put_rows(values, recon, j0, j1, y0, base, layout, first, lattice)
                 _put_rows(magnitudes, magnitude, j0, j1, y0, base, layout, first, lattice)
                 _put_natural(natural, recon, t, first, j0, j1, y0, lattice)
                 if keep_sizes:

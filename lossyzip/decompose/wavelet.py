@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from lossyzip._jit import kernel
-from lossyzip.decompose.buffer import Buffer, Pass, Visit, pack_contexts, pack_stencils
+from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.regression import around, context_taps
-from lossyzip.decompose.rows import CELLS, Quantizer, Stencils
+from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
 
@@ -30,6 +31,7 @@ _GAIN = 1.149604398860098
 _SHORTEST_LEADING, _SHORTEST = 9, 5  # an axis is halved while it is at least so long
 _DEAD_ZONE = 0.6  # the encoder drops coefficients below this part of the step
 _HALO = 3
+_ROWS = 32  # that are lifted together
 _COARSEST = 7  # group of the coarsest bands
 
 
@@ -135,23 +137,18 @@ def sweep(
     coarse = _coefficient_rule(rule, plan.step)
     coefficients = None if source is None else _coefficients(source, field, steps, coarse.step)
     halo = _HALO if mixed else 0
-    buffer = Buffer(2, field, halo, dtype)
+    grid = Grid(2, field, halo, field)
+    buffer = Buffer(grid, dtype)
     still = pack_stencils([_NO_TAPS], dtype)
-    nearby = [(offset, 2 * weight) for offset, weight in context_taps(buffer)]
     magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
-    for band in bands(field):
-        taps = nearby
+    for here in _band_passes(grid):
+        band = here.band
         if band.parent is not None:
-            expected[:, *band.box] = _magnified(magnitudes[:, *band.parent], band.box)
-            taps = [(buffer.part_size, 4), *nearby]
-        origin = Shape4(0, *(s.start for s in band.box))
-        size = Shape4(field.t, *(s.stop - s.start for s in band.box))
-        lattice = buffer.lattice(0, size, field, origin, 1, coupled=field.t > 1)
-        # Without a halo: what lies around a band are other bands.
-        lattice = lattice._replace(base=buffer.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
-        contexts = pack_contexts(taps, band.group * CELLS, 4, 2, int(field.t > 1))
-        looked_at = around(field, [_NO_PLACES], 2, 0 if band.parent is None else 4)
-        visit(buffer, Pass(lattice, still, contexts, coarse, coefficients, buffer.looks(), looked_at))
+            _magnify(magnitudes[:, *band.parent], expected[:, *band.box])
+        visit(
+            buffer,
+            Pass(here.lattice, still, here.contexts, coarse, coefficients, grid.looks(), here.around),
+        )
     predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     transform(predicted, steps, inverse=True)
     return _correct(predicted, field, rule, visit, source, halo)
@@ -165,19 +162,55 @@ def _correct(
     source: np.ndarray | None,
     halo: int,
 ) -> np.ndarray:
-    """The last pass: each value is predicted by the one at its place in the second part of the buffer."""
-    buffer = Buffer(2, field, halo, predicted.dtype)
-    buffer.view(buffer.values, 1, field)[...] = predicted
-    tap = (np.array([buffer.part_size], np.int64), np.ones(1))
+    """The last pass: each value is predicted by the transform's.
+
+    That is in the second part of the buffer, or where the value itself will be, if there is no ``halo``.
+    """
+    grid = Grid(2 if halo else 1, field, halo, field)
+    buffer = Buffer(grid, predicted.dtype)
+    if halo:
+        buffer.view(buffer.values, 1, field)[...] = predicted
+    else:
+        buffer.values = predicted.reshape(-1)
+    tap = (np.array([grid.part_size], np.int64), np.ones(1))
     stencils: Stencils = pack_stencils([tap], predicted.dtype)
-    lattice = buffer.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    contexts = pack_contexts(context_taps(buffer), 0, 2, 1, int(field.t > 1))
+    lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
+    contexts = pack_contexts(context_taps(grid), 0, 2, 1, int(field.t > 1))
     looked_at = around(field, [_NO_PLACES], predicted=True)
-    visit(buffer, Pass(lattice, stencils, contexts, rule, source, buffer.looks(), looked_at))
+    visit(buffer, Pass(lattice, stencils, contexts, rule, source, grid.looks(), looked_at))
     return buffer.view(buffer.values, 0, field)
 
 
 _NO_PLACES = np.zeros((0, 4), np.int64)
+
+
+@dataclass(frozen=True)
+class _BandPass:
+    """What a band's pass needs that follows from the shape of the tile alone."""
+
+    band: Band
+    lattice: Lattice
+    contexts: Contexts
+    around: Around
+
+
+@lru_cache(maxsize=16)
+def _band_passes(grid: Grid) -> list[_BandPass]:
+    field, coupled = grid.shape, grid.shape.t > 1
+    nearby = [(offset, 2 * weight) for offset, weight in context_taps(grid)]
+    kinds = [around(field, [_NO_PLACES], 2, expected) for expected in (0, 4)]
+    found = []
+    for band in bands(field):
+        has_parent = band.parent is not None
+        taps = [(grid.part_size, 4), *nearby] if has_parent else nearby
+        origin = Shape4(0, *(s.start for s in band.box))
+        size = Shape4(field.t, *(s.stop - s.start for s in band.box))
+        lattice = grid.lattice(0, size, field, origin, 1, coupled)
+        # Without a halo: what lies around a band are other bands.
+        lattice = lattice._replace(base=grid.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
+        contexts = pack_contexts(taps, band.group * CELLS, 4, 2, int(coupled))
+        found.append(_BandPass(band, lattice, contexts, kinds[has_parent]))
+    return found
 _NO_TAPS = (np.zeros(0, np.int64), np.zeros(0))
 
 
@@ -191,25 +224,52 @@ def _coefficient_rule(rule: Quantizer, sixteenths: int) -> Quantizer:
 
 def _coefficients(source: np.ndarray, field: Shape4, steps: list[Split], step: np.floating) -> np.ndarray:
     """The transform of ``source``, flat; what nobody will look at is the mean of the rest."""
-    valid = np.isfinite(source)
-    with np.errstate(over="ignore"):
-        mean = source[valid].mean(dtype=np.float64) if valid.any() else 0.0
-    grid = np.where(valid, source, source.dtype.type(mean if np.isfinite(mean) else 0.0)).reshape(field)
-    transform(grid, steps, inverse=False)
-    largest = np.finfo(grid.dtype).max / 64
-    grid = np.clip(np.nan_to_num(grid, nan=0.0), -largest, largest)  # near the type's end it may overflow
-    grid[np.abs(grid) < source.dtype.type(_DEAD_ZONE) * step] = 0
-    return grid.reshape(-1)
+    grid = np.empty_like(source)
+    _fill_gaps(source, grid)
+    transform(grid.reshape(field), steps, inverse=False)
+    _drop_small(grid, source.dtype.type(_DEAD_ZONE) * step, source.dtype.type(np.finfo(grid.dtype).max / 64))
+    return grid
 
 
-def _magnified(coarser: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
-    """The coarser band's magnitudes at the places of a finer band's coefficients."""
-    size = [s.stop - s.start for s in box]
-    place = [
-        np.minimum(np.arange(n) // (2 if n > m else 1), m - 1)
-        for n, m in zip(size, coarser.shape[1:], strict=True)
-    ]
-    return coarser[:, place[0][:, None, None], place[1][:, None], place[2]]
+@kernel
+def _fill_gaps(source, grid):
+    """Copy ``source``; the mean of the others takes the place of what is NaN."""
+    total, count = 0.0, 0
+    for i in range(source.size):
+        grid[i] = source[i]
+        if source[i] == source[i]:
+            total += np.float64(source[i])
+            count += 1
+    if count < source.size:
+        mean = total / count if count > 0 and np.isfinite(total) else 0.0
+        for i in range(source.size):
+            if source[i] != source[i]:
+                grid[i] = mean
+
+
+@kernel
+def _drop_small(grid, least, largest):
+    """Coefficients below ``least`` become 0, others at most ``largest``: near the type's end they may overflow."""
+    number = grid.dtype.type
+    for i in range(grid.size):
+        value = grid[i] if grid[i] == grid[i] else number(0)
+        value = min(max(value, -largest), largest)
+        grid[i] = value if abs(value) >= least else number(0)
+
+
+@kernel
+def _magnify(coarser, finer):
+    """Fill a band (t, z, y, x) with the magnitudes at the same places of its parent, ``coarser``."""
+    nt, nz, ny, nx = finer.shape
+    _, mz, my, mx = coarser.shape
+    kz, ky, kx = (2 if nz > mz else 1), (2 if ny > my else 1), (2 if nx > mx else 1)
+    for t in range(nt):
+        for z in range(nz):
+            for y in range(ny):
+                above = coarser[t, min(z // kz, mz - 1), min(y // ky, my - 1)]
+                row = finer[t, z, y]
+                for x in range(nx):
+                    row[x] = above[min(x // kx, mx - 1)]
 
 
 def transform(grid: np.ndarray, steps: list[Split], inverse: bool) -> None:
@@ -227,7 +287,7 @@ def transform(grid: np.ndarray, steps: list[Split], inverse: bool) -> None:
         else:
             rows = np.arange(z)[:, None] * (ny * nx) + np.arange(y) * nx
             starts = (volumes[:, None, None] + rows).ravel()
-            _lift(flat, starts, x, 1, 1, inverse)
+            _lift_rows(flat, starts, x, inverse)
 
 
 @kernel
@@ -262,11 +322,6 @@ def _lift(flat, starts, length, stride, width, inverse):
 @kernel
 def _take(runs, flat, start, stride, width, scale):
     """Fill ``runs`` with runs of ``flat``, times ``scale``."""
-    if width == 1:
-        line = flat[start : start + (runs.size - 1) * stride + 1 : stride]
-        for k in range(runs.size):
-            runs[k] = line[k] * scale
-        return
     for k in range(runs.size // width):
         line = flat[start + k * stride : start + k * stride + width]
         run = runs[k * width : (k + 1) * width]
@@ -277,16 +332,88 @@ def _take(runs, flat, start, stride, width, scale):
 @kernel
 def _put(flat, start, stride, width, runs, scale):
     """The reverse of `_take`."""
-    if width == 1:
-        line = flat[start : start + (runs.size - 1) * stride + 1 : stride]
-        for k in range(runs.size):
-            line[k] = runs[k] * scale
-        return
     for k in range(runs.size // width):
         line = flat[start + k * stride : start + k * stride + width]
         run = runs[k * width : (k + 1) * width]
         for i in range(width):
             line[i] = run[i] * scale
+
+
+@kernel
+def _lift_rows(flat, starts, length, inverse):
+    """`_lift` along rows: so many of them together that each step is one long vector.
+
+    Each row of lows and of highs has a place before it and one behind it, for what stands beyond its ends.
+    """
+    number = flat.dtype.type
+    lows, highs = (length + 1) // 2, length // 2
+    pitch = lows + 2
+    low = np.zeros(_ROWS * pitch, flat.dtype)
+    high = np.zeros(_ROWS * pitch, flat.dtype)
+    gain, loss = number(_GAIN), number(1.0 / _GAIN)
+    for first in range(0, starts.size, _ROWS):
+        rows = min(_ROWS, starts.size - first)
+        for r in range(rows):
+            start = starts[first + r]
+            line = flat[start : start + length]
+            s, d = low[r * pitch + 1 : r * pitch + 1 + lows], high[r * pitch + 1 : r * pitch + 1 + highs]
+            if inverse:
+                behind = line[lows:]
+                for i in range(lows):
+                    s[i] = line[i] * loss
+                for i in range(highs):
+                    d[i] = behind[i] * gain
+            else:
+                for i in range(highs):
+                    s[i] = line[2 * i]
+                    d[i] = line[2 * i + 1]
+                if lows > highs:
+                    s[highs] = line[2 * highs]
+        if inverse:
+            _update_rows(low, high, -number(_LIFTING[3]), rows, lows, highs)
+            _predict_rows(low, high, -number(_LIFTING[2]), rows, lows, highs)
+            _update_rows(low, high, -number(_LIFTING[1]), rows, lows, highs)
+            _predict_rows(low, high, -number(_LIFTING[0]), rows, lows, highs)
+        else:
+            _predict_rows(low, high, number(_LIFTING[0]), rows, lows, highs)
+            _update_rows(low, high, number(_LIFTING[1]), rows, lows, highs)
+            _predict_rows(low, high, number(_LIFTING[2]), rows, lows, highs)
+            _update_rows(low, high, number(_LIFTING[3]), rows, lows, highs)
+        for r in range(rows):
+            start = starts[first + r]
+            line = flat[start : start + length]
+            s, d = low[r * pitch + 1 : r * pitch + 1 + lows], high[r * pitch + 1 : r * pitch + 1 + highs]
+            if inverse:
+                for i in range(highs):
+                    line[2 * i] = s[i]
+                    line[2 * i + 1] = d[i]
+                if lows > highs:
+                    line[2 * highs] = s[highs]
+            else:
+                behind = line[lows:]
+                for i in range(lows):
+                    line[i] = s[i] * gain
+                for i in range(highs):
+                    behind[i] = d[i] * loss
+
+
+@kernel
+def _predict_rows(low, high, weight, rows, lows, highs):
+    pitch = lows + 2
+    for r in range(rows):
+        low[r * pitch + 1 + lows] = low[r * pitch + lows]
+    n = rows * pitch - 1
+    _add(high[:n], low[:n], low[1 : n + 1], weight)
+
+
+@kernel
+def _update_rows(low, high, weight, rows, lows, highs):
+    pitch = lows + 2
+    for r in range(rows):
+        high[r * pitch] = high[r * pitch + 1]
+        high[r * pitch + 1 + highs] = high[r * pitch + highs]
+    n = rows * pitch
+    _add(low[1:n], high[: n - 1], high[1:n], weight)
 
 
 @kernel
