@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import kernel
+from lossyzip._jit import merged
 from lossyzip.decompose.rows import CELLS_AN_OCTAVE, MOST_MAGNITUDE, SWEEP, clamp, within
 from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, RADIUS
 
 
 
-@kernel
+@merged
 def _add_magnitudes(total, magnitudes, base, offsets, weights, first):
     n = total.size
     m0 = magnitudes[base + offsets[first] : base + offsets[first] + n]
@@ -42,7 +42,7 @@ def _add_magnitudes(total, magnitudes, base, offsets, weights, first):
         )
 
 
-@kernel
+@merged
 def sum_magnitudes(total, magnitudes, base, offsets, weights):
     """Sum the magnitudes (uint8) around each point of a run into ``total`` (uint16).
 
@@ -53,7 +53,7 @@ def sum_magnitudes(total, magnitudes, base, offsets, weights):
         _add_magnitudes(total, magnitudes, base, offsets, weights, first)
 
 
-@kernel
+@merged
 def cells_of(total, reciprocal, first_cell, scratch, cells):
     """The context cell of each point of a run, from the sums of magnitudes around them.
 
@@ -70,7 +70,7 @@ def cells_of(total, reciprocal, first_cell, scratch, cells):
         cells[i] = np.uint8(np.int32(np.int32(octaves * np.int32(CELLS_AN_OCTAVE)) >> np.int32(16)) + cell)
 
 
-@kernel
+@merged
 def condense(run, rows, length, stride, dense):
     """Copy the points of a ``run`` to a ``dense`` array."""
     for row in range(rows):
@@ -79,7 +79,7 @@ def condense(run, rows, length, stride, dense):
             dense[target + i] = run[source + i]
 
 
-@kernel
+@merged
 def spread(dense, rows, length, stride, run):
     """The reverse of `condense`."""
     for row in range(rows):
@@ -88,7 +88,7 @@ def spread(dense, rows, length, stride, run):
             run[target + i] = dense[source + i]
 
 
-@kernel
+@merged
 def magnitudes_of(codes, magnitudes):
     """Fill ``magnitudes`` (uint8) with those of ``codes``."""
     for i in range(codes.size):
@@ -98,7 +98,7 @@ def magnitudes_of(codes, magnitudes):
         magnitudes[i] = np.uint8(size)
 
 
-@kernel
+@merged
 def quantize(total, wanted, code, recon, quantizer):
     """Fill ``code`` and ``recon``; returns how many outliers there are.
 
@@ -121,7 +121,7 @@ def quantize(total, wanted, code, recon, quantizer):
     return bad
 
 
-@kernel
+@merged
 def reconstruct(total, code, recon, quantizer):
     """Fill ``recon`` with what `quantize` did, except for outliers."""
     number = total.dtype.type
@@ -130,7 +130,7 @@ def reconstruct(total, code, recon, quantizer):
         recon[i] = clamp(clamp(total[i], low, high) + number(code[i]) * step, low, high)
 
 
-@kernel
+@merged
 def reconstruct_zeros(total, recon, quantizer):
     """`reconstruct` where all codes are 0."""
     low, high = quantizer.low, quantizer.high
@@ -138,7 +138,7 @@ def reconstruct_zeros(total, recon, quantizer):
         recon[i] = clamp(total[i], low, high)
 
 
-@kernel
+@merged
 def append_outliers(code, wanted, outliers, cursor):
     """Put the outliers among ``wanted`` behind those in ``outliers``; when that is full, count on."""
     for i in range(code.size):
@@ -148,7 +148,7 @@ def append_outliers(code, wanted, outliers, cursor):
             cursor[1] += 1
 
 
-@kernel
+@merged
 def take_outliers(token, recon, outliers, cursor):
     """Put the next of ``outliers`` wherever ``token`` says so; a negative cursor[4] when there are no more."""
     for i in range(token.size):
@@ -160,7 +160,7 @@ def take_outliers(token, recon, outliers, cursor):
                 cursor[4] = -1
 
 
-@kernel
+@merged
 def mark_outliers(token, magnitudes):
     """The magnitude of an outlier, which `codes_of_row` gave code 0, is the largest."""
     for i in range(token.size):

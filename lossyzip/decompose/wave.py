@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import inlined, kernel, merged
 from lossyzip.decompose.batch import (
     append_outliers,
     cells_of,
@@ -192,7 +192,7 @@ def _forget_rows_above(magnitudes, layout):
             magnitudes[at : at + row : layout.lanes] = np.uint8(0)
 
 
-@kernel
+@merged
 def _predict_plane(total, j, lanes, values, base, stencils, which):
     """`predict_row` for the row of one plane of a step."""
     number = total.dtype.type
@@ -230,7 +230,7 @@ def _value_before(values, base, j, layout, t, z, y, coupled, low):
     return low
 
 
-@kernel
+@merged
 def _look(step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, layout, places, lattice, low):
     """Fill the step's cells and sums for the rows of planes j0 to j1, the first of which is row ``y0``."""
     lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
@@ -272,7 +272,7 @@ def _look(step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, 
     condense(step.total[j0 + layout.history :], nx, active, lanes, step.sums)
 
 
-@kernel
+@merged
 def _put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
     """Put the rows of a step into the buffer of the band, and their edges into its halo."""
     lanes, nx, width = layout.lanes, lattice.nx, layout.width
@@ -299,7 +299,7 @@ def _put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
                     _copy_lane(array, at + h * row, at + (h - k * SKEW) * row - k, lanes, width)
 
 
-@kernel
+@merged
 def _copy_lane(array, source, target, lanes, width):
     source, target = np.uint64(source), np.uint64(target)
     for _ in range(width):
@@ -308,7 +308,7 @@ def _copy_lane(array, source, target, lanes, width):
         target += np.uint64(lanes)
 
 
-@kernel
+@merged
 def _put_natural(natural, dense, t, first, j0, j1, y0, lattice):
     """Put the rows of a step where they lie in the field's buffer."""
     active = j1 - j0
