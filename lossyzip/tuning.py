@@ -28,6 +28,7 @@ from lossyzip.field import Source, classify, largest_coded, native, tile_shape
 from lossyzip.threads import in_order
 
 _WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
+_USUAL_STEP = 48
 _WAVELET_HANDICAP = 1.03  # it is the slowest family
 _CLOSE = 1.03
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
@@ -55,6 +56,7 @@ class Effort:
     blocks: int
     points: int
     mixed: int
+    brief: bool = False
     lattice: bool = False  # no other family is looked at
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
@@ -64,7 +66,7 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 16, 2_000, 1.2, 1 << 16, 4, 12_000, mixed=1 << 17),
+    "balanced": Effort(1 << 16, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 17, brief=True),
     "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62),
 }
 
@@ -133,15 +135,13 @@ def choose_plan(
     folds = distinct_folds(coded[0].shape)
     if effort.lattice:
         return _best_lorenzo(folds, final, threads)
-    candidates: list[Attempt] = [
-        partial(_try_wavelet, step=step) for step in _WAVELET_STEPS
-    ]  # the longest first
+    candidates: list[Attempt] = [partial(_try_wavelet, step=step) for step in _WAVELET_STEPS]
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
     if final.values > 2 * effort.scouted:
         middle = [_middle(coded[0], effort.scouted)]
-        scout = _Judge(middle, middle, rule, served, effort.scout_points)
-        candidates = _shortlist(candidates, _judged(candidates, scout, threads), effort.margin)
+        scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief)
+        candidates = _shortlist(candidates, scout, effort.margin, threads)
     judged = _judged(candidates, final, threads)
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
@@ -180,13 +180,15 @@ def _middle(block: np.ndarray, most: int) -> np.ndarray:
 @dataclass(frozen=True)
 class _Judge:
     """Codes ``blocks`` of one shape with one plan after the other. ``served`` values are in the field;
-    ``points`` of those of ``near`` are enough to fit a stencil that reads values before it."""
+    ``points`` of those of ``near`` are enough to fit a stencil that reads values before it. If ``brief``, only
+    those stencils are fitted that serve most values."""
 
     blocks: list[np.ndarray]
     near: list[np.ndarray]
     rule: Quantizer
     served: int
     points: int
+    brief: bool = False
 
     @property
     def values(self) -> int:
@@ -199,7 +201,12 @@ class _Judge:
 
     def size(self, plan: Plan) -> tuple[float, Plan]:
         """(about the bytes that the field takes with ``plan``, plan)."""
-        codes = [decompose(block.reshape(-1), block.shape, plan, self.rule) for block in self.blocks]
+        shape = self.blocks[0].shape
+        if isinstance(plan, Wavelet):  # whose volumes are apart
+            together = np.concatenate([block.reshape(-1) for block in self.blocks])
+            codes = [decompose(together, shape, plan, self.rule)]
+        else:
+            codes = [decompose(block.reshape(-1), shape, plan, self.rule) for block in self.blocks]
         return self.size_of(codes, plan), plan
 
     def size_of(self, codes: Sequence[Codes], plan: Plan) -> float:
@@ -222,7 +229,7 @@ class _Judge:
         return math.inf if mixed is None else float(len(mixed.data) + mixed.outliers.nbytes)
 
 
-Attempt = Callable[[_Judge], tuple[float, Plan]]
+Attempt = partial[tuple[float, Plan]]  # of a function that takes a judge
 
 
 def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[tuple[float, Plan]]:
@@ -230,19 +237,25 @@ def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[
 
 
 def _shortlist(
-    candidates: Sequence[Attempt], judged: Sequence[tuple[float, Plan]], margin: float
+    candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int
 ) -> list[Attempt]:
     """The candidates close to the best, and the best of each kind, unless it is far behind."""
+    left_out = [c for c in candidates if scout.brief and c.keywords.get("step", _USUAL_STEP) != _USUAL_STEP]
+    tried = [candidate for candidate in candidates if candidate not in left_out]
+    judged = _judged(tried, scout, threads)
     best = min(size for size, _ in judged)
     best_of_kind: dict[tuple[str, bool], float] = {}
     for size, plan in judged:
         kind = _kind(plan)
         best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
-    return [
+    chosen = [
         candidate
-        for candidate, (size, plan) in zip(candidates, judged, strict=True)
+        for candidate, (size, plan) in zip(tried, judged, strict=True)
         if size <= _CLOSE * best or (size <= margin * best + _SLACK and size == best_of_kind[_kind(plan)])
-    ] or list(candidates)
+    ] or tried
+    if any("step" in candidate.keywords for candidate in chosen):
+        chosen = left_out + chosen
+    return chosen
 
 
 def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: _Judge, threads: int) -> Plan:
@@ -268,7 +281,9 @@ def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
     shape = judge.blocks[0].shape
     plan = Multigrid(how, most_levels(fold(shape, how)))
     coded = np.concatenate([block.reshape(-1) for block in judge.blocks])
-    fitter = MultigridFitter(plan, coded, float(judge.rule.step), judge.scale, judge.points)
+    fitter = MultigridFitter(
+        plan, coded, float(judge.rule.step), judge.scale, judge.points, finest_alone=judge.brief
+    )
     codes = decompose(coded, shape, plan, judge.rule, fitter)
     plan = fitter.plan()
     return judge.size_of([codes], plan), plan
@@ -276,7 +291,9 @@ def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
 
 def _try_raster(judge: _Judge, how: Fold) -> tuple[float, Plan]:
     scale = judge.served / sum(block.size for block in judge.near)
-    return judge.size(fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points))
+    return judge.size(
+        fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points, common_alone=judge.brief)
+    )
 
 
 def _lattices(shape: tuple[int, ...]) -> list[Attempt]:

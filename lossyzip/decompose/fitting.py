@@ -32,21 +32,32 @@ class MultigridFitter:
     """Fits the phases of a multigrid while a sample is swept; then `plan` says what was kept.
 
     Regressors are what the decoder will see. ``points`` is how many times the sample's values the field has;
-    ``most`` how many values are enough to fit one phase.
+    ``most`` how many values are enough to fit one phase. ``finest_alone``: no other level is fitted.
     """
 
-    def __init__(self, plan: Multigrid, field: np.ndarray, step: float, points: float, most: int) -> None:
+    def __init__(
+        self,
+        plan: Multigrid,
+        field: np.ndarray,
+        step: float,
+        points: float,
+        most: int,
+        finest_alone: bool = False,
+    ) -> None:
         self._plan = plan
         self._field = field
         self._step = step
         self._points = points
         self._most = most
+        self._finest_alone = finest_alone
         self._rng = np.random.default_rng(0)
         self._weights: list[list[Weights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
 
     def __call__(self, buffer: Buffer, here: PhasePass) -> Weights | None:
         lattice, taps, level, phase = here.lattice, here.taps, here.level, here.phase
         inherited = self._inherited(level, phase, taps)
+        if self._finest_alone and level > 1:
+            return inherited
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
         count = min(total, self._most)
         point = self._rng.integers(0, total, count) if count < total else np.arange(total)
@@ -83,16 +94,22 @@ class MultigridFitter:
         return None
 
 
-def fit_raster(blocks: Sequence[np.ndarray], how: Fold, step: float, scale: float, most: int) -> Raster:
+def fit_raster(
+    blocks: Sequence[np.ndarray], how: Fold, step: float, scale: float, most: int, common_alone: bool = False
+) -> Raster:
     """Weights fitted on ``blocks`` of one shape; ``scale`` is how many times their values the field has.
 
     Regressors get uniform noise of one step: they will be reconstructed values. NaN is no value.
+    ``common_alone``: only the class of most rows is fitted.
     """
     field = fold(blocks[0].shape, how)
     field_values = sum(block.size for block in blocks)
     rng = np.random.default_rng(0)
     weights: list[Weights | None] = [None] * CLASSES
-    for row_class in row_classes(field):
+    classes = row_classes(field)
+    if common_alone:
+        classes = [max(classes, key=lambda row_class: rows_of_class(field, row_class))]
+    for row_class in classes:
         values_served = len(blocks) * rows_of_class(field, row_class) * field.x
         taps = class_taps(row_class, field.z > 1, field.y > 1)
         count = min(values_served, most if values_served > _FEW_SERVED * field_values else most // 4)
@@ -268,14 +285,27 @@ def _normal_equations(free, wanted, trust):
     count = free.shape[1]
     normal = np.zeros((count, count))
     right = np.zeros(count)
-    row = np.empty(count)
-    for i in range(wanted.size):
+    whole = wanted.size & -4
+    for i in range(0, whole, 4):  # four samples at a time: the matrix is read and written less often
+        a, b, c, d = free[i], free[i + 1], free[i + 2], free[i + 3]
         for k in range(count):
-            row[k] = free[i, k] * trust[i]
-        for k in range(count):
+            ak, bk, ck, dk = (
+                a[k] * trust[i],
+                b[k] * trust[i + 1],
+                c[k] * trust[i + 2],
+                d[k] * trust[i + 3],
+            )
+            line = normal[k, : k + 1]
             for other in range(k + 1):
-                normal[k, other] += row[k] * free[i, other]
-            right[k] += row[k] * wanted[i]
+                line[other] += (ak * a[other] + bk * b[other]) + (ck * c[other] + dk * d[other])
+            right[k] += (ak * wanted[i] + bk * wanted[i + 1]) + (ck * wanted[i + 2] + dk * wanted[i + 3])
+    for i in range(whole, wanted.size):
+        row = free[i]
+        for k in range(count):
+            weighted = row[k] * trust[i]
+            for other in range(k + 1):
+                normal[k, other] += weighted * row[other]
+            right[k] += weighted * wanted[i]
     return normal, right
 
 

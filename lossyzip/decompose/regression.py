@@ -135,10 +135,11 @@ def context_places(field: Shape4) -> dict[tuple[int, int, int, int], int]:
     }
 
 
-def context_taps(grid: Grid) -> list[tuple[int, int]]:
-    """(offset, weight) of the same in the first part of a buffer."""
+def context_taps(grid: Grid, coupled: bool = True) -> list[tuple[int, int]]:
+    """(offset, weight) of the same in the first part of a buffer; unless ``coupled``, as if volumes were alone."""
     here = grid.at(0)
-    return [(grid.at(0, *place) - here, weight) for place, weight in context_places(grid.shape).items()]
+    shape = grid.shape if coupled else grid.shape._replace(t=1)
+    return [(grid.at(0, *place) - here, weight) for place, weight in context_places(shape).items()]
 
 
 def around(field: Shape4, taps: list[np.ndarray], weight: int = 1, expected: int = 0, predicted: bool = False) -> Around:

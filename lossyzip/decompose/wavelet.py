@@ -2,7 +2,7 @@
 
 CDF 9/7 (Daubechies and Sweldens, 1998) with symmetric extension, any length. The leading axis (time,
 levels) is transformed in full before the other two are, together: what repeats along it ends up in
-few coefficients. The inverse transform predicts each value, whose code corrects it where it would be
+few coefficients. Volumes along t have nothing to do with one another. The inverse transform predicts each value, whose code corrects it where it would be
 outside the bound and is zero nearly everywhere, as in SPERR (Li, Lindstrom, Clyne, IPDPS 2023).
 docs/FORMAT.md, "Wavelet".
 """
@@ -174,9 +174,9 @@ def _correct(
         buffer.values = predicted.reshape(-1)
     tap = (np.array([grid.part_size], np.int64), np.ones(1))
     stencils: Stencils = pack_stencils([tap], predicted.dtype)
-    lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    contexts = pack_contexts(context_taps(grid), 0, 2, 1, int(field.t > 1))
-    looked_at = around(field, [_NO_PLACES], predicted=True)
+    lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=False)
+    contexts = pack_contexts(context_taps(grid, coupled=False), 0, 2, 1)
+    looked_at = around(field._replace(t=1), [_NO_PLACES], predicted=True)
     visit(buffer, Pass(lattice, stencils, contexts, rule, source, grid.looks(), looked_at))
     return buffer.view(buffer.values, 0, field)
 
@@ -196,19 +196,19 @@ class _BandPass:
 
 @lru_cache(maxsize=16)
 def _band_passes(grid: Grid) -> list[_BandPass]:
-    field, coupled = grid.shape, grid.shape.t > 1
-    nearby = [(offset, 2 * weight) for offset, weight in context_taps(grid)]
-    kinds = [around(field, [_NO_PLACES], 2, expected) for expected in (0, 4)]
+    field = grid.shape
+    nearby = [(offset, 2 * weight) for offset, weight in context_taps(grid, coupled=False)]
+    kinds = [around(field._replace(t=1), [_NO_PLACES], 2, expected) for expected in (0, 4)]
     found = []
     for band in bands(field):
         has_parent = band.parent is not None
         taps = [(grid.part_size, 4), *nearby] if has_parent else nearby
         origin = Shape4(0, *(s.start for s in band.box))
         size = Shape4(field.t, *(s.stop - s.start for s in band.box))
-        lattice = grid.lattice(0, size, field, origin, 1, coupled)
+        lattice = grid.lattice(0, size, field, origin, 1, coupled=False)
         # Without a halo: what lies around a band are other bands.
         lattice = lattice._replace(base=grid.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
-        contexts = pack_contexts(taps, band.group * CELLS, 4, 2, int(coupled))
+        contexts = pack_contexts(taps, band.group * CELLS, 4, 2)
         found.append(_BandPass(band, lattice, contexts, kinds[has_parent]))
     return found
 _NO_TAPS = (np.zeros(0, np.int64), np.zeros(0))
