@@ -37,8 +37,8 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
     result = decompose(coded, tile.shape, plan, rule)
     if result.outliers is None:
         return bytes([_LOSSLESS]) + lossless.pack(lossless_stand_in(values, coded, plan, rule))
-    codes, outliers = result.to_bytes(), result.outliers
     mixed_codes = mix(result, tile.shape, plan, rule) if mixed else None
+    codes, outliers = result.to_bytes(), result.outliers
     if mixed_codes is not None and len(mixed_codes.data) < len(codes):
         codes, outliers = mixed_codes.data, mixed_codes.outliers
     out = bytearray([(_MASKED if special else 0) | (_OUTLIERS if outliers.size else 0)])

@@ -27,8 +27,7 @@ from lossyzip.entropy import lossless
 from lossyzip.field import Source, classify, largest_coded, native, tile_shape
 from lossyzip.threads import in_order
 
-_WAVELET_STEPS = (35, 48, 64)  # sixteenths of eps
-_USUAL_STEP = 48
+_USUAL_STEP = 48  # of the wavelet, in sixteenths of eps
 _WAVELET_HANDICAP = 1.03  # it is the slowest family
 _CLOSE = 1.03
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
@@ -56,6 +55,7 @@ class Effort:
     blocks: int
     points: int
     mixed: int
+    steps: tuple[int, ...] = (_USUAL_STEP,)  # of the wavelet
     brief: bool = False
     lattice: bool = False  # no other family is looked at
 
@@ -66,8 +66,8 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 16, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 17, brief=True),
-    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62),
+    "balanced": Effort(1 << 16, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 17, steps=(35, 48), brief=True),
+    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(35, 48, 64)),
 }
 
 
@@ -135,7 +135,7 @@ def choose_plan(
     folds = distinct_folds(coded[0].shape)
     if effort.lattice:
         return _best_lorenzo(folds, final, threads)
-    candidates: list[Attempt] = [partial(_try_wavelet, step=step) for step in _WAVELET_STEPS]
+    candidates: list[Attempt] = [partial(_try_wavelet, step=step) for step in effort.steps]
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
     if final.values > 2 * effort.scouted:

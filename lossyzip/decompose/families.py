@@ -26,7 +26,7 @@ from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import stream
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.mixing import Mixer, check_used_up, decoder, encoder, finish
-from lossyzip.entropy.tokens import OUTLIER
+from lossyzip.entropy.tokens import LARGE, OUTLIER, Symbols
 from lossyzip.errors import CorruptError, SelfCheckError
 
 PlanOfPasses = Multigrid | Raster | Wavelet
@@ -37,19 +37,18 @@ _FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regress
 
 @dataclass(frozen=True)
 class Codes:
-    """A tile, decomposed: ``codes`` and their ``cells`` in the order of decoding; ``outliers`` in that order.
+    """A tile, decomposed: ``symbols`` and ``outliers``, both in the order of decoding.
 
     ``outliers`` is None when there were more than a quarter of all values: this is not worth it.
     """
 
-    codes: np.ndarray
-    cells: np.ndarray
+    symbols: Symbols
     outliers: np.ndarray | None
     groups: int
 
     def to_bytes(self) -> bytes:
-        """The codes; the outliers are stored beside them."""
-        return stream.encode_codes(self.codes, self.cells, self.groups, CELLS)
+        """The symbols, whose tokens are overwritten; the outliers are stored beside them."""
+        return stream.encode_codes(self.symbols, self.groups, CELLS)
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,7 @@ class MixedCodes:
 
 def estimated_size(parts: Sequence[Codes]) -> float:
     """About how many bytes the codes of ``parts``, of one plan, make together."""
-    codes = np.concatenate([part.codes for part in parts])
-    cells = np.concatenate([part.cells for part in parts])
-    return stream.estimated_size(codes, cells, parts[0].groups, CELLS)
+    return stream.estimated_size([part.symbols for part in parts], parts[0].groups, CELLS)
 
 
 def write_plan(plan: Plan) -> bytes:
@@ -112,21 +109,22 @@ def decompose(
     """
     if isinstance(plan, Lattice):
         lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
-        return Codes(lattice_codes, lattice_cells, lattice_outliers, lattice.GROUPS)
+        return Codes(Symbols.of(lattice_codes, lattice_cells), lattice_outliers, lattice.GROUPS)
     family = _FAMILIES[plan.name]
-    codes = np.empty(coded.size * family.CODES, np.int32)
-    cells = np.empty(coded.size * family.CODES, np.uint8)
+    size = coded.size * family.CODES
+    symbols = Symbols(np.empty(size, np.uint8), np.empty(size, np.uint8), np.empty(size, np.int32))
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
     cursor = np.zeros(5, np.int64)
 
     def visit(buffer: Buffer, here: Pass) -> None:
-        encode_pass(here, buffer, codes, cells, outliers, cursor)
+        encode_pass(here, buffer, symbols, outliers, cursor)
 
     field = fold(shape, plan.fold)
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
     family.sweep(plan, field, quantizer, visit, coded, fitter)
     count = int(cursor[1])
-    return Codes(codes, cells, outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
+    symbols = symbols._replace(large=symbols.large[: cursor[LARGE]])
+    return Codes(symbols, outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
 
 
 def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:
@@ -169,13 +167,14 @@ def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) 
     """
     if codes.outliers is None or isinstance(plan, Lattice):
         return None
-    mixer = encoder(codes.codes.size)
+    all_codes = codes.symbols.codes()
+    mixer = encoder(all_codes.size)
     outliers = [codes.outliers[:0]]
     done = np.zeros(2, np.int64)  # codes and outliers
 
     def visit(buffer: Buffer, here: Pass) -> None:
         points = math.prod(here.lattice[:4])
-        part = codes.codes[done[0] : done[0] + points]
+        part = all_codes[done[0] : done[0] + points]
         count = np.count_nonzero(part == OUTLIER)
         assert codes.outliers is not None
         own = codes.outliers[done[1] : done[1] + count]

@@ -17,11 +17,10 @@ from lossyzip.decompose.buffer import Buffer
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.interpolation import PHASES, Multigrid, PhasePass, Taps
 from lossyzip.decompose.regression import CLASSES, Raster, class_taps, row_classes, rows_of_class
-from lossyzip.decompose.stencil import SHIFTS, Weights
+from lossyzip.decompose.stencil import LARGEST_PARAMETER, SHIFTS, Weights, written_bits
 
 _ITERATIONS = 4
 _HALVINGS = 24
-_LARGEST_PARAMETER = 1 << 20
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points
 _LARGEST_MAGNITUDE = 1e9
 _BUCKETS = 8 * 27 + 16  # of magnitudes: an octave is cut into eight
@@ -60,19 +59,15 @@ class MultigridFitter:
             return inherited
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
         count = min(total, self._most)
-        point = self._rng.integers(0, total, count) if count < total else np.arange(total)
-        t, z, y, x = np.unravel_index(point, lattice[:4])
-        place = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy + x
-        target = self._field[
-            lattice.origin + t * lattice.ft + z * lattice.fz + y * lattice.fy + x * lattice.fx
-        ]
-        valid = np.isfinite(target)
-        target = target[valid].astype(np.float64)
-        if not target.size:
-            return inherited
+        points = self._rng.integers(0, total, count) if count < total else np.arange(total)
         sizes = np.bincount(taps.groups).astype(np.float64)
-        sums = np.zeros((target.size, sizes.size))
-        _sum_groups(buffer.values, place[valid], here.offsets, taps.groups, sums)
+        sums, target = np.zeros((count, sizes.size)), np.empty(count)
+        valid = _sum_groups(
+            *(buffer.values, self._field, lattice, points, here.offsets, taps.groups, sums, target)
+        )
+        if valid == 0:
+            return inherited
+        sums, target = sums[:valid], target[:valid]
         cubic = np.bincount(taps.groups, taps.cubic) / sizes
         known = cubic if inherited is None else inherited.of_groups(sizes)
         found = fit(sums, sizes, target, cubic, known, self._step, total * self._points)
@@ -118,13 +113,11 @@ def fit_raster(
         )
         regressors = np.empty((count, len(taps.offsets)))
         target = np.empty(count)
+        valid = 0
         for k, block in enumerate(blocks):
-            part = slice(count * k // len(blocks), count * (k + 1) // len(blocks))
-            values = block.reshape(field)
-            _gather(values, place[:, part], taps.offsets, regressors[part], target[part])
-        valid = np.isfinite(target) & np.isfinite(regressors).all(axis=1)
-        regressors, target = regressors[valid], target[valid]
-        regressors += rng.uniform(-0.5 * step, 0.5 * step, regressors.shape)
+            chosen = place[:, count * k // len(blocks) : count * (k + 1) // len(blocks)]
+            valid = _gather(block.reshape(field), chosen, taps.offsets, step, regressors, target, valid)
+        regressors, target = regressors[:valid], target[:valid]
         each = np.ones(len(taps.offsets))
         if target.size:
             served = values_served * scale
@@ -133,18 +126,29 @@ def fit_raster(
 
 
 @kernel
-def _gather(values, places, offsets, regressors, target):
-    """The value at each of ``places`` (4, n), and those at ``offsets`` (K, 4) from it, or nearest to that."""
+def _gather(values, places, offsets, step, regressors, target, found):
+    """The value at each of ``places`` (4, n), and those at ``offsets`` (K, 4) from it, or nearest to that,
+    with the noise that quantization will add. They are put behind the first ``found``; those with a NaN are
+    left out. Returns how many there are then."""
     nt, nz, ny, nx = values.shape
-    for i in range(target.size):
+    noise = np.uint64(found)
+    for i in range(places.shape[1]):
         t, z, y, x = places[0, i], places[1, i], places[2, i], places[3, i]
-        target[i] = values[t, z, y, x]
+        row = regressors[found]
+        total = np.float64(values[t, z, y, x])
+        target[found] = total
         for k in range(offsets.shape[0]):
             at_t = min(max(t + offsets[k, 0], 0), nt - 1)
             at_z = min(max(z + offsets[k, 1], 0), nz - 1)
             at_y = min(max(y + offsets[k, 2], 0), ny - 1)
             at_x = min(max(x + offsets[k, 3], 0), nx - 1)
-            regressors[i, k] = values[at_t, at_z, at_y, at_x]
+            # A linear congruential generator (Knuth, TAOCP 3.3.4): the same numbers wherever it runs.
+            noise = noise * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+            uniform = np.float64(noise >> np.uint64(32)) / 4294967296.0 - 0.5
+            row[k] = np.float64(values[at_t, at_z, at_y, at_x]) + uniform * step
+            total += row[k]
+        found += 1 if np.isfinite(total) else 0
+    return found
 
 
 def _lacking(row_class: int) -> tuple[int, int, int, int]:
@@ -174,25 +178,52 @@ def fit(
     count = sizes.size
     if count < 2 or target.size < 3 * count or points < _LEAST_SERVED * count:
         return None
-    largest = max(float(np.abs(sums).max()), float(np.abs(target).max()), step)
+    free, wanted = np.empty((target.size, count - 1)), np.empty(target.size)
+    largest = max(float(_relative_to_first(sums, sizes, target, 1.0, free, wanted)), step)
     if step < 1e-100 or largest > 1e100:  # squares would vanish or overflow
         unit = 0.5 / largest
-        sums, target, step = sums * unit, target * unit, max(step * unit, 1e-100)
-    first = sums[:, 0] / sizes[0]
-    free = sums[:, 1:] - first[:, None] * sizes[1:]
-    wanted = target - first
+        step = max(step * unit, 1e-100)
+        _relative_to_first(sums, sizes, target, unit, free, wanted)
     weights = _robust(free, wanted, prior[1:], step)
-    scale = points / target.size
-    best = estimated_bits(_residual(free, wanted, known[1:]), step) * scale
-    chosen = None
-    for precision, shift in enumerate(SHIFTS):
-        candidate = Weights(precision, tuple(int(w) for w in np.rint(weights * float(1 << shift))))
-        if max(map(abs, candidate.parameters)) > _LARGEST_PARAMETER:
-            continue
-        used = np.array(candidate.parameters) / float(1 << shift)
-        bits = estimated_bits(_residual(free, wanted, used), step) * scale + candidate.size()
-        if bits < best:
-            best, chosen = bits, candidate
+    precision = _cheapest(free, wanted, weights, known[1:], step, points / target.size)
+    if precision < 0:
+        return None
+    return Weights(precision, tuple(np.rint(weights * float(1 << SHIFTS[precision])).astype(int).tolist()))
+
+
+@kernel
+def _relative_to_first(sums, sizes, target, unit, free, wanted):
+    """Fill ``free`` and ``wanted`` with what is left to fit where all weights sum to one; returns the largest
+    magnitude of all that is in ``sums`` and ``target``, which are multiplied by ``unit``."""
+    largest = 0.0
+    for i in range(target.size):
+        value, row, out = target[i] * unit, sums[i], free[i]
+        first = row[0] * unit / sizes[0]
+        largest = max(largest, max(abs(value), abs(row[0] * unit)))
+        wanted[i] = value - first
+        for k in range(1, sizes.size):
+            largest = max(largest, abs(row[k] * unit))
+            out[k - 1] = row[k] * unit - first * sizes[k]
+    return largest
+
+
+@kernel
+def _cheapest(free, wanted, weights, known, step, scale):
+    """The precision at which ``weights`` code ``wanted`` in the fewest bits; -1: the ``known`` ones do."""
+    best, chosen = estimated_bits(_residual(free, wanted, known), step) * scale, -1
+    rounded, used = np.empty(weights.size, np.int64), np.empty(weights.size)
+    for precision in range(len(SHIFTS)):
+        unit = np.float64(np.int64(1) << np.int64(SHIFTS[precision]))
+        fits = True
+        for k in range(weights.size):
+            value = np.rint(weights[k] * unit)
+            fits = fits and abs(value) <= LARGEST_PARAMETER
+            rounded[k] = np.int64(value) if abs(value) <= LARGEST_PARAMETER else np.int64(0)
+            used[k] = value / unit
+        if fits:
+            bits = estimated_bits(_residual(free, wanted, used), step) * scale + written_bits(rounded)
+            if bits < best:
+                best, chosen = bits, precision
     return chosen
 
 
@@ -262,11 +293,25 @@ def _solved(normal, right):
 
 
 @kernel
-def _sum_groups(values, places, offsets, groups, sums):
-    """Add the taps of each group around each place; ``sums`` (places, groups) must be zero."""
-    for i in range(places.size):
+def _sum_groups(values, field, lattice, points, offsets, groups, sums, target):
+    """The values of ``field`` at ``points`` (numbers in C order), and the sums of each group of taps around them.
+
+    ``sums`` (points, groups) must be zero. Points without a value are left out; returns how many are left.
+    """
+    found = 0
+    for i in range(points.size):
+        rest, x = divmod(points[i], lattice.nx)
+        rest, y = divmod(rest, lattice.ny)
+        t, z = divmod(rest, lattice.nz)
+        value = field[lattice.origin + t * lattice.ft + z * lattice.fz + y * lattice.fy + x * lattice.fx]
+        if not np.isfinite(value):
+            continue
+        place = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy + x
+        target[found] = value
         for k in range(offsets.size):
-            sums[i, groups[k]] += np.float64(values[places[i] + offsets[k]])
+            sums[found, groups[k]] += np.float64(values[place + offsets[k]])
+        found += 1
+    return found
 
 
 @kernel

@@ -16,20 +16,20 @@ from lossyzip.decompose.planes import decode_planes, encode_planes
 from lossyzip.decompose.rows import Lattice
 from lossyzip.decompose.wave import SKEW, WAVE, decode_wave, encode_wave
 from lossyzip.entropy.stream import CodeStream
-from lossyzip.entropy.tokens import OUTLIER
+from lossyzip.entropy.tokens import OUTLIER, Symbols
 
 
 def encode_pass(
-    here: Pass, buffer: Buffer, codes: np.ndarray, cells: np.ndarray, outliers: np.ndarray, cursor: np.ndarray
+    here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
 ) -> None:
-    """Code the points of a pass; append to ``codes`` (int32), ``cells`` (uint8) and ``outliers``.
+    """Code the points of a pass; append to ``symbols`` and ``outliers``, arrays with room for all.
 
     A NaN in the pass's source is a value that nobody will look at: it gets code 0. The buffer receives
-    what the decoder will see. ``cursor`` holds how many codes and outliers there are; when ``outliers``
-    is full its count goes on, which the caller checks.
+    what the decoder will see. ``cursor`` holds how many codes, outliers and large codes there are; when
+    ``outliers`` is full its count goes on, which the caller checks.
     """
     encode = encode_planes if here.around is None else encode_wave
-    encode(here, buffer, codes, cells, outliers, cursor)
+    encode(here, buffer, symbols, outliers, cursor)
 
 
 def decode_pass(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.rows import predict_row
 from lossyzip.entropy.rans import decode_row
 from lossyzip.entropy.stream import CodeStream
-from lossyzip.entropy.tokens import codes_of_row, largest_of
+from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, largest_of
 
 
 @kernel
@@ -56,7 +56,7 @@ def _extend_plane(array, lattice, base, z):
 
 
 def encode_planes(
-    here: Pass, buffer: Buffer, codes: np.ndarray, cells: np.ndarray, outliers: np.ndarray, cursor: np.ndarray
+    here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
 ) -> None:
     """As `passes.encode_pass`."""
     _encode(
@@ -67,8 +67,7 @@ def encode_planes(
         here.stencils,
         here.contexts,
         here.rule,
-        codes,
-        cells,
+        symbols,
         outliers,
         cursor,
     )
@@ -76,13 +75,15 @@ def encode_planes(
 
 @kernel
 def _encode(
-    field, values, magnitudes, lattice, stencils, contexts, quantizer, codes, cells, outliers, cursor
+    field, values, magnitudes, lattice, stencils, contexts, quantizer, symbols, outliers, cursor
 ):
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
     run, size = (ny - 1) * sy + nx, ny * nx
     total, activity = np.empty(run, values.dtype), np.empty(run, np.uint16)
     scratch, cell_run = np.empty(run, np.float32), np.empty(run, np.uint8)
     sums = np.empty(size, values.dtype)
+    code = np.empty(size, np.int32)
+    tokens, cells, large = symbols
     wanted, recon, magnitude = (
         np.empty(size, values.dtype),
         np.empty(size, values.dtype),
@@ -107,9 +108,9 @@ def _encode(
                 else:
                     for i in range(nx):
                         row[i] = source[i * lattice.fx]
-            code = codes[position : position + size]
             if quantize(sums, wanted, code, recon, quantizer) > 0:
                 append_outliers(code, wanted, outliers, cursor)
+            append_tokens(code, tokens[position : position + size], large, cursor)
             position += size
             magnitudes_of(code, magnitude)
             spread(recon, ny, nx, sy, values[base:])

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lossyzip._jit import kernel
 from lossyzip.entropy.bits import BitReader, BitWriter
+from lossyzip.entropy.words import folded
 
 SHIFTS = (5, 7, 9, 12)  # weights are multiples of 2**-shift
+LARGEST_PARAMETER = 1 << 20
 _OVERHEAD_BITS = 6
 
 
@@ -49,16 +52,24 @@ class Weights:
         rice = reader.bits(4)
         return cls(precision, tuple(reader.signed(rice) for _ in range(count - 1)))
 
-    def size(self) -> int:
-        """Bits that `write` takes."""
-        return _OVERHEAD_BITS + int(self._rice_bits().min())
-
     def _rice(self) -> int:
-        return int(np.argmin(self._rice_bits()))
+        return int(best_rice(np.array(self.parameters, np.int64))[0])
 
-    def _rice_bits(self) -> np.ndarray:
-        """Bits of all parameters, for each parameter of the Rice code."""
-        values = np.array(self.parameters, np.int64)
-        folded = np.where(values >= 0, 2 * values, -2 * values - 1)
-        rice = np.arange(14)
-        return ((folded[:, None] >> rice) + 1 + rice).sum(axis=0)
+
+@kernel
+def best_rice(parameters):
+    """(the parameter of the Rice code that takes the fewest bits for ``parameters`` (int64), these bits)."""
+    least, chosen = np.int64(1) << np.int64(62), np.int64(0)
+    for rice in range(14):
+        bits = np.int64(0)
+        for value in parameters:
+            bits += (folded(value) >> np.int64(rice)) + 1 + np.int64(rice)
+        if bits < least:
+            least, chosen = bits, np.int64(rice)
+    return chosen, least
+
+
+@kernel
+def written_bits(parameters):
+    """Bits that `Weights.write` takes."""
+    return _OVERHEAD_BITS + best_rice(parameters)[1]

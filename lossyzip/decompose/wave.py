@@ -41,7 +41,15 @@ from lossyzip.decompose.rows import (
 )
 from lossyzip.entropy.rans import decode_row
 from lossyzip.entropy.stream import CodeStream
-from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, RADIUS, codes_of_row, largest_of
+from lossyzip.entropy.tokens import (
+    OUTLIER,
+    OUTLIER_TOKEN,
+    RADIUS,
+    Symbols,
+    append_tokens,
+    codes_of_row,
+    largest_of,
+)
 
 WAVE = 8  # planes that are coded side by side
 SKEW = 3  # taps and contexts reach two rows further in the plane before
@@ -322,7 +330,7 @@ def _put_natural(natural, dense, t, first, j0, j1, y0, lattice):
 
 
 def encode_wave(
-    here: Pass, buffer: Buffer, codes: np.ndarray, cells: np.ndarray, outliers: np.ndarray, cursor: np.ndarray
+    here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
 ) -> None:
     """As `passes.encode_pass`."""
     layout, places = _layout(here, buffer)
@@ -334,20 +342,20 @@ def encode_wave(
         layout,
         places,
         here.rule,
-        codes,
-        cells,
+        symbols,
         outliers,
         cursor,
     )
 
 
 @kernel
-def _encode(field, natural, sizes, lattice, layout, places, quantizer, codes, cells, outliers, cursor):
+def _encode(field, natural, sizes, lattice, layout, places, quantizer, symbols, outliers, cursor):
     volumes = 2 if lattice.coupled == 1 else 1
     values = np.zeros(volumes * layout.size if layout.tapped else 1, natural.dtype)
     magnitudes = np.zeros(volumes * layout.size, np.uint8)
     step = _room(layout, lattice.nx, natural)
     wanted = np.empty(lattice.nx * layout.planes, natural.dtype)
+    tokens, cells, large = symbols
     ny, nx = lattice.ny, lattice.nx
     row = layout.width * layout.lanes
     keep_sizes = lattice.coupled == 1 or layout.aside != 0
@@ -380,9 +388,8 @@ def _encode(field, natural, sizes, lattice, layout, places, quantizer, codes, ce
                         wanted[target] = source[i * lattice.fx]
                         target += np.uint64(active)
                 position = cursor[0]
-                cell, code = cells[position : position + count], codes[position : position + count]
-                cell[:] = step.cell[:count]
-                recon = step.recon[:count]
+                cells[position : position + count] = step.cell[:count]
+                code, recon = step.code[:count], step.recon[:count]
                 if places.stencils.running_weights == 0:
                     bad = quantize(step.sums[:count], wanted[:count], code, recon, quantizer)
                 elif _quantize_wave(step, wanted, active, code, quantizer):
@@ -391,6 +398,7 @@ def _encode(field, natural, sizes, lattice, layout, places, quantizer, codes, ce
                     bad = _quantize_chains(step, wanted, active, code, quantizer)
                 if bad > 0:
                     append_outliers(code, wanted, outliers, cursor)
+                append_tokens(code, tokens[position : position + count], large, cursor)
                 cursor[0] = position + count
                 magnitude = step.magnitude[:count]
                 magnitudes_of(code, magnitude)

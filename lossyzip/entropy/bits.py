@@ -78,11 +78,6 @@ class BitReader:
         return -((folded + 1) >> 1) if folded & 1 else folded >> 1
 
 
-def rice_bits(values: list[int], parameter: int) -> int:
-    """How many bits `BitWriter.signed` needs for all of ``values``."""
-    return sum(((2 * v if v >= 0 else -2 * v - 1) >> parameter) + 1 + parameter for v in values)
-
-
 def put_varint(out: bytearray, value: int) -> None:
     """``value`` >= 0, seven bits a byte, lowest first, the top bit set while more follow (LEB128)."""
     while value >= 0x80:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.entropy.rans import LANES, TOTAL, Coder, encode_tokens, open_coder, reciprocals
-from lossyzip.entropy.tokens import ESCAPE, FIRST_BUCKET, pack_extra, tokenize
+from lossyzip.entropy.tokens import ESCAPE, FIRST_BUCKET, Symbols, count_tokens, extra_bits_of, pack_extra
 from lossyzip.entropy.words import from_bytes, to_bytes
 from lossyzip.errors import CorruptError, TruncatedError
 
@@ -29,9 +30,8 @@ def mixed_part(data: bytes) -> bytes | None:
 
 @dataclass(frozen=True)
 class _Draft:
-    """Codes as tokens, and the model for them."""
+    """The model for some symbols, and what they take with it."""
 
-    tokens: np.ndarray  # (n,) uint8
     model: contexts.ContextModel
     model_bytes: bytes
     listed: np.ndarray  # (contexts, 256) bool: the token has a place in the table
@@ -40,10 +40,13 @@ class _Draft:
     token_bits: float  # what rANS will take, about
 
     @classmethod
-    def of(cls, codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> _Draft:
-        tokens = np.empty(codes.size, np.uint8)
+    def of(cls, symbols: Sequence[Symbols], groups: int, group_cells: int) -> _Draft:
         histogram = np.zeros((groups * group_cells, 256), np.int64)
-        extra_bits = int(tokenize(codes, cells, tokens, histogram))
+        part = np.empty_like(histogram)
+        for tokens, cells, _ in symbols:
+            count_tokens(tokens, cells, part)
+            histogram += part
+        extra_bits = extra_bits_of(histogram.sum(axis=0))
         model, model_bytes = contexts.fit(histogram, group_cells)
         counts = contexts.counts_of_contexts(histogram, model.context_of_cell, len(model.frequency))
         listed = model.frequency > 0
@@ -55,17 +58,18 @@ class _Draft:
         bits = -np.log2(np.maximum(model.frequency, 1) / TOTAL)
         total = float((np.where(model.frequency > 0, counts, 0) * bits).sum())
         extra_bits += 8 * int(escaped.sum())
-        return cls(tokens, model, model_bytes, listed, min(rare, FIRST_BUCKET), extra_bits, total)
+        return cls(model, model_bytes, listed, min(rare, FIRST_BUCKET), extra_bits, total)
 
 
-def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> bytes:
-    """``codes`` (n,) int32 in the order of decoding, with the context cell (uint8) of each."""
-    draft = _Draft.of(codes, cells, groups, group_cells)
-    model, tokens = draft.model, draft.tokens
+def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:
+    """``symbols`` as bytes. Their tokens are overwritten."""
+    tokens, cells, large = symbols
+    draft = _Draft.of([symbols], groups, group_cells)
+    model = draft.model
     extra = np.zeros(draft.extra_bits // 64 + 2, np.uint64)
-    pack_extra(codes, cells, tokens, model.context_of_cell, draft.listed, draft.rare, extra)
-    words = np.empty(codes.size + LANES, np.uint16)
-    long = draft.token_bits > 16 * _FEW_WORDS or codes.size > _FEW_CODES
+    pack_extra(tokens, cells, large, model.context_of_cell, draft.listed, draft.rare, extra)
+    words = np.empty(tokens.size + LANES, np.uint16)
+    long = draft.token_bits > 16 * _FEW_WORDS or tokens.size > _FEW_CODES
     states = np.empty(LANES if long else 1, np.uint32)
     frequency = model.frequency.astype(np.uint32).ravel()
     start = (np.cumsum(model.frequency, axis=1) - model.frequency).astype(np.uint32).ravel()
@@ -81,9 +85,9 @@ def encode_codes(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells:
     return bytes(out)
 
 
-def estimated_size(codes: np.ndarray, cells: np.ndarray, groups: int, group_cells: int) -> float:
-    """About the bytes that `encode_codes` makes, without making them."""
-    draft = _Draft.of(codes, cells, groups, group_cells)
+def estimated_size(symbols: Sequence[Symbols], groups: int, group_cells: int) -> float:
+    """About the bytes that `encode_codes` makes of all ``symbols`` together, without making them."""
+    draft = _Draft.of(symbols, groups, group_cells)
     return len(draft.model_bytes) + (draft.extra_bits + draft.token_bits) / 8.0
 
 

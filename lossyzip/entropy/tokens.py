@@ -6,6 +6,8 @@ four, whose place within the bucket follows as extra bits. docs/FORMAT.md, "Toke
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lossyzip._jit import inlined, kernel
@@ -18,35 +20,72 @@ ESCAPE = 254  # the true token follows in eight extra bits: it is too rare for i
 OUTLIER_TOKEN = 255
 _BLOCK = 1024  # codes that are looked at together
 OUTLIER = np.int32(-(2**31))  # in an array of codes
+LARGE = 2  # place in an encoder's cursor
+
+
+class Symbols(NamedTuple):
+    """Codes in the order of decoding, as tokens, and the context cell of each."""
+
+    tokens: np.ndarray  # (n,) uint8
+    cells: np.ndarray  # (n,) uint8
+    large: np.ndarray  # (m,) int32: the codes whose token is a bucket
+
+    @classmethod
+    def of(cls, codes: np.ndarray, cells: np.ndarray) -> Symbols:
+        tokens, large, cursor = np.empty(codes.size, np.uint8), np.empty(codes.size, np.int32), np.zeros(5, np.int64)
+        append_tokens(codes, tokens, large, cursor)
+        return cls(tokens, cells, large[: cursor[LARGE]])
+
+    def codes(self) -> np.ndarray:
+        """The same as (n,) int32."""
+        codes = np.empty(self.tokens.size, np.int32)
+        _codes_of(self.tokens, self.large, codes)
+        return codes
 
 
 @kernel
-def tokenize(codes, cells, tokens, histogram):
-    """Fill ``tokens``, count them by context cell in ``histogram`` (cells, 256); return their extra bits.
+def append_tokens(codes, tokens, large, cursor):
+    """Fill ``tokens``; put large codes into ``large`` behind those that cursor[LARGE] counts."""
+    for start in range(0, codes.size, _BLOCK):
+        end = min(start + _BLOCK, codes.size)
+        code, token = codes[start:end], tokens[start:end]
+        if not _small_tokens(code, token):
+            _large_tokens(code, token, large, cursor)
+
+
+@kernel
+def _codes_of(tokens, large, codes):
+    found = 0
+    for i in range(tokens.size):
+        token = np.int64(tokens[i])
+        if token < FIRST_BUCKET:
+            codes[i] = code_of_token(token)
+        elif token == OUTLIER_TOKEN:
+            codes[i] = OUTLIER
+        else:
+            codes[i] = large[found]
+            found += 1
+
+
+@kernel
+def count_tokens(tokens, cells, histogram):
+    """Count ``tokens`` by context cell in ``histogram`` (cells, 256).
 
     Four tables take turns at counting: one alone would wait for itself where tokens repeat.
     """
     counts = np.zeros((4, histogram.size), np.uint32)
     counts0, counts1, counts2, counts3 = counts[0], counts[1], counts[2], counts[3]
-    magnitudes = np.empty(_BLOCK, np.float64)
-    extra_bits = np.int64(0)
-    for start in range(0, codes.size, _BLOCK):
-        end = min(start + _BLOCK, codes.size)
-        code, token, cell = codes[start:end], tokens[start:end], cells[start:end]
-        if not _small_tokens(code, token):
-            extra_bits += _large_tokens(code, token, magnitudes)
-        whole = code.size & -4
-        for i in range(0, whole, 4):
-            counts0[(np.int64(cell[i]) << 8) | np.int64(token[i])] += np.uint32(1)
-            counts1[(np.int64(cell[i + 1]) << 8) | np.int64(token[i + 1])] += np.uint32(1)
-            counts2[(np.int64(cell[i + 2]) << 8) | np.int64(token[i + 2])] += np.uint32(1)
-            counts3[(np.int64(cell[i + 3]) << 8) | np.int64(token[i + 3])] += np.uint32(1)
-        for i in range(whole, code.size):
-            counts0[(np.int64(cell[i]) << 8) | np.int64(token[i])] += np.uint32(1)
+    whole = tokens.size & -4
+    for i in range(0, whole, 4):
+        counts0[(np.int64(cells[i]) << 8) | np.int64(tokens[i])] += np.uint32(1)
+        counts1[(np.int64(cells[i + 1]) << 8) | np.int64(tokens[i + 1])] += np.uint32(1)
+        counts2[(np.int64(cells[i + 2]) << 8) | np.int64(tokens[i + 2])] += np.uint32(1)
+        counts3[(np.int64(cells[i + 3]) << 8) | np.int64(tokens[i + 3])] += np.uint32(1)
+    for i in range(whole, tokens.size):
+        counts0[(np.int64(cells[i]) << 8) | np.int64(tokens[i])] += np.uint32(1)
     flat = histogram.reshape(-1)
     for k in range(flat.size):
         flat[k] = np.int64(counts0[k]) + np.int64(counts1[k]) + np.int64(counts2[k]) + np.int64(counts3[k])
-    return extra_bits
 
 
 @kernel
@@ -62,40 +101,47 @@ def _small_tokens(codes, tokens):
 
 
 @kernel
-def _large_tokens(codes, tokens, magnitudes):
-    """Fill ``tokens``, whatever the codes; return how many extra bits they have.
+def _large_tokens(codes, tokens, large, cursor):
+    """Fill ``tokens``, whatever the codes; append those that are buckets to ``large``.
 
     Octave and quarter of a bucket are the exponent and the first two digits of the magnitude as float64.
     """
+    magnitudes = np.empty(codes.size, np.float64)
     for i in range(codes.size):
         magnitudes[i] = abs(np.float64(codes[i]))
     patterns = magnitudes.view(np.int64)
-    extra_bits = np.int64(0)
     for i in range(codes.size):
         bucket = (patterns[i] >> np.int64(50)) - np.int64((1023 + 5) << 2)
         negative = np.int64(1) if codes[i] < 0 else np.int64(0)
-        large = FIRST_BUCKET + 2 * bucket + negative
+        bucketed = FIRST_BUCKET + 2 * bucket + negative
         magnitude = np.int64(magnitudes[i])
         small = 2 * magnitude - 1 + negative if magnitude > 0 else np.int64(0)
-        direct = magnitude < DIRECT
-        token = small if direct else large
+        token = small if magnitude < DIRECT else bucketed
         token = np.int64(OUTLIER_TOKEN) if codes[i] == OUTLIER else token
         tokens[i] = np.uint8(token)
-        has_bits = (not direct) & (codes[i] != OUTLIER)
-        extra_bits += (bucket >> 2) + 3 if has_bits else np.int64(0)
-    return extra_bits
+    found = cursor[LARGE]
+    for i in range(codes.size):
+        large[min(found, large.size - 1)] = codes[i]
+        found += np.int64((tokens[i] >= FIRST_BUCKET) & (codes[i] != OUTLIER))
+    cursor[LARGE] = found
+
+
+def extra_bits_of(counts: np.ndarray) -> int:
+    """Bits that ``counts`` (256,) tokens take beside their tokens."""
+    bucket = np.arange(OUTLIER_TOKEN - 1 - FIRST_BUCKET)
+    return int((counts[FIRST_BUCKET : OUTLIER_TOKEN - 1] * ((bucket >> 3) + 3)).sum())
 
 
 @kernel
-def pack_extra(codes, cells, tokens, context_of_cell, listed, rare, words):
+def pack_extra(tokens, cells, large, context_of_cell, listed, rare, words):
     """Write every code's extra bits; replace tokens that are not ``listed`` in their context by ESCAPE.
 
     ``words`` (uint64) must be zero and have a word more than the bits need; returns their number.
     Tokens below ``rare`` have no extra bits and are listed wherever they occur.
     """
-    cursor = np.int64(0)
-    for start in range(0, codes.size, _BLOCK):
-        end = min(start + _BLOCK, codes.size)
+    cursor, found = np.int64(0), 0
+    for start in range(0, tokens.size, _BLOCK):
+        end = min(start + _BLOCK, tokens.size)
         largest = np.uint8(0)
         for i in range(start, end):
             largest = max(largest, tokens[i])
@@ -110,7 +156,8 @@ def pack_extra(codes, cells, tokens, context_of_cell, listed, rare, words):
                 cursor = put(words, cursor, token, np.int64(8))
             if token >= FIRST_BUCKET and token != OUTLIER_TOKEN:
                 bits = ((token - FIRST_BUCKET) >> 3) + 3
-                magnitude = abs(np.int64(codes[i]))
+                magnitude = abs(np.int64(large[found]))
+                found += 1
                 cursor = put(words, cursor, magnitude & ((np.int64(1) << bits) - 1), bits)
     return cursor
 
