@@ -94,8 +94,9 @@ def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -
     frame = Frame.of_bytes(blob)
     if region is None:
         result = np.empty(frame.shape, frame.dtype)
-        for where, values in frame.tiles(threads=threads):
-            result[where] = values
+        for where, values in frame.tiles(threads=threads, into=result):
+            if not np.shares_memory(result, values, max_work=1):
+                result[where] = values
         return result
     box, rest = _resolve_region(region, frame.shape)
     result = np.empty([s.stop - s.start for s in box], frame.dtype)

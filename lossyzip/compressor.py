@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import struct
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xxhash
 
 from lossyzip.bound import Bound
 from lossyzip.container import frame
@@ -211,11 +211,16 @@ class Frame:
         return cls.open(lambda offset, length: bytes(view[offset : offset + length]), len(view))
 
     def tiles(
-        self, *, threads: int | None = None, region: tuple[slice, ...] | None = None
+        self,
+        *,
+        threads: int | None = None,
+        region: tuple[slice, ...] | None = None,
+        into: np.ndarray | None = None,
     ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
-        Each tile is checked against the checksum of what passed the door. The calling thread reads.
+        ``into`` is an array of the field's shape and dtype: a tile that lies in one piece there may be
+        decoded in its place, of which its values are a view then. Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
         plan = _plan_of(self._header)
         touched = [
@@ -224,7 +229,8 @@ class Frame:
             if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
         ]
         jobs = (
-            partial(self._decode, self._reader.tile(number), number, where, plan) for number, where in touched
+            partial(self._decode, self._reader.tile(number), number, where, plan, _flat_part(into, where))
+            for number, where in touched
         )
         yield from in_order(jobs, thread_count(threads))
 
@@ -240,22 +246,34 @@ class Frame:
         return {"header": header, "tiles": tiles, "index and framing": self.compressed_bytes - header - tiles}
 
     def _decode(
-        self, tile: frame.Tile, number: int, where: tuple[slice, ...], plan: Plan | None
+        self,
+        tile: frame.Tile,
+        number: int,
+        where: tuple[slice, ...],
+        plan: Plan | None,
+        into: np.ndarray | None,
     ) -> tuple[tuple[slice, ...], np.ndarray]:
         from lossyzip.tile import decode_tile
 
         shape = tuple(s.stop - s.start for s in where)
-        values = decode_tile(tile.payload, shape, self._header, plan)
+        values = decode_tile(tile.payload, shape, self._header, plan, into)
         if content_checksum(values) != tile.content:
             raise ContentMismatchError(f"tile {number} does not decode to the values that were checked")
         return where, values.astype(self.dtype, copy=False)
 
 
+def _flat_part(array: np.ndarray | None, where: tuple[slice, ...]) -> np.ndarray | None:
+    """A part of ``array`` as a flat view, if it lies there in one piece and in this machine's byte order."""
+    if array is None or not array.dtype.isnative:
+        return None
+    part = array[where]
+    return part.reshape(-1) if part.flags.c_contiguous else None
+
+
 def content_checksum(values: np.ndarray) -> int:
-    """crc32 of the values as little-endian bytes in C order."""
-    return zlib.crc32(
-        np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
-    )
+    """The low 32 bits of the XXH3 hash of the values as little-endian bytes in C order."""
+    flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
+    return int(xxhash.xxh3_64_intdigest(flat.view(np.uint8).data)) & 0xFFFFFFFF
 
 
 def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:

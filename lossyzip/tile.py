@@ -58,8 +58,17 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
     return bytes(out)
 
 
-def decode_tile(payload: bytes, shape: tuple[int, ...], header: Header, plan: Plan | None) -> np.ndarray:
-    """The tile of ``shape`` in native byte order. Raises DecodeError for any other payload than its own."""
+def decode_tile(
+    payload: bytes,
+    shape: tuple[int, ...],
+    header: Header,
+    plan: Plan | None,
+    into: np.ndarray | None = None,
+) -> np.ndarray:
+    """The tile of ``shape`` in native byte order; it may be in the flat array ``into``, if there is one.
+
+    Raises DecodeError for any other payload than its own.
+    """
     count = math.prod(shape)
     flags = payload[0] if payload else 0
     if flags == _LOSSLESS:
@@ -87,7 +96,7 @@ def decode_tile(payload: bytes, shape: tuple[int, ...], header: Header, plan: Pl
             raise CorruptError(f"a tile of {count} values has {size} outliers")
         data, position = _get(payload, position)
         outliers = lossless.unpack(data, size, header.native)
-    values = recompose(payload[position:], outliers, shape, plan, rule)
+    values = recompose(payload[position:], outliers, shape, plan, rule, into)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
     return values

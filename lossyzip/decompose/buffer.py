@@ -127,11 +127,14 @@ class Grid:
 
 
 class Buffer:
-    """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros."""
+    """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros.
 
-    def __init__(self, grid: Grid, dtype: np.dtype) -> None:
+    ``values``: an array that takes the place of the values, whatever is in it.
+    """
+
+    def __init__(self, grid: Grid, dtype: np.dtype, values: np.ndarray | None = None) -> None:
         self.grid = grid
-        self.values = np.zeros(grid.parts * grid.part_size, dtype)
+        self.values = np.zeros(grid.parts * grid.part_size, dtype) if values is None else values
         self.magnitudes = np.zeros(grid.parts * grid.part_size, np.uint8)
 
     def view(self, array: np.ndarray, part: int, shape: Shape4) -> np.ndarray:

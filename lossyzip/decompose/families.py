@@ -137,12 +137,20 @@ def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantiz
 
 
 def recompose(
-    data: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
+    data: bytes,
+    outliers: np.ndarray,
+    shape: tuple[int, ...],
+    plan: Plan,
+    quantizer: Quantizer,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The tile of ``shape`` whose codes are ``data``. Raises DecodeError when they are not just that."""
+    """The tile of ``shape`` whose codes are ``data``; it may be in the flat array ``into``, if there is one.
+
+    Raises DecodeError when they are not just that.
+    """
     if isinstance(plan, Lattice):
         lattice_stream = stream.CodeStream(data, lattice.GROUPS, CELLS)
-        values = lattice.recompose(lattice_stream, outliers, shape, plan, quantizer)
+        values = lattice.recompose(lattice_stream, outliers, shape, plan, quantizer, into)
         lattice_stream.check_used_up(values.size, outliers.size)
         return values
     mixed = stream.mixed_part(data)
@@ -155,7 +163,7 @@ def recompose(
     def visit(buffer: Buffer, here: Pass) -> None:
         decode_pass(here, buffer, opened, outliers)
 
-    values = family.sweep(plan, fold(shape, plan.fold), quantizer, visit)
+    values = family.sweep(plan, fold(shape, plan.fold), quantizer, visit, into=into)
     opened.check_used_up(math.prod(shape) * family.CODES, outliers.size)
     return np.ascontiguousarray(values).reshape(shape)
 

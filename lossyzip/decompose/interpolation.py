@@ -219,11 +219,12 @@ def sweep(
     source: np.ndarray | None = None,
     fitter: Fitter | None = None,
     mixed: bool = False,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
-    Mixed coding or static, it makes no difference here.
+    The values are put ``into`` a flat array, if there is one. ``mixed`` coding makes no difference here.
     """
     dtype = rule.step.dtype
     stride = 1 << plan.levels
@@ -244,7 +245,7 @@ def sweep(
             stencils = pack_stencils([(here.offsets, weights)], dtype)
             visit(finer, Pass(here.lattice, stencils, here.contexts, rule, source, here.looks))
         buffer = finer
-    whole = np.empty(field, dtype)
+    whole = np.empty(field, dtype) if into is None else into.reshape(field)
     grid = buffer.grid
     _join_rows(buffer.values, grid.part_size, grid.at(0), grid.strides, whole)
     return whole

@@ -458,10 +458,15 @@ def decompose(
 
 
 def recompose(
-    stream: CodeStream, outliers: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer
+    stream: CodeStream,
+    outliers: np.ndarray,
+    shape: tuple[int, ...],
+    plan: Lattice,
+    rule: Quantizer,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The tile of ``shape`` whose codes are in ``stream``."""
-    values = np.empty(math.prod(shape), rule.step.dtype)
+    """The tile of ``shape`` whose codes are in ``stream``; in the flat array ``into``, if there is one."""
+    values = np.empty(math.prod(shape), rule.step.dtype) if into is None else into
     rows = differences(shape, plan.axes)
     integrate(values, rows, spacing(rule), stream.coder, stream.extra, outliers, stream.cursor)
     return values.reshape(shape)

@@ -161,14 +161,16 @@ def sweep(
     source: np.ndarray | None = None,
     _fitter: None = None,
     mixed: bool = False,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
     """Visit the one pass; return the reconstructed tile, folded. Both directions are this function.
 
-    Mixed coding (``mixed``) needs a halo around the values; the kernels of static coding have their own.
+    Mixed coding (``mixed``) needs a halo around the values; the kernels of static coding have their own, and
+    put the values ``into`` a flat array, if there is one.
     """
     dtype = rule.step.dtype
     grid = Grid(1, field, HALO if mixed else 0, field)
-    buffer, here = Buffer(grid, dtype), grid.at(0)
+    buffer, here = Buffer(grid, dtype, None if mixed else into), grid.at(0)
     taps_used: list[np.ndarray] = []
     stencils: list[tuple[np.ndarray, np.ndarray]] = []
     of_class, running = [0] * CLASSES, []

@@ -130,15 +130,20 @@ def sweep(
     source: np.ndarray | None = None,
     _fitter: None = None,
     mixed: bool = False,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Visit every pass in order; return the reconstructed tile, folded. Both directions are this function."""
+    """Visit every pass in order; return the reconstructed tile, folded. Both directions are this function.
+
+    Mixed coding (``mixed``) needs a halo around the values; without one everything happens in one flat array,
+    ``into`` if there is one.
+    """
     dtype = rule.step.dtype
     steps = splits(field)
     coarse = _coefficient_rule(rule, plan.step)
     coefficients = None if source is None else _coefficients(source, field, steps, coarse.step)
     halo = _HALO if mixed else 0
     grid = Grid(2, field, halo, field)
-    buffer = Buffer(grid, dtype)
+    buffer = Buffer(grid, dtype, None if mixed else np.empty(grid.part_size, dtype) if into is None else into)
     still = pack_stencils([_NO_TAPS], dtype)
     magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
     for here in _band_passes(grid):
@@ -149,7 +154,10 @@ def sweep(
             buffer,
             Pass(here.lattice, still, here.contexts, coarse, coefficients, grid.looks(), here.around),
         )
-    predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
+    if mixed:
+        predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
+    else:
+        predicted = buffer.values.reshape(field)
     transform(predicted, steps, inverse=True)
     return _correct(predicted, field, rule, visit, source, halo)
 
@@ -167,11 +175,9 @@ def _correct(
     That is in the second part of the buffer, or where the value itself will be, if there is no ``halo``.
     """
     grid = Grid(2 if halo else 1, field, halo, field)
-    buffer = Buffer(grid, predicted.dtype)
+    buffer = Buffer(grid, predicted.dtype, None if halo else predicted.reshape(-1))
     if halo:
         buffer.view(buffer.values, 1, field)[...] = predicted
-    else:
-        buffer.values = predicted.reshape(-1)
     tap = (np.array([grid.part_size], np.int64), np.ones(1))
     stencils: Stencils = pack_stencils([tap], predicted.dtype)
     lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=False)
