@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from lossyzip._jit import merged
-from lossyzip.decompose.rows import CELLS_AN_OCTAVE, MOST_MAGNITUDE, SWEEP, clamp, within
+from lossyzip.decompose.rows import CELLS_AN_OCTAVE, LAST_CELL, MOST_MAGNITUDE, SWEEP, clamp, within
 from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, RADIUS
 
 
@@ -67,7 +67,8 @@ def cells_of(total, reciprocal, first_cell, scratch, cells):
     cell = np.int32(first_cell)
     for i in range(total.size):
         octaves = np.int32(np.int32(bits[i] >> np.int32(10)) - least)  # 2**-13 of one
-        cells[i] = np.uint8(np.int32(np.int32(octaves * np.int32(CELLS_AN_OCTAVE)) >> np.int32(16)) + cell)
+        place = np.int32(np.int32(octaves * np.int32(CELLS_AN_OCTAVE)) >> np.int32(16))
+        cells[i] = np.uint8(min(place, np.int32(LAST_CELL)) + cell)
 
 
 @merged

@@ -26,7 +26,7 @@ from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import stream
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.mixing import Mixer, check_used_up, decoder, encoder, finish
-from lossyzip.entropy.tokens import LARGE, OUTLIER, Symbols
+from lossyzip.entropy.tokens import OUTLIER, Symbols
 from lossyzip.errors import CorruptError, SelfCheckError
 
 PlanOfPasses = Multigrid | Raster | Wavelet
@@ -47,7 +47,7 @@ class Codes:
     groups: int
 
     def to_bytes(self) -> bytes:
-        """The symbols, whose tokens are overwritten; the outliers are stored beside them."""
+        """The symbols, whose tokens may be overwritten; the outliers are stored beside them."""
         return stream.encode_codes(self.symbols, self.groups, CELLS)
 
 
@@ -111,10 +111,9 @@ def decompose(
         lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
         return Codes(Symbols.of(lattice_codes, lattice_cells), lattice_outliers, lattice.GROUPS)
     family = _FAMILIES[plan.name]
-    size = coded.size * family.CODES
-    symbols = Symbols(np.empty(size, np.uint8), np.empty(size, np.uint8), np.empty(size, np.int32))
+    symbols = Symbols.room(coded.size * family.CODES)
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
-    cursor = np.zeros(5, np.int64)
+    cursor = np.zeros(6, np.int64)
 
     def visit(buffer: Buffer, here: Pass) -> None:
         encode_pass(here, buffer, symbols, outliers, cursor)
@@ -123,8 +122,7 @@ def decompose(
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
     family.sweep(plan, field, quantizer, visit, coded, fitter)
     count = int(cursor[1])
-    symbols = symbols._replace(large=symbols.large[: cursor[LARGE]])
-    return Codes(symbols, outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
+    return Codes(symbols.filled(cursor), outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
 
 
 def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:
@@ -151,7 +149,7 @@ def recompose(
     if isinstance(plan, Lattice):
         lattice_stream = stream.CodeStream(data, lattice.GROUPS, CELLS)
         values = lattice.recompose(lattice_stream, outliers, shape, plan, quantizer, into)
-        lattice_stream.check_used_up(values.size, outliers.size)
+        lattice_stream.check_used_up(outliers.size)
         return values
     mixed = stream.mixed_part(data)
     if mixed is not None:
@@ -164,7 +162,7 @@ def recompose(
         decode_pass(here, buffer, opened, outliers)
 
     values = family.sweep(plan, fold(shape, plan.fold), quantizer, visit, into=into)
-    opened.check_used_up(math.prod(shape) * family.CODES, outliers.size)
+    opened.check_used_up(outliers.size)
     return np.ascontiguousarray(values).reshape(shape)
 
 

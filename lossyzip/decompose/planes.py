@@ -23,9 +23,8 @@ from lossyzip.decompose.batch import (
 )
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.rows import predict_row
-from lossyzip.entropy.rans import decode_row
-from lossyzip.entropy.stream import CodeStream
-from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, largest_of
+from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
+from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, end_batch, largest_of
 
 
 @kernel
@@ -74,50 +73,39 @@ def encode_planes(
 
 
 @kernel
-def _encode(
-    field, values, magnitudes, lattice, stencils, contexts, quantizer, symbols, outliers, cursor
-):
+def _encode(field, values, magnitudes, lattice, stencils, contexts, quantizer, symbols, outliers, cursor):
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
     run, size = (ny - 1) * sy + nx, ny * nx
     total, activity = np.empty(run, values.dtype), np.empty(run, np.uint16)
-    scratch, cell_run = np.empty(run, np.float32), np.empty(run, np.uint8)
-    sums = np.empty(size, values.dtype)
-    code = np.empty(size, np.int32)
-    tokens, cells, large = symbols
-    wanted, recon, magnitude = (
-        np.empty(size, values.dtype),
-        np.empty(size, values.dtype),
-        np.empty(size, np.uint8),
-    )
-    position = cursor[0]
+    scratch, cell_run, code_run = np.empty(run, np.float32), np.empty(run, np.uint8), np.empty(run, np.int32)
+    wanted, code = np.full(run, np.nan, values.dtype), np.empty(size, np.int32)  # NaN where nobody looks
     for t in range(lattice.nt):
         for z in range(lattice.nz):
             base = lattice.base + t * lattice.st + z * lattice.sz
             start = lattice.origin + t * lattice.ft + z * lattice.fz
-            sum_magnitudes(activity, magnitudes, base, contexts.offsets, contexts.weights)
-            cells_of(activity, contexts.reciprocal, contexts.cell, scratch, cell_run)
-            condense(cell_run, ny, nx, sy, cells[position : position + size])
             predict_row(total, values, base, stencils, np.int64(0))
-            condense(total, ny, nx, sy, sums)
             for y in range(ny):
-                row = wanted[y * nx : y * nx + nx]
+                row = wanted[y * sy : y * sy + nx]
                 source = field[start + y * lattice.fy : start + y * lattice.fy + (nx - 1) * lattice.fx + 1]
-                if lattice.fx == 1:
+                if lattice.fx == 2:  # written out: the finest level is most of the work
                     for i in range(nx):
-                        row[i] = source[i]
+                        row[i] = source[2 * i]
                 else:
                     for i in range(nx):
                         row[i] = source[i * lattice.fx]
-            if quantize(sums, wanted, code, recon, quantizer) > 0:
-                append_outliers(code, wanted, outliers, cursor)
-            append_tokens(code, tokens[position : position + size], large, cursor)
-            position += size
-            magnitudes_of(code, magnitude)
-            spread(recon, ny, nx, sy, values[base:])
-            spread(magnitude, ny, nx, sy, magnitudes[base:])
+            bad = quantize(total, wanted, code_run, values[base : base + run], quantizer)
+            condense(code_run, ny, nx, sy, code)
+            if bad > 0:
+                append_outliers(code_run, wanted, outliers, cursor)
+            at = cursor[0] + 1
+            append_tokens(code, symbols.tokens[at : at + size], symbols.large, cursor)
+            if end_batch(size, symbols, contexts.cell, cursor):
+                sum_magnitudes(activity, magnitudes, base, contexts.offsets, contexts.weights)
+                cells_of(activity, contexts.reciprocal, contexts.cell, scratch, cell_run)
+                condense(cell_run, ny, nx, sy, symbols.cells[at : at + size])
+                magnitudes_of(code_run, magnitudes[base : base + run])
+                _extend_plane(magnitudes, lattice, base, z)
             _extend_plane(values, lattice, base, z)
-            _extend_plane(magnitudes, lattice, base, z)
-    cursor[0] = position
 
 
 def decode_planes(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:
@@ -137,47 +125,32 @@ def decode_planes(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.nd
 
 
 @kernel
-def _decode(
-    values, magnitudes, lattice, stencils, contexts, quantizer, coder, extra, outliers, cursor
-):
+def _decode(values, magnitudes, lattice, stencils, contexts, quantizer, coder, extra, outliers, cursor):
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
     run, size = (ny - 1) * sy + nx, ny * nx
     total, activity = np.empty(run, values.dtype), np.empty(run, np.uint16)
     scratch, cell_run, cell = np.empty(run, np.float32), np.empty(run, np.uint8), np.empty(size, np.uint8)
-    sums, token, code = np.empty(size, values.dtype), np.empty(size, np.uint8), np.empty(size, np.int32)
-    recon, magnitude = np.empty(size, values.dtype), np.empty(size, np.uint8)
+    token, code, code_run = np.empty(size, np.uint8), np.empty(size, np.int32), np.zeros(run, np.int32)
+    token_run = np.zeros(run, np.uint8)
     for t in range(lattice.nt):
         for z in range(lattice.nz):
             base = lattice.base + t * lattice.st + z * lattice.sz
-            sum_magnitudes(activity, magnitudes, base, contexts.offsets, contexts.weights)
-            cells_of(activity, contexts.reciprocal, contexts.cell, scratch, cell_run)
-            condense(cell_run, ny, nx, sy, cell)
-            decode_row(
-                token,
-                cell,
-                cursor[0],
-                coder.context_of_cell,
-                coder.token_of_slot,
-                coder.interval,
-                coder.states,
-                coder.words,
-                cursor,
-            )
-            cursor[0] += size
             predict_row(total, values, base, stencils, np.int64(0))
-            condense(total, ny, nx, sy, sums)
-            largest = largest_of(token)
-            if largest == 0:
-                reconstruct_zeros(sums, recon, quantizer)
-            else:
-                there = codes_of_row(token, largest, code, extra, cursor)
-                reconstruct(sums, code, recon, quantizer)
-                magnitudes_of(code, magnitude)
+            here = values[base : base + run]
+            if begin_batch(contexts.cell, coder, cursor):
+                sum_magnitudes(activity, magnitudes, base, contexts.offsets, contexts.weights)
+                cells_of(activity, contexts.reciprocal, contexts.cell, scratch, cell_run)
+                condense(cell_run, ny, nx, sy, cell)
+                decode_tokens(token, cell, coder, cursor)
+                there = codes_of_row(token, largest_of(token), code, extra, cursor)
+                spread(code, ny, nx, sy, code_run)
+                reconstruct(total, code_run, here, quantizer)
+                magnitudes_of(code_run, magnitudes[base : base + run])
                 if there > 0:
-                    take_outliers(token, recon, outliers, cursor)
-                    mark_outliers(token, magnitude)
-                spread(magnitude, ny, nx, sy, magnitudes[base:])
-            spread(recon, ny, nx, sy, values[base:])
-            if largest != 0:
+                    spread(token, ny, nx, sy, token_run)
+                    take_outliers(token_run, here, outliers, cursor)
+                    mark_outliers(token_run, magnitudes[base : base + run])
                 _extend_plane(magnitudes, lattice, base, z)
+            else:
+                reconstruct_zeros(total, here, quantizer)
             _extend_plane(values, lattice, base, z)

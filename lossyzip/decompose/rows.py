@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import inlined, kernel
-from lossyzip.entropy.tokens import OUTLIER
+from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS, OUTLIER
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
 MOST_MAGNITUDE = 255  # of a code, as contexts see it
 MOST_ACTIVITY = 16 * MOST_MAGNITUDE
-CELLS = 32  # context cells of one group
+CELLS = GROUP_CELLS
+LAST_CELL = FLAG_CELL - 1
 CELLS_AN_OCTAVE = 21  # in eighths
 
 
@@ -86,7 +87,9 @@ class Quantizer(NamedTuple):
 
 # The cell of each activity: its logarithm, 21/8 cells an octave, as the bits of a float show it.
 _BITS_OF_ACTIVITY = (np.arange(MOST_ACTIVITY + 1) + 1).astype(np.float32).view(np.int32)
-CELL_OF_ACTIVITY = (((_BITS_OF_ACTIVITY >> 10) - (127 << 13)) * CELLS_AN_OCTAVE >> 16).astype(np.uint8)
+CELL_OF_ACTIVITY = np.minimum(
+    ((_BITS_OF_ACTIVITY >> 10) - (127 << 13)) * CELLS_AN_OCTAVE >> 16, LAST_CELL
+).astype(np.uint8)
 
 
 @inlined

@@ -39,8 +39,7 @@ from lossyzip.decompose.rows import (
     row_class,
     within,
 )
-from lossyzip.entropy.rans import decode_row
-from lossyzip.entropy.stream import CodeStream
+from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
     OUTLIER,
     OUTLIER_TOKEN,
@@ -48,6 +47,7 @@ from lossyzip.entropy.tokens import (
     Symbols,
     append_tokens,
     codes_of_row,
+    end_batch,
     largest_of,
 )
 
@@ -239,19 +239,26 @@ def _value_before(values, base, j, layout, t, z, y, coupled, low):
 
 
 @merged
-def _look(step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, layout, places, lattice, low):
-    """Fill the step's cells and sums for the rows of planes j0 to j1, the first of which is row ``y0``."""
+def _find_cells(step, t, first, j0, j1, y0, base, magnitudes, sizes, layout, places, lattice):
+    """Fill the step's cells for the rows of planes j0 to j1, the first of which is row ``y0``."""
     lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
     sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
     if layout.expected > 0:
         for j in range(j0, j1):
             source = lattice.base + t * lattice.st + (first + j) * lattice.sz
             source += (y0 - SKEW * (j - j0)) * lattice.sy + layout.aside
-            around = step.activity[j + layout.history :: lanes]
+            row, target = sizes[source : source + nx], np.uint64(j + layout.history)
             for i in range(nx):
-                around[i] += np.uint16(np.uint16(layout.expected) * sizes[source + i])
+                step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
+                target += np.uint64(lanes)
     cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.cell_run)
     condense(step.cell_run[j0 + layout.history :], nx, active, lanes, step.cell)
+
+
+@merged
+def _predict(step, t, first, j0, j1, y0, base, values, natural, layout, places, lattice, low):
+    """Fill the step's sums for the same rows."""
+    lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
     if layout.predicted:
         for j in range(j0, j1):
             source = lattice.base + t * lattice.st + (first + j) * lattice.sz
@@ -274,9 +281,7 @@ def _look(step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, 
             _predict_plane(step.total, j + layout.history, lanes, values, base, stencils, which)
         step.running[0, j - j0] = stencils.running[which, 0]
         step.running[1, j - j0] = stencils.running[which, 1]
-        step.running[2, j - j0] = _value_before(
-            values, base, j, layout, t, z, y, lattice.coupled, low
-        )
+        step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
     condense(step.total[j0 + layout.history :], nx, active, lanes, step.sums)
 
 
@@ -355,7 +360,6 @@ def _encode(field, natural, sizes, lattice, layout, places, quantizer, symbols, 
     magnitudes = np.zeros(volumes * layout.size, np.uint8)
     step = _room(layout, lattice.nx, natural)
     wanted = np.empty(lattice.nx * layout.planes, natural.dtype)
-    tokens, cells, large = symbols
     ny, nx = lattice.ny, lattice.nx
     row = layout.width * layout.lanes
     keep_sizes = lattice.coupled == 1 or layout.aside != 0
@@ -374,10 +378,10 @@ def _encode(field, natural, sizes, lattice, layout, places, quantizer, symbols, 
                 if active <= 0:
                     continue
                 base = (s + _HALO + SKEW * layout.history) * row + _HALO * layout.lanes
-                _look(
-                    step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, layout, places, lattice,
+                _predict(
+                    *(step, t, first, j0, j1, y0, base, values, natural, layout, places, lattice),
                     quantizer.low,
-                )  # fmt: skip
+                )
                 count = active * nx
                 for k in range(active):
                     start = lattice.origin + t * lattice.ft + (first + j0 + k) * lattice.fz
@@ -387,8 +391,6 @@ def _encode(field, natural, sizes, lattice, layout, places, quantizer, symbols, 
                     for i in range(nx):
                         wanted[target] = source[i * lattice.fx]
                         target += np.uint64(active)
-                position = cursor[0]
-                cells[position : position + count] = step.cell[:count]
                 code, recon = step.code[:count], step.recon[:count]
                 if places.stencils.running_weights == 0:
                     bad = quantize(step.sums[:count], wanted[:count], code, recon, quantizer)
@@ -398,8 +400,13 @@ def _encode(field, natural, sizes, lattice, layout, places, quantizer, symbols, 
                     bad = _quantize_chains(step, wanted, active, code, quantizer)
                 if bad > 0:
                     append_outliers(code, wanted, outliers, cursor)
-                append_tokens(code, tokens[position : position + count], large, cursor)
-                cursor[0] = position + count
+                at = cursor[0] + 1
+                append_tokens(code, symbols.tokens[at : at + count], symbols.large, cursor)
+                if end_batch(count, symbols, places.cell, cursor):
+                    _find_cells(
+                        *(step, t, first, j0, j1, y0, base, magnitudes, sizes, layout, places, lattice),
+                    )
+                    symbols.cells[at : at + count] = step.cell[:count]
                 magnitude = step.magnitude[:count]
                 magnitudes_of(code, magnitude)
                 if layout.tapped:
@@ -511,44 +518,38 @@ def _decode(natural, sizes, lattice, layout, places, quantizer, coder, extra, ou
                 if active <= 0:
                     continue
                 base = (s + _HALO + SKEW * layout.history) * row + _HALO * layout.lanes
-                _look(
-                    step, t, first, j0, j1, y0, base, values, magnitudes, natural, sizes, layout, places, lattice,
+                _predict(
+                    *(step, t, first, j0, j1, y0, base, values, natural, layout, places, lattice),
                     quantizer.low,
-                )  # fmt: skip
+                )
                 count = active * nx
                 token, code, recon = step.token[:count], step.code[:count], step.recon[:count]
-                decode_row(
-                    token,
-                    step.cell[:count],
-                    cursor[0],
-                    coder.context_of_cell,
-                    coder.token_of_slot,
-                    coder.interval,
-                    coder.states,
-                    coder.words,
-                    cursor,
-                )
-                cursor[0] += count
-                largest = largest_of(token)
                 magnitude = step.magnitude[:count]
-                there = 0
-                if largest == 0 and places.stencils.running_weights == 0:
-                    magnitude[:] = np.uint8(0)
-                    reconstruct_zeros(step.sums[:count], recon, quantizer)
-                else:
-                    there = codes_of_row(token, largest, code, extra, cursor)
+                there, some = 0, begin_batch(places.cell, coder, cursor)
+                if some:
+                    _find_cells(
+                        *(step, t, first, j0, j1, y0, base, magnitudes, sizes, layout, places, lattice),
+                    )
+                    decode_tokens(token, step.cell[:count], coder, cursor)
+                    there = codes_of_row(token, largest_of(token), code, extra, cursor)
                     magnitudes_of(code, magnitude)
-                    if there > 0:
-                        mark_outliers(token, magnitude)
-                    if places.stencils.running_weights == 0:
+                else:
+                    code[:] = np.int32(0)
+                    magnitude[:] = np.uint8(0)
+                if there > 0:
+                    mark_outliers(token, magnitude)
+                if places.stencils.running_weights == 0:
+                    if some:
                         reconstruct(step.sums[:count], code, recon, quantizer)
-                        if there > 0:
-                            take_outliers(token, recon, outliers, cursor)
-                    elif there == 0:
-                        _reconstruct_wave(step, active, code, quantizer)
                     else:
+                        reconstruct_zeros(step.sums[:count], recon, quantizer)
+                    if there > 0:
                         take_outliers(token, recon, outliers, cursor)
-                        _reconstruct_chains(step, active, token, code, quantizer)
+                elif there == 0:
+                    _reconstruct_wave(step, active, code, quantizer)
+                else:
+                    take_outliers(token, recon, outliers, cursor)
+                    _reconstruct_chains(step, active, token, code, quantizer)
                 if layout.tapped:
                     _put_rows(values, recon, j0, j1, y0, base, layout, first, lattice)
                 _put_rows(magnitudes, magnitude, j0, j1, y0, base, layout, first, lattice)

@@ -9,8 +9,27 @@ import numpy as np
 
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
-from lossyzip.entropy.rans import LANES, TOTAL, Coder, encode_tokens, open_coder, reciprocals
-from lossyzip.entropy.tokens import ESCAPE, FIRST_BUCKET, Symbols, count_tokens, extra_bits_of, pack_extra
+from lossyzip._jit import kernel, merged
+from lossyzip.entropy.rans import (
+    LANES,
+    TOTAL,
+    Coder,
+    decode_row,
+    decode_symbol,
+    encode_tokens,
+    open_coder,
+    reciprocals,
+)
+from lossyzip.entropy.tokens import (
+    ESCAPE,
+    FIRST_BUCKET,
+    LEFT_OUT,
+    Symbols,
+    count_tokens,
+    extra_bits_of,
+    flag_cell,
+    pack_extra,
+)
 from lossyzip.entropy.words import from_bytes, to_bytes
 from lossyzip.errors import CorruptError, TruncatedError
 
@@ -43,8 +62,8 @@ class _Draft:
     def of(cls, symbols: Sequence[Symbols], groups: int, group_cells: int) -> _Draft:
         histogram = np.zeros((groups * group_cells, 256), np.int64)
         part = np.empty_like(histogram)
-        for tokens, cells, _ in symbols:
-            count_tokens(tokens, cells, part)
+        for some in symbols:
+            count_tokens(some.tokens, some.cells, part)
             histogram += part
         extra_bits = extra_bits_of(histogram.sum(axis=0))
         model, model_bytes = contexts.fit(histogram, group_cells)
@@ -62,8 +81,8 @@ class _Draft:
 
 
 def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:
-    """``symbols`` as bytes. Their tokens are overwritten."""
-    tokens, cells, large = symbols
+    """``symbols`` as bytes. Their tokens may be overwritten."""
+    tokens, cells, large, _ = symbols
     draft = _Draft.of([symbols], groups, group_cells)
     model = draft.model
     extra = np.zeros(draft.extra_bits // 64 + 2, np.uint64)
@@ -94,8 +113,8 @@ def estimated_size(symbols: Sequence[Symbols], groups: int, group_cells: int) ->
 class CodeStream:
     """What `encode_codes` wrote, opened: the `coder` and the `extra` bits that kernels decode from.
 
-    `cursor` (int64) is theirs: codes, outliers, words and extra bits used, and a negative number in
-    its last place once one of them was used up too early.
+    `cursor` (int64) is theirs: codes, outliers, words and extra bits used, a negative number once one of
+    them was used up too early, and whether the last batch was left out.
     """
 
     def __init__(self, data: bytes, groups: int, group_cells: int) -> None:
@@ -116,11 +135,44 @@ class CodeStream:
         self.extra = from_bytes(extra)
         words = np.frombuffer(data[words_at:], "<u2")
         self.coder: Coder = open_coder(model.context_of_cell, model.frequency, states, words)
-        self.cursor = np.zeros(5, np.int64)
+        self.cursor = np.zeros(6, np.int64)
         self._extra_bits = extra_bits
 
-    def check_used_up(self, codes: int, outliers: int) -> None:
-        """Raise CorruptError unless exactly ``codes`` codes, ``outliers`` and all the rest were decoded."""
-        expected = [codes, outliers, self.coder.words.size - 1, self._extra_bits, 0]
-        if self.cursor.tolist() != expected:
-            raise CorruptError(f"a stream of codes ends at {self.cursor.tolist()}, not at {expected}")
+    def check_used_up(self, outliers: int) -> None:
+        """Raise CorruptError unless exactly ``outliers``, all words and all extra bits were used."""
+        expected = [outliers, self.coder.words.size - 1, self._extra_bits, 0]
+        if self.cursor[1:5].tolist() != expected:
+            raise CorruptError(f"a stream of codes ends at {self.cursor[1:5].tolist()}, not at {expected}")
+
+
+@kernel
+def decode_tokens(tokens, cells, coder, cursor):
+    """Fill ``tokens`` with the next of the stream."""
+    decode_row(
+        tokens,
+        cells,
+        cursor[0],
+        coder.context_of_cell,
+        coder.token_of_slot,
+        coder.interval,
+        coder.states,
+        coder.words,
+        cursor,
+    )
+    cursor[0] += tokens.size
+
+
+@merged
+def begin_batch(cell, coder, cursor):
+    """Whether the next batch, one of whose cells is ``cell``, has anything but zeros."""
+    states = coder.states
+    context = np.int64(coder.context_of_cell[flag_cell(cell, 1 - cursor[LEFT_OUT])])
+    lane = cursor[0] & (states.size - 1)
+    flag, states[lane], cursor[2] = decode_symbol(
+        context, states[lane], cursor[2], coder.token_of_slot, coder.interval, coder.words
+    )
+    cursor[0] += 1
+    if flag > 1:
+        cursor[4] = -1
+    cursor[LEFT_OUT] = np.int64(0) if flag != 0 else np.int64(1)
+    return flag != 0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import inlined, kernel, merged
 from lossyzip.entropy.words import WORD, get, put
 
 RADIUS = 2.0**28  # codes are smaller than this in magnitude
@@ -20,26 +20,53 @@ ESCAPE = 254  # the true token follows in eight extra bits: it is too rare for i
 OUTLIER_TOKEN = 255
 _BLOCK = 1024  # codes that are looked at together
 OUTLIER = np.int32(-(2**31))  # in an array of codes
-LARGE = 2  # place in an encoder's cursor
+LARGE, BATCHES = 2, 3  # places in an encoder's cursor
+LEFT_OUT = 5  # in that of either direction: whether the last batch was left out
+GROUP_CELLS = 32  # context cells of a group of passes
+FLAG_CELL = 30  # of these: of the flags of batches, behind one that was 0 or 1
 
 
 class Symbols(NamedTuple):
-    """Codes in the order of decoding, as tokens, and the context cell of each."""
+    """Codes in the order of decoding, as tokens, and the context cell of each.
+
+    They may come in batches: each behind a flag, whether there is anything but zeros in it; those with
+    nothing are left out.
+    """
 
     tokens: np.ndarray  # (n,) uint8
     cells: np.ndarray  # (n,) uint8
     large: np.ndarray  # (m,) int32: the codes whose token is a bucket
+    batches: np.ndarray  # (b,) int64: their lengths, negative if left out; empty where there are no flags
 
     @classmethod
     def of(cls, codes: np.ndarray, cells: np.ndarray) -> Symbols:
-        tokens, large, cursor = np.empty(codes.size, np.uint8), np.empty(codes.size, np.int32), np.zeros(5, np.int64)
+        """In no batches."""
+        tokens, large = np.empty(codes.size, np.uint8), np.empty(codes.size, np.int32)
+        cursor = np.zeros(5, np.int64)
         append_tokens(codes, tokens, large, cursor)
-        return cls(tokens, cells, large[: cursor[LARGE]])
+        return cls(tokens, cells, large[: cursor[LARGE]], np.empty(0, np.int64))
+
+    @classmethod
+    def room(cls, size: int) -> Symbols:
+        """For ``size`` codes, to be filled, each with a flag at worst."""
+        return cls(
+            np.empty(2 * size, np.uint8),
+            np.empty(2 * size, np.uint8),
+            np.empty(size, np.int32),
+            np.empty(size, np.int64),
+        )
+
+    def filled(self, cursor: np.ndarray) -> Symbols:
+        """What is there once kernels filled it and counted in ``cursor``."""
+        count = cursor[0]
+        return Symbols(
+            self.tokens[:count], self.cells[:count], self.large[: cursor[LARGE]], self.batches[: cursor[BATCHES]]
+        )
 
     def codes(self) -> np.ndarray:
-        """The same as (n,) int32."""
-        codes = np.empty(self.tokens.size, np.int32)
-        _codes_of(self.tokens, self.large, codes)
+        """All codes, int32, without flags."""
+        codes = np.empty(int(np.abs(self.batches).sum()), np.int32)
+        _codes_of(*self, codes)
         return codes
 
 
@@ -53,18 +80,45 @@ def append_tokens(codes, tokens, large, cursor):
             _large_tokens(code, token, large, cursor)
 
 
+@merged
+def end_batch(size, symbols, cell, cursor):
+    """Put the flag before the ``size`` tokens at the end of ``symbols``, and keep or drop these.
+
+    ``cell`` is one of theirs. Returns whether they are kept: whether some are not 0.
+    """
+    at = cursor[0]
+    some = largest_of(symbols.tokens[at + 1 : at + 1 + size]) > 0
+    symbols.tokens[at] = np.uint8(1) if some else np.uint8(0)
+    symbols.cells[at] = np.uint8(flag_cell(cell, 1 - cursor[LEFT_OUT]))
+    symbols.batches[cursor[BATCHES]] = size if some else -size
+    cursor[BATCHES] += 1
+    cursor[LEFT_OUT] = np.int64(0) if some else np.int64(1)
+    cursor[0] = at + 1 + (size if some else 0)
+    return some
+
+
+@inlined
+def flag_cell(cell, before):
+    """That of the flag of a batch, one of whose own cells is ``cell``; ``before`` is the flag before."""
+    return (np.int64(cell) & ~(GROUP_CELLS - 1)) + FLAG_CELL + np.int64(before)
+
+
 @kernel
-def _codes_of(tokens, large, codes):
-    found = 0
-    for i in range(tokens.size):
-        token = np.int64(tokens[i])
-        if token < FIRST_BUCKET:
-            codes[i] = code_of_token(token)
-        elif token == OUTLIER_TOKEN:
-            codes[i] = OUTLIER
-        else:
-            codes[i] = large[found]
-            found += 1
+def _codes_of(tokens, cells, large, batches, codes):
+    source, target, found = 0, 0, 0
+    for size in batches:
+        source += 1
+        for i in range(target, target + abs(size)):
+            token = np.int64(tokens[source]) if size > 0 else np.int64(0)
+            source += 1 if size > 0 else 0
+            if token < FIRST_BUCKET:
+                codes[i] = code_of_token(token)
+            elif token == OUTLIER_TOKEN:
+                codes[i] = OUTLIER
+            else:
+                codes[i] = large[found]
+                found += 1
+        target += abs(size)
 
 
 @kernel
