@@ -28,11 +28,13 @@ from lossyzip.field import Source, classify, largest_coded, native, tile_shape
 from lossyzip.threads import in_order
 
 _USUAL_STEP = 48  # of the wavelet, in sixteenths of eps
-_WAVELET_HANDICAP = 1.03  # it is the slowest family
+_WAVELET_HANDICAP = 1.03  # it is the slowest family,
+_SPARSE_HANDICAP = 1.06  # which counts where speed does
 _CLOSE = 1.03
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 18
+_MANY = 1 << 20  # values, from which on it matters how long each takes
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
@@ -66,7 +68,7 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 16, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 17, steps=(35, 48), brief=True),
+    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 17, steps=(35, 48), brief=True),
     "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(35, 48, 64)),
 }
 
@@ -127,7 +129,8 @@ def choose_plan(
         return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
     served = math.prod(header.shape)
     near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape))
-    final = _Judge(coded, near or coded, rule, served, effort.points)
+    sparse = effort.brief and served >= _MANY
+    final = _Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and lattice.suits(header.native, header.eps)):
         size, plan = min(_judged(_lattices(coded[0].shape), final, threads), key=lambda pair: pair[0])
         if idempotent or size < math.inf:
@@ -140,7 +143,7 @@ def choose_plan(
     candidates += [partial(_try_still, how=how) for how in folds]
     if final.values > 2 * effort.scouted:
         middle = [_middle(coded[0], effort.scouted)]
-        scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief)
+        scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
         candidates = _shortlist(candidates, scout, effort.margin, threads)
     judged = _judged(candidates, final, threads)
     size, plan = min(judged, key=lambda pair: pair[0])
@@ -181,7 +184,7 @@ def _middle(block: np.ndarray, most: int) -> np.ndarray:
 class _Judge:
     """Codes ``blocks`` of one shape with one plan after the other. ``served`` values are in the field;
     ``points`` of those of ``near`` are enough to fit a stencil that reads values before it. If ``brief``, only
-    those stencils are fitted that serve most values."""
+    those stencils are fitted that serve most values; ``sparse`` ones are preferred to the best."""
 
     blocks: list[np.ndarray]
     near: list[np.ndarray]
@@ -189,6 +192,7 @@ class _Judge:
     served: int
     points: int
     brief: bool = False
+    sparse: bool = False
 
     @property
     def values(self) -> int:
@@ -282,7 +286,9 @@ def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
     plan = Multigrid(how, most_levels(fold(shape, how)))
     coded = np.concatenate([block.reshape(-1) for block in judge.blocks])
     fitter = MultigridFitter(
-        plan, coded, float(judge.rule.step), judge.scale, judge.points, finest_alone=judge.brief
+        *(plan, coded, float(judge.rule.step), judge.scale, judge.points),
+        brief=judge.brief,
+        sparse=judge.sparse and 1 not in fold(shape, how)[1:],
     )
     codes = decompose(coded, shape, plan, judge.rule, fitter)
     plan = fitter.plan()
@@ -317,4 +323,4 @@ def _try_still(judge: _Judge, how: Fold) -> tuple[float, Plan]:
 
 def _try_wavelet(judge: _Judge, step: int) -> tuple[float, Plan]:
     size, plan = judge.size(Wavelet(Fold.MERGED, step))
-    return size * _WAVELET_HANDICAP, plan
+    return size * (_SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP), plan

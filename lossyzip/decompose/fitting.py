@@ -31,7 +31,8 @@ class MultigridFitter:
     """Fits the phases of a multigrid while a sample is swept; then `plan` says what was kept.
 
     Regressors are what the decoder will see. ``points`` is how many times the sample's values the field has;
-    ``most`` how many values are enough to fit one phase. ``finest_alone``: no other level is fitted.
+    ``most`` how many values are enough to fit one phase. ``brief``: no level but the finest is fitted.
+    ``sparse``: taps off the axes at distance three get no weight, which makes coding faster.
     """
 
     def __init__(
@@ -41,36 +42,47 @@ class MultigridFitter:
         step: float,
         points: float,
         most: int,
-        finest_alone: bool = False,
+        brief: bool = False,
+        sparse: bool = False,
     ) -> None:
         self._plan = plan
         self._field = field
         self._step = step
         self._points = points
         self._most = most
-        self._finest_alone = finest_alone
+        self._brief = brief
+        self._sparse = sparse
         self._rng = np.random.default_rng(0)
         self._weights: list[list[Weights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
 
     def __call__(self, buffer: Buffer, here: PhasePass) -> Weights | None:
         lattice, taps, level, phase = here.lattice, here.taps, here.level, here.phase
         inherited = self._inherited(level, phase, taps)
-        if self._finest_alone and level > 1:
+        if self._brief and level > 1:
             return inherited
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
         count = min(total, self._most)
         points = self._rng.integers(0, total, count) if count < total else np.arange(total)
-        sizes = np.bincount(taps.groups).astype(np.float64)
+        own = _near(taps) if self._sparse else np.arange(here.parameters + 1)  # groups that are fitted
+        used = np.isin(taps.groups, own)
+        groups = np.searchsorted(own, taps.groups[used])
+        sizes = np.bincount(groups).astype(np.float64)
         sums, target = np.zeros((count, sizes.size)), np.empty(count)
         valid = _sum_groups(
-            *(buffer.values, self._field, lattice, points, here.offsets, taps.groups, sums, target)
+            *(buffer.values, self._field, lattice, points, here.offsets[used], groups, sums, target)
         )
         if valid == 0:
             return inherited
         sums, target = sums[:valid], target[:valid]
-        cubic = np.bincount(taps.groups, taps.cubic) / sizes
-        known = cubic if inherited is None else inherited.of_groups(sizes)
+        cubic = np.bincount(groups, taps.cubic[used]) / sizes
+        known = cubic
+        if inherited is not None:
+            known = inherited.of_groups(np.bincount(taps.groups).astype(np.float64))[own]
         found = fit(sums, sizes, target, cubic, known, self._step, total * self._points)
+        if found is not None:
+            parameters = np.zeros(here.parameters + 1, int)
+            parameters[own[1:]] = found.parameters
+            found = Weights(found.precision, tuple(parameters[1:].tolist()))
         self._weights[level - 1][phase] = found
         return inherited if found is None else found
 
@@ -87,6 +99,12 @@ class MultigridFitter:
             if weights is not None:
                 return weights if len(weights.parameters) == taps.groups.max() else None
         return None
+
+
+def _near(taps: Taps) -> np.ndarray:
+    """The groups of taps but for those off the axes at distance three, of which there are many."""
+    distance, largest = np.abs(taps.offsets).sum(axis=1), np.abs(taps.offsets).max(axis=1)
+    return np.unique(taps.groups[(distance < 3) | (largest != 2)])
 
 
 def fit_raster(

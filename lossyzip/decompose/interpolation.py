@@ -242,7 +242,8 @@ def sweep(
                 fitter(finer, here) if fitter else plan.weights_of(here.level, here.phase, here.parameters)
             )
             weights = here.taps.cubic if fitted is None else fitted.of_taps(here.taps.groups)
-            stencils = pack_stencils([(here.offsets, weights)], dtype)
+            used = np.flatnonzero(weights)
+            stencils = pack_stencils([(here.offsets[used], weights[used])], dtype)
             visit(finer, Pass(here.lattice, stencils, here.contexts, rule, source, here.looks))
         buffer = finer
     whole = np.empty(field, dtype) if into is None else into.reshape(field)
