@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lossyzip.entropy.tokens import Symbols
+
 Lie = Callable[[np.ndarray], np.ndarray]
 
 
@@ -85,7 +87,10 @@ def lying_codes(function: Callable[..., Any], lie: Lie) -> Callable[..., Any]:
 
     def decompose(*args: Any, **options: Any) -> Any:
         result = function(*args, **options)
-        return replace(result, codes=lie(result.codes))
+        symbols = result.symbols
+        told = lie(symbols._replace(batches=symbols.batches[:0]).codes())  # flags are codes, too
+        lied = Symbols.of(told, symbols.cells[: told.size])
+        return replace(result, symbols=lied._replace(batches=symbols.batches))
 
     return decompose
 

@@ -92,13 +92,14 @@ class Grid:
         )
         return part * self.part_size + t * self.strides[0] + inner
 
-    def looks(self, *offsets: int) -> tuple[int, ...]:
+    def looks(self, *offsets: int, coupled: bool = True) -> tuple[int, ...]:
         """The first LOOKS of: ``offsets``, the points before in the row, in the row, plane and volume before.
 
-        An axis of one point has the look of the next one in its place.
+        An axis of one point has the look of the next one in its place, and so has t unless ``coupled``.
         """
         found, previous = [], 0
-        for n, stride in zip(self.shape[2::-1], self.strides[2::-1], strict=True):
+        lengths = (self.shape.t if coupled else 1, self.shape.z, self.shape.y)
+        for n, stride in zip(reversed(lengths), self.strides[2::-1], strict=True):
             previous = -stride if n > 1 else previous
             found.append(previous)
         return (*offsets, 0, *found)[:LOOKS]

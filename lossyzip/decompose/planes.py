@@ -137,7 +137,7 @@ def _decode(values, magnitudes, lattice, stencils, contexts, quantizer, coder, e
             base = lattice.base + t * lattice.st + z * lattice.sz
             predict_row(total, values, base, stencils, np.int64(0))
             here = values[base : base + run]
-            if begin_batch(contexts.cell, coder, cursor):
+            if begin_batch(contexts.cell, coder, extra, cursor):
                 sum_magnitudes(activity, magnitudes, base, contexts.offsets, contexts.weights)
                 cells_of(activity, contexts.reciprocal, contexts.cell, scratch, cell_run)
                 condense(cell_run, ny, nx, sy, cell)

@@ -525,7 +525,7 @@ def _decode(natural, sizes, lattice, layout, places, quantizer, coder, extra, ou
                 count = active * nx
                 token, code, recon = step.token[:count], step.code[:count], step.recon[:count]
                 magnitude = step.magnitude[:count]
-                there, some = 0, begin_batch(places.cell, coder, cursor)
+                there, some = 0, begin_batch(places.cell, coder, extra, cursor)
                 if some:
                     _find_cells(
                         *(step, t, first, j0, j1, y0, base, magnitudes, sizes, layout, places, lattice),

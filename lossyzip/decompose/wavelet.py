@@ -143,7 +143,7 @@ def sweep(
     coefficients = None if source is None else _coefficients(source, field, steps, coarse.step)
     halo = _HALO if mixed else 0
     grid = Grid(2, field, halo, field)
-    buffer = Buffer(grid, dtype, None if mixed else np.empty(grid.part_size, dtype) if into is None else into)
+    buffer = Buffer(grid, dtype, None if mixed else np.zeros(grid.part_size, dtype) if into is None else into)
     still = pack_stencils([_NO_TAPS], dtype)
     magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
     for here in _band_passes(grid):
@@ -152,7 +152,7 @@ def sweep(
             _magnify(magnitudes[:, *band.parent], expected[:, *band.box])
         visit(
             buffer,
-            Pass(here.lattice, still, here.contexts, coarse, coefficients, grid.looks(), here.around),
+            Pass(here.lattice, still, here.contexts, coarse, coefficients, grid.looks(coupled=False), here.around),
         )
     if mixed:
         predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
@@ -183,7 +183,7 @@ def _correct(
     lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=False)
     contexts = pack_contexts(context_taps(grid, coupled=False), 0, 2, 1)
     looked_at = around(field._replace(t=1), [_NO_PLACES], predicted=True)
-    visit(buffer, Pass(lattice, stencils, contexts, rule, source, grid.looks(), looked_at))
+    visit(buffer, Pass(lattice, stencils, contexts, rule, source, grid.looks(coupled=False), looked_at))
     return buffer.view(buffer.values, 0, field)
 
 

@@ -25,7 +25,9 @@ from lossyzip.entropy.tokens import (
     FIRST_BUCKET,
     LEFT_OUT,
     Symbols,
+    code_of_token,
     count_tokens,
+    decode_rare_token,
     extra_bits_of,
     flag_cell,
     pack_extra,
@@ -163,16 +165,17 @@ def decode_tokens(tokens, cells, coder, cursor):
 
 
 @merged
-def begin_batch(cell, coder, cursor):
+def begin_batch(cell, coder, extra, cursor):
     """Whether the next batch, one of whose cells is ``cell``, has anything but zeros."""
     states = coder.states
     context = np.int64(coder.context_of_cell[flag_cell(cell, 1 - cursor[LEFT_OUT])])
     lane = cursor[0] & (states.size - 1)
-    flag, states[lane], cursor[2] = decode_symbol(
+    token, states[lane], cursor[2] = decode_symbol(
         context, states[lane], cursor[2], coder.token_of_slot, coder.interval, coder.words
     )
     cursor[0] += 1
-    if flag > 1:
+    flag = code_of_token(token) if token < FIRST_BUCKET else decode_rare_token(token, extra, cursor)
+    if flag != 0 and flag != 1:
         cursor[4] = -1
     cursor[LEFT_OUT] = np.int64(0) if flag != 0 else np.int64(1)
     return flag != 0

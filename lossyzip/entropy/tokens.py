@@ -65,8 +65,8 @@ class Symbols(NamedTuple):
 
     def codes(self) -> np.ndarray:
         """All codes, int32, without flags."""
-        codes = np.empty(int(np.abs(self.batches).sum()), np.int32)
-        _codes_of(*self, codes)
+        codes = np.empty(int(np.abs(self.batches).sum()) or self.tokens.size, np.int32)
+        _codes_of(self.tokens, self.large, self.batches, codes)
         return codes
 
 
@@ -104,21 +104,24 @@ def flag_cell(cell, before):
 
 
 @kernel
-def _codes_of(tokens, cells, large, batches, codes):
-    source, target, found = 0, 0, 0
-    for size in batches:
-        source += 1
-        for i in range(target, target + abs(size)):
-            token = np.int64(tokens[source]) if size > 0 else np.int64(0)
-            source += 1 if size > 0 else 0
-            if token < FIRST_BUCKET:
-                codes[i] = code_of_token(token)
-            elif token == OUTLIER_TOKEN:
-                codes[i] = OUTLIER
-            else:
-                codes[i] = large[found]
-                found += 1
-        target += abs(size)
+def _codes_of(tokens, large, batches, codes):
+    source, found, left, some = 0, 0, codes.size, True
+    batch = 0
+    for i in range(codes.size):
+        if batch < batches.size and (i == 0 or left == 0):
+            left, some = abs(batches[batch]), batches[batch] > 0
+            batch += 1
+            source += 1  # the flag
+        left -= 1
+        token = np.int64(tokens[source]) if some else np.int64(0)
+        source += 1 if some else 0
+        if token < FIRST_BUCKET:
+            codes[i] = code_of_token(token)
+        elif token == OUTLIER_TOKEN:
+            codes[i] = OUTLIER
+        else:
+            codes[i] = large[found]
+            found += 1
 
 
 @kernel

@@ -4,45 +4,26 @@ from __future__ import annotations
 
 from math import ceil
 
-from reference.readers import Bits, Bytes
+from reference.readers import Bits, Bytes, require
 
-OUTLIER_MAGNITUDE = 1023  # no magnitude is larger
-CELL_STARTS = (
-    1,
-    2,
-    3,
-    4,
-    6,
-    7,
-    9,
-    12,
-    15,
-    19,
-    25,
-    32,
-    41,
-    53,
-    68,
-    88,
-    113,
-    146,
-    189,
-    244,
-    315,
-    407,
-    526,
-    680,
-)
-CELL_STARTS += (878, 1135, 1467, 1897, 2452, 3169)
+OUTLIER_MAGNITUDE = 255  # no magnitude is larger
 
 
 def activity_of(total: int, weight: int) -> int:
     """``total``: the weighted sum of magnitudes around; ``weight``: the sum of their weights."""
-    return min((int(total) * (65536 // max(weight, 1))) >> 12, 4095)
+    return (int(total) * (65536 // max(weight, 1))) >> 12
+
+
+def cell_of(activity: int) -> int:
+    """Within its group."""
+    a = activity + 1
+    n = a.bit_length() - 1
+    logarithm = 8192 * n + (((a - 2**n) << 13) >> n)
+    return min((21 * logarithm) >> 16, 29)
 
 
 def context_cell(group: int, total: int, weight: int) -> int:
-    return 32 * group + sum(start <= activity_of(total, weight) for start in CELL_STARTS)
+    return 32 * group + cell_of(activity_of(total, weight))
 
 
 class Codes:
@@ -54,6 +35,14 @@ class Codes:
         self.states = list(reader.numbers(f"{lanes}I"))
         self.words = Bytes(reader.rest())
         self.count = 0
+        self.flag = 1
+
+    def begin_batch(self, group: int) -> bool:
+        """Whether the next batch has any codes."""
+        code = self.next(32 * group + 30 + self.flag)
+        require(code in (0, 1), "flag of a batch")
+        self.flag = int(code == 1)
+        return code == 1
 
     def next(self, cell: int) -> int | None:
         """The next code; None is an outlier."""

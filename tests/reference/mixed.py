@@ -7,7 +7,7 @@ from math import exp, log
 
 import numpy as np
 
-from reference.codes import CELL_STARTS, OUTLIER_MAGNITUDE, activity_of
+from reference.codes import OUTLIER_MAGNITUDE, activity_of, cell_of
 from reference.passes import Known, Step
 from reference.readers import require
 
@@ -69,7 +69,7 @@ class MixedCodes:
             quarters.append(int(np.rint(min(max(steps * number(4), -2040), 2040))))
         activity = activity_of(step.total, step.weight)
         self.start, self.size, self.group = (activity >> 4).bit_length(), rank(SIZES, activity), step.group
-        cell = rank(CELL_STARTS, activity)
+        cell = cell_of(activity)
 
         t, z, y, x = step.place
         before = [(t, z, y, x - 1), (t, z, y - 1, x), (t, z - 1, y, x), (t, z, y - 1, x + 1)]

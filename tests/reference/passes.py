@@ -20,12 +20,13 @@ Point = tuple[int, int, int, int]  # (t, z, y, x); offsets too
 Axes3 = tuple[int, int, int]
 
 
-Order = Callable[..., Iterator[Point]]  # of the points of a pass that look at their row
+Order = Callable[..., Iterator[tuple[object, Point]]]  # batches and points of a pass that may look at its rows
 
 
 class Step(NamedTuple):
     """What is known of a point before its code."""
 
+    batch: object  # differs from one batch to the next
     point: Point
     place: Point  # in its pass
     group: int
@@ -49,13 +50,14 @@ def fold(shape: tuple[int, ...], way: int) -> Point:
 class Known:
     """What is decoded so far of a folded tile, and how the next code is to be read."""
 
-    def __init__(self, shape: Point, dtype: np.dtype, quantizer: Quantizer, order: Order) -> None:
+    def __init__(self, shape: Point, dtype: np.dtype, quantizer: Quantizer, mixed: bool) -> None:
         self.values, self.magnitudes = np.zeros(shape, dtype), np.zeros(shape, int)
         self.quantizer = quantizer
-        self.order = order
+        self.mixed = mixed
+        self.order: Order = in_turn if mixed else side_by_side
 
     def reset(self, quantizer: Quantizer) -> None:
-        self.__init__(self.values.shape, self.values.dtype, quantizer, self.order)
+        self.__init__(self.values.shape, self.values.dtype, quantizer, self.mixed)
 
     def add(self, point: Point, value: np.floating, magnitude: int) -> None:
         self.values[point] = value
@@ -115,13 +117,14 @@ def multigrid(known: Known, plan: bytes) -> Iterator[Step]:
                 classes.append(parity)
 
 
-def in_turn(nt: int, *places: range) -> Iterator[Point]:
-    """The points of a pass in C order."""
-    return product(range(nt), *places)
+def in_turn(nt: int, *places: range) -> Iterator[tuple[object, Point]]:
+    """The points of a pass in C order; a batch is a plane."""
+    for point in product(range(nt), *places):
+        yield point[:2], point
 
 
-def side_by_side(nt: int, *places: range) -> Iterator[Point]:
-    """The points (t, z, y, x) of a pass whose points look at their row: eight planes at a time, each three
+def side_by_side(nt: int, *places: range) -> Iterator[tuple[object, Point]]:
+    """The batches and points (t, z, y, x) of a pass whose points look at their rows: eight planes at a time, each three
     rows behind the one before. ``places`` are the coordinates along z, y and x."""
     planes, rows, columns = places
     for t in range(nt):
@@ -133,21 +136,22 @@ def side_by_side(nt: int, *places: range) -> Iterator[Point]:
                 ]
                 for x in columns:
                     for z, y in active:
-                        yield t, z, y, x
+                        yield (t, first, step), (t, z, y, x)
 
 
 def anchors(known: Known, stride: int) -> Iterator[Step]:
     nt, *lengths = known.values.shape
-    for t, z, y, x in known.order(nt, *(range(0, n, stride) for n in lengths)):
+    for batch, (t, z, y, x) in known.order(nt, *(range(0, n, stride) for n in lengths)):
         before = (t, z, y, x - stride) if x else (t, z, y - stride, 0) if y else (t, z - stride, 0, 0)
         prediction = known.values[before] if x or y or z else known.quantizer.low
-        row = [known.magnitudes[t, z, y, x - k * stride] for k in (1, 2) if x >= k * stride]
+        lefts = (1, 2) if known.mixed else ()
+        row = [known.magnitudes[t, z, y, x - k * stride] for k in lefts if x >= k * stride]
         point = (t, z, y, x)
         lengths_here = (nt, *(ceil(n / stride) for n in lengths))
         looks = looks_before(known, point, (1, stride, stride, stride), lengths_here, prediction, point)
         looks = [prediction, *looks[:3]]
         place = (t, z // stride, y // stride, x // stride)
-        yield Step(point, place, 5, sum(row), 2, prediction, looks)
+        yield Step(("anchors", batch), point, place, 5, sum(row), len(lefts), prediction, looks)
 
 
 class Phase:
@@ -198,7 +202,7 @@ class Phase:
         for offset in self.offsets(1, 3):
             of_distance = (3, 2, 1) if self.class_of(offset) == (0, 0, 0) else (8, 4, 2)
             weights[offset] = of_distance[distance(offset) - 1]
-        weights |= {(0, -2, 0): 4, (-2, 0, 0): 4}
+        weights[-2, 0, 0] = 4
         return reaching(weights, [ceil(n / 2) for n in self.lattice])
 
     def steps(self, known: Known, parameters: list[float] | None) -> Iterator[Step]:
@@ -211,15 +215,17 @@ class Phase:
             for offset, weight in context.items():
                 before_first = any(d == -2 and here < 2 for d, here in zip(offset, point, strict=True))
                 total += 0 if before_first else weight * known.magnitudes[self.at(t, point, offset)]
-            values = [known.values[self.at(t, point, offset)] for offset in taps]
+            used = np.flatnonzero(weights)
+            values = [known.values[self.at(t, point, taps[k])] for k in used]
             place = (t, *(here // 2 for here in point))
             yield Step(
+                (self.level, self.parity, t, point[0]),
                 self.at(t, point, (0, 0, 0)),
                 place,
                 group,
                 total,
                 sum(context.values()),
-                prediction_sum(weights, values),
+                prediction_sum(weights[used], values),
                 self.looks(known, t, point, place),
             )
 
@@ -281,8 +287,7 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
     context = reaching(RASTER_CONTEXT, shape)
     zero = known.values.dtype.type(0)
 
-    for *row, x in known.order(nt, range(nz), range(ny), range(nx)):
-        t, z, y = row
+    for batch, (t, z, y, x) in known.order(nt, range(nz), range(ny), range(nx)):
         row_class = 4 * (t == 0) + 2 * (z == 0) + (y == 0)
         taps = raster_taps(row_class, nz, ny)
         weights = raster_weights(entries[row_class], taps, row_class, known.values.dtype)
@@ -290,13 +295,13 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
         before = (t, z, y - 1, 0) if y else (t, z - 1, 0, 0) if z else (t - 1, 0, 0, 0)
         before_row = known.values[before] if t or z or y else known.quantizer.low
         total, all_weights = context_around(known, context, (t, z, y), x)
-        values = [known.values[nearest(shape, (t, z, y), x, taps[k])] for k in used]
+        values = [known.values[nearest([range(n) for n in shape[1:]], (t, z, y), x, taps[k])] for k in used]
         prediction = prediction_sum(weights[used], values)
         b1, b2 = (known.values[t, z, y, x - k] if x >= k else before_row for k in (1, 2))
         prediction = (prediction + weights[1] * b2) + weights[0] * b1
         point = (t, z, y, x)
         looks = looks_before(known, point, (1, 1, 1, 1), shape, b1, point)
-        yield Step(point, point, 0, total, all_weights, zero if still else prediction, looks)
+        yield Step(batch, point, point, 0, total, all_weights, zero if still else prediction, looks)
 
 
 def looks_before(
@@ -316,24 +321,29 @@ def looks_before(
     return looks
 
 
-def context_around(known: Known, context: dict[Point, int], row: Axes3, x: int) -> tuple[int, int]:
-    """The weighted sum of magnitudes around a point, and the sum of their weights."""
+def context_around(
+    known: Known, context: dict[Point, int], row: Axes3, x: int, box: Sequence[range] = ()
+) -> tuple[int, int]:
+    """The weighted sum of magnitudes around a point, and the sum of their weights. ``box``: of the pass."""
     t = row[0]
-    left, left2 = (known.magnitudes[(*row, x - k)] if x >= k else 0 for k in (1, 2))
-    total = 2 * left + left2
+    box = box or [range(n) for n in known.values.shape[1:]]
+    total, weights = 0, sum(context.values())
+    if known.mixed:
+        left, left2 = (known.magnitudes[(*row, x - k)] if x >= k else 0 for k in (1, 2))
+        total, weights = 2 * left + left2, weights + 3
     for offset, weight in context.items():
         dt = offset[0]
         if t + dt >= 0:
-            place = nearest(known.magnitudes.shape, row, x, offset)
+            place = nearest(box, row, x, offset)
             if place[:3] < row:  # that row is decoded
                 total += weight * known.magnitudes[place]
-    return total, 2 + 1 + sum(context.values())
+    return total, weights
 
 
-def nearest(shape: Point, row: Axes3, x: int, offset: Point) -> Point:
-    """The point at ``offset``, or the nearest inside; never outside along t."""
+def nearest(box: Sequence[range], row: Axes3, x: int, offset: Point) -> Point:
+    """The point at ``offset``, or the nearest in the box; never outside along t."""
     t, *place = (c + d for c, d in zip((*row, x), offset, strict=True))
-    z, y, x = (min(max(i, 0), n - 1) for i, n in zip(place, shape[1:], strict=True))
+    z, y, x = (min(max(i, inside[0]), inside[-1]) for i, inside in zip(place, box, strict=True))
     return t, z, y, x
 
 

@@ -47,17 +47,18 @@ def wavelet(known: Known, plan: bytes) -> Iterator[Step]:
     predicted = known.values.copy()
     invert(predicted)
     known.reset(values_quantizer)
-    context = reaching(RASTER_CONTEXT, known.values.shape)
     nt, *lengths = known.values.shape
-    for t, z, y, x in known.order(nt, *map(range, lengths)):
+    context = reaching(RASTER_CONTEXT, (1, *lengths))
+    for batch, (t, z, y, x) in known.order(nt, *map(range, lengths)):
         total, weight = context_around(known, context, (t, z, y), x)
         before = value_before(known, (0, 0, 0), (t, z, y), x)
-        looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), known.values.shape, before, (t, z, y, x))
-        yield Step((t, z, y, x), (t, z, y, x), 0, total, weight, predicted[t, z, y, x], looks)
+        looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), (1, *lengths), before, (t, z, y, x))
+        point = (t, z, y, x)
+        yield Step(("values", batch), point, point, 0, total, weight, predicted[point], looks)
 
 
 def value_before(known: Known, corner: Axes3, row: Axes3, x: int) -> np.floating:
-    """The value before in the row; or the first of the row, plane, volume before; or low.
+    """The value before in the row; or the first of the row, plane before; or low.
 
     The pass begins at (z, y, x) of ``corner``.
     """
@@ -69,7 +70,7 @@ def value_before(known: Known, corner: Axes3, row: Axes3, x: int) -> np.floating
         return known.values[t, z, y - 1, x]
     if z > first_z:
         return known.values[t, z - 1, y, x]
-    return known.values[t - 1, z, y, x] if t else known.quantizer.low
+    return known.quantizer.low
 
 
 def bands(lengths: Axes3) -> Iterator[Band]:
@@ -97,20 +98,17 @@ def bands(lengths: Axes3) -> Iterator[Band]:
 
 
 def coefficients(known: Known, band: Band) -> Iterator[Step]:
-    context = reaching(RASTER_CONTEXT, known.values.shape)
-    weight = 4 + 2 + 2 * sum(context.values()) + (4 if band.parent else 0)
+    lengths = known.values.shape[1:]
+    context = {offset: 2 * weight for offset, weight in reaching(RASTER_CONTEXT, (1, *lengths)).items()}
     zero = known.values.dtype.type(0)
-    for t, *point in known.order(known.values.shape[0], *band.box):
-        total = 0
-        for offset, tap_weight in context.items():
-            place = [c + d for c, d in zip((t, *point), offset, strict=True)]
-            if all(0 <= c < n for c, n in zip(place, known.values.shape, strict=True)):
-                total += 2 * tap_weight * known.magnitudes[tuple(place)]
+    for batch, (t, *point) in known.order(known.values.shape[0], *band.box):
         z, y, x = point
-        for k, left in ((1, 4), (2, 2)):
-            if x - k in band.box[2]:
-                total += left * known.magnitudes[t, z, y, x - k]
+        if known.mixed:
+            total, weight = mixed_context(known, context, band, (t, z, y, x))
+        else:
+            total, weight = context_around(known, context, (t, z, y), x, band.box)
         if band.parent:
+            weight += 4
             place = []
             for c, own, parent in zip(point, band.box, band.parent, strict=True):
                 i = (c - own[0]) // (2 if len(own) > len(parent) else 1)
@@ -118,9 +116,25 @@ def coefficients(known: Known, band: Band) -> Iterator[Step]:
             total += 4 * known.magnitudes[(t, *place)]
         corner = tuple(own[0] for own in band.box)
         before = value_before(known, corner, (t, z, y), x)
-        looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), known.values.shape, before, (t, z, y, x))
+        looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), (1, *lengths), before, (t, z, y, x))
         place = (t, *(c - first for c, first in zip(point, corner, strict=True)))
-        yield Step((t, z, y, x), place, band.group, total, weight, zero, looks)
+        yield Step((corner, batch), (t, z, y, x), place, band.group, total, weight, zero, looks)
+
+
+def mixed_context(
+    known: Known, context: dict[tuple[int, ...], int], band: Band, point: tuple[int, ...]
+) -> tuple[int, int]:
+    """Neighbours count whichever band they are in; those before in the row if they are in this one."""
+    total = 0
+    for offset, weight in context.items():
+        place = tuple(c + d for c, d in zip(point, offset, strict=True))
+        if all(0 <= c < n for c, n in zip(place, known.values.shape, strict=True)):
+            total += weight * known.magnitudes[place]
+    t, z, y, x = point
+    for k, left in ((1, 4), (2, 2)):
+        if x - k in band.box[2]:
+            total += left * known.magnitudes[t, z, y, x - k]
+    return total, 4 + 2 + sum(context.values())
 
 
 def invert(values: np.ndarray) -> None:
