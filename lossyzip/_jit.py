@@ -25,7 +25,7 @@ config: Any = numba.config  # its attributes are made at run time
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` under the policy above."""
-    return _compile(function, {})
+    return _compile(function, {"_nrt": True})  # said, since a callee would take it from a `lean` caller
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -39,6 +39,11 @@ def merged(function: Callable[..., Any]) -> Any:
     References to arrays are not counted in it: atomic counts took longer than the work.
     """
     return _compile(function, {"forceinline": True, "_nrt": False})
+
+
+def lean(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for a helper that takes arrays and makes none: it does not count references to them."""
+    return _compile(function, {"_nrt": False})
 
 
 def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:

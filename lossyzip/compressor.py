@@ -220,7 +220,8 @@ class Frame:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
         ``into`` is an array of the field's shape and dtype: a tile that lies in one piece there may be
-        decoded in its place, of which its values are a view then. Each tile is checked against the checksum of what passed the door. The calling thread reads.
+        decoded in its place, of which its values are a view then.
+        Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
         plan = _plan_of(self._header)
         touched = [

@@ -6,7 +6,7 @@ For the encoder alone, never part of the format.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -183,8 +183,8 @@ def _middle(block: np.ndarray, most: int) -> np.ndarray:
 @dataclass(frozen=True)
 class _Judge:
     """Codes ``blocks`` of one shape with one plan after the other. ``served`` values are in the field;
-    ``points`` of those of ``near`` are enough to fit a stencil that reads values before it. If ``brief``, only
-    those stencils are fitted that serve most values; ``sparse`` ones are preferred to the best."""
+    ``points`` of those of ``near`` are enough to fit a stencil that reads values before it. If ``brief``,
+    only those stencils are fitted that serve most values; ``sparse`` ones are preferred to the best."""
 
     blocks: list[np.ndarray]
     near: list[np.ndarray]
@@ -240,9 +240,7 @@ def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[
     return list(in_order((partial(candidate, judge) for candidate in candidates), threads))
 
 
-def _shortlist(
-    candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int
-) -> list[Attempt]:
+def _shortlist(candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int) -> list[Attempt]:
     """The candidates close to the best, and the best of each kind, unless it is far behind."""
     left_out = [c for c in candidates if scout.brief and c.keywords.get("step", _USUAL_STEP) != _USUAL_STEP]
     tried = [candidate for candidate in candidates if candidate not in left_out]

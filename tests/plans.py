@@ -91,7 +91,9 @@ def frame_with(array: np.ndarray, eps: float, plan: families.Plan, mixed: bool =
     header = header_of(array, eps, plan)
     with pytest.MonkeyPatch.context() as patch:
         if mixed:
-            patch.setattr(families.Codes, "to_bytes", lambda codes: bytes(200 * codes.symbols.codes().size + 100))
+            patch.setattr(
+                families.Codes, "to_bytes", lambda codes: bytes(200 * codes.symbols.codes().size + 100)
+            )
         payload = tile.encode_tile(array, header, plan, mixed)
     decoded = tile.decode_tile(payload, array.shape, header, plan)
     record = frame.pack_record(payload, content_checksum(decoded))

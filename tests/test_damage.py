@@ -177,6 +177,13 @@ def test_a_newer_format_is_named():
         lz.decompress(bytes(newer))
 
 
+def test_the_format_before_the_first_release_is_named():
+    older = bytearray(FRAMES["multigrid"])
+    older[VERSION_AT] = 1
+    with pytest.raises(lz.UnsupportedFormatError, match=r"format version 1.*again"):
+        lz.decompress(bytes(older))
+
+
 def test_one_damaged_tile_leaves_the_others_readable():
     data = bytearray(FRAMES["two tiles"])
     opened = Frame.of_bytes(bytes(data))

@@ -243,9 +243,10 @@ def test_a_classification_that_finds_no_special_values(case):
 @pytest.mark.parametrize("plan", [Multigrid(Fold.MERGED, 3), Raster(Fold.MERGED)], ids=lambda plan: plan.name)
 def test_predictors_that_lie_cost_bytes_only(case, family, plan, lie):
     def make(honest):
-        def pack(rows, of_class, running, serial, dtype):
+        def pack(rows, dtype, of_class=None, running=None):
             changed = [(offsets, hostile.LIES[lie](weights)) for offsets, weights in rows]
-            return honest(changed, of_class, hostile.LIES[lie](np.array(running, float)), serial, dtype)
+            running = np.zeros((len(rows), 2)) if running is None else running
+            return honest(changed, dtype, of_class, hostile.LIES[lie](np.array(running, float)))
 
         return pack
 

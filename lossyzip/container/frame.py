@@ -24,7 +24,7 @@ from lossyzip.errors import (
 
 MAGIC = b"LsyZ"
 TAIL = b"ZysL"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TRAILER = struct.Struct("<II4s")  # bytes of index, crc32 of index and that number, TAIL
 _CRC = struct.Struct("<I")
 _LARGEST_HEADER = 1 << 24
@@ -169,6 +169,8 @@ class FrameReader:
             raise UnsupportedFormatError(
                 f"format version {version}, this lossyzip reads <= {FORMAT_VERSION}; upgrade lossyzip"
             )
+        if version == 1:
+            raise UnsupportedFormatError("format version 1, which no release wrote; compress the field again")
         if version < 1:
             raise CorruptError(f"format version {version}")
         length, position = get_varint(start, position)

@@ -14,7 +14,6 @@ from lossyzip.decompose.rows import CELLS_AN_OCTAVE, LAST_CELL, MOST_MAGNITUDE, 
 from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, RADIUS
 
 
-
 @merged
 def _add_magnitudes(total, magnitudes, base, offsets, weights, first):
     n = total.size
@@ -90,6 +89,13 @@ def spread(dense, rows, length, stride, run):
 
 
 @merged
+def copy(source, target):
+    """Fill ``target``. (Assigning to a slice would compile checks of shapes and overlap.)"""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@merged
 def magnitudes_of(codes, magnitudes):
     """Fill ``magnitudes`` (uint8) with those of ``codes``."""
     for i in range(codes.size):
@@ -151,7 +157,7 @@ def append_outliers(code, wanted, outliers, cursor):
 
 @merged
 def take_outliers(token, recon, outliers, cursor):
-    """Put the next of ``outliers`` wherever ``token`` says so; a negative cursor[4] when there are no more."""
+    """Put the next of ``outliers`` wherever ``token`` says so; a negative cursor[4] if there is none."""
     for i in range(token.size):
         if token[i] == np.uint8(OUTLIER_TOKEN):
             if cursor[1] < outliers.size:

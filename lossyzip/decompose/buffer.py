@@ -55,7 +55,7 @@ class Pass:
 class Grid:
     """Where points lie in ``parts`` arrays of one ``shape``, each (t, z, y, x) with a halo of ``margin``.
 
-    Axes that are one point long in ``whole`` have none, where the parts are pieces of something that is longer.
+    Axes that are one point long in ``whole``, of which the parts are pieces, have none.
     """
 
     parts: int
@@ -65,7 +65,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.parts * self.part_size > _MOST_POINTS:
-            raise CorruptError(f"a tile folded to {tuple(self.shape)} takes {self.parts * self.part_size} points")
+            raise CorruptError(
+                f"a tile folded to {tuple(self.shape)} takes {self.parts * self.part_size} points"
+            )
 
     @cached_property
     def halo(self) -> tuple[int, ...]:
@@ -74,7 +76,11 @@ class Grid:
     @cached_property
     def padded(self) -> tuple[int, ...]:
         """The shape of all parts together: (parts, t, z, y, x)."""
-        return (self.parts, self.shape.t, *(n + 2 * h for n, h in zip(self.shape[1:], self.halo, strict=True)))
+        return (
+            self.parts,
+            self.shape.t,
+            *(n + 2 * h for n, h in zip(self.shape[1:], self.halo, strict=True)),
+        )
 
     @cached_property
     def strides(self) -> tuple[int, int, int, int]:

@@ -122,7 +122,9 @@ def decompose(
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
     family.sweep(plan, field, quantizer, visit, coded, fitter)
     count = int(cursor[1])
-    return Codes(symbols.filled(cursor), outliers[:count].copy() if count <= outliers.size else None, family.GROUPS)
+    return Codes(
+        symbols.filled(cursor), outliers[:count].copy() if count <= outliers.size else None, family.GROUPS
+    )
 
 
 def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:

@@ -312,7 +312,7 @@ def _solved(normal, right):
 
 @kernel
 def _sum_groups(values, field, lattice, points, offsets, groups, sums, target):
-    """The values of ``field`` at ``points`` (numbers in C order), and the sums of each group of taps around them.
+    """The values of ``field`` at ``points`` (numbers in C order); the sums of each group of taps around them.
 
     ``sums`` (points, groups) must be zero. Points without a value are left out; returns how many are left.
     """

@@ -163,9 +163,7 @@ def _group(level: int, parity: Axes3) -> int:
     return sum(parity) - 1 if level == 1 else min(level, 3) + 1
 
 
-def _context_taps(
-    grid: Grid, part: int, parity: Axes3, known: tuple[Axes3, ...]
-) -> list[tuple[int, int]]:
+def _context_taps(grid: Grid, part: int, parity: Axes3, known: tuple[Axes3, ...]) -> list[tuple[int, int]]:
     """Codes one stride away that are known, near ones and those of this level counting more; of the pass
     itself only the one in the plane before, so that a plane is a vector."""
     flat = tuple(n == 1 for n in grid.shape[1:])

@@ -11,10 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from lossyzip._jit import kernel
+from lossyzip.decompose.band import SKEW, WAVE
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.planes import decode_planes, encode_planes
 from lossyzip.decompose.rows import Lattice
-from lossyzip.decompose.wave import SKEW, WAVE, decode_wave, encode_wave
+from lossyzip.decompose.wave import decode_wave, encode_wave
 from lossyzip.entropy.stream import CodeStream
 from lossyzip.entropy.tokens import OUTLIER, Symbols
 

@@ -136,14 +136,16 @@ def context_places(field: Shape4) -> dict[tuple[int, int, int, int], int]:
 
 
 def context_taps(grid: Grid, coupled: bool = True) -> list[tuple[int, int]]:
-    """(offset, weight) of the same in the first part of a buffer; unless ``coupled``, as if volumes were alone."""
+    """(offset, weight) of the same in a buffer's first part; without volumes before unless ``coupled``."""
     here = grid.at(0)
     shape = grid.shape if coupled else grid.shape._replace(t=1)
     return [(grid.at(0, *place) - here, weight) for place, weight in context_places(shape).items()]
 
 
-def around(field: Shape4, taps: list[np.ndarray], weight: int = 1, expected: int = 0, predicted: bool = False) -> Around:
-    """What is looked at by the taps (K, 4) of each stencil, and by contexts, whose weights count ``weight`` times."""
+def around(
+    field: Shape4, taps: list[np.ndarray], weight: int = 1, expected: int = 0, predicted: bool = False
+) -> Around:
+    """What the ``taps`` (K, 4) of each stencil and contexts look at; their weights count ``weight`` times."""
     places = context_places(field)
     width = padded(max(map(len, taps), default=0))
     packed = np.zeros((len(taps), width, 4), np.int64)

@@ -2,7 +2,8 @@
 
 CDF 9/7 (Daubechies and Sweldens, 1998) with symmetric extension, any length. The leading axis (time,
 levels) is transformed in full before the other two are, together: what repeats along it ends up in
-few coefficients. Volumes along t have nothing to do with one another. The inverse transform predicts each value, whose code corrects it where it would be
+few coefficients. Volumes along t have nothing to do with one another.
+The inverse transform predicts each value, whose code corrects it where it would be
 outside the bound and is zero nearly everywhere, as in SPERR (Li, Lindstrom, Clyne, IPDPS 2023).
 docs/FORMAT.md, "Wavelet".
 """
@@ -144,7 +145,7 @@ def sweep(
     halo = _HALO if mixed else 0
     grid = Grid(2, field, halo, field)
     buffer = Buffer(grid, dtype, None if mixed else np.zeros(grid.part_size, dtype) if into is None else into)
-    still = pack_stencils([_NO_TAPS], dtype)
+    still, looks = pack_stencils([_NO_TAPS], dtype), grid.looks(coupled=False)
     magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
     for here in _band_passes(grid):
         band = here.band
@@ -152,7 +153,15 @@ def sweep(
             _magnify(magnitudes[:, *band.parent], expected[:, *band.box])
         visit(
             buffer,
-            Pass(here.lattice, still, here.contexts, coarse, coefficients, grid.looks(coupled=False), here.around),
+            Pass(
+                here.lattice,
+                still,
+                here.contexts,
+                coarse,
+                coefficients,
+                looks,
+                here.around,
+            ),
         )
     if mixed:
         predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
@@ -217,6 +226,8 @@ def _band_passes(grid: Grid) -> list[_BandPass]:
         contexts = pack_contexts(taps, band.group * CELLS, 4, 2)
         found.append(_BandPass(band, lattice, contexts, kinds[has_parent]))
     return found
+
+
 _NO_TAPS = (np.zeros(0, np.int64), np.zeros(0))
 
 
@@ -255,7 +266,7 @@ def _fill_gaps(source, grid):
 
 @kernel
 def _drop_small(grid, least, largest):
-    """Coefficients below ``least`` become 0, others at most ``largest``: near the type's end they may overflow."""
+    """Make what is below ``least`` 0, the rest at most ``largest``: near the type's end it may overflow."""
     number = grid.dtype.type
     for i in range(grid.size):
         value = grid[i] if grid[i] == grid[i] else number(0)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import inlined, kernel, merged
 
 PRECISION = 14
 TOTAL = 1 << PRECISION
@@ -46,7 +46,7 @@ def open_coder(
     )
 
 
-@inlined
+@merged
 def _put(i, state, position, tokens, cells, context_of_cell, frequency, start, reciprocal, words):
     """(new state, where the words begin): without a branch, which could not be predicted."""
     entry = (np.uint64(context_of_cell[cells[i]]) << np.uint64(8)) | np.uint64(tokens[i])
@@ -236,7 +236,7 @@ def _skip_zeros(tokens, cells, i, end, likely, states):
     return i
 
 
-@inlined
+@merged
 def _get(context, state, used, token_of_slot, interval, words):
     """`decode_symbol` where there surely is another word; all indices are unsigned."""
     slot = np.uint32(state & np.uint32(TOTAL - 1))

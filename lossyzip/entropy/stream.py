@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lossyzip._jit import kernel, merged
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
-from lossyzip._jit import kernel, merged
 from lossyzip.entropy.rans import (
     LANES,
     TOTAL,
@@ -145,6 +145,10 @@ class CodeStream:
         expected = [outliers, self.coder.words.size - 1, self._extra_bits, 0]
         if self.cursor[1:5].tolist() != expected:
             raise CorruptError(f"a stream of codes ends at {self.cursor[1:5].tolist()}, not at {expected}")
+
+
+_NONE = np.zeros(1, np.uint32)
+NO_CODER = Coder(_NONE.astype(np.uint8), _NONE.astype(np.uint8), _NONE, _NONE.copy(), _NONE.astype(np.uint16))
 
 
 @kernel

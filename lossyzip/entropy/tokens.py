@@ -60,7 +60,10 @@ class Symbols(NamedTuple):
         """What is there once kernels filled it and counted in ``cursor``."""
         count = cursor[0]
         return Symbols(
-            self.tokens[:count], self.cells[:count], self.large[: cursor[LARGE]], self.batches[: cursor[BATCHES]]
+            self.tokens[:count],
+            self.cells[:count],
+            self.large[: cursor[LARGE]],
+            self.batches[: cursor[BATCHES]],
         )
 
     def codes(self) -> np.ndarray:

@@ -37,10 +37,10 @@ def sections(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def opening(reader: Bytes, magic: bytes, known: str) -> dict[str, bytes]:
+def opening(reader: Bytes, magic: bytes, version: int, known: str) -> dict[str, bytes]:
     """What frames and archives begin with: magic, version, sections, checksum."""
     require(reader.take(4) == magic, "magic")
-    require(reader.varint() == 1, "version")
+    require(reader.varint() == version, "version")
     found = sections(reader.sized().data)
     require(all(tag in known or tag.islower() for tag in found), "unknown section")
     reader.check_crc(0)
@@ -49,7 +49,7 @@ def opening(reader: Bytes, magic: bytes, known: str) -> dict[str, bytes]:
 
 def decode_frame(data: bytes) -> np.ndarray:
     reader = Bytes(data)
-    header = Header.read(opening(reader, b"LsyZ", "ABRSP"))
+    header = Header.read(opening(reader, b"LsyZ", 2, "ABRSP"))
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]
     require(magic == b"ZysL" and zlib.crc32(index + data[-12:-8]) == index_crc, "trailer")
@@ -180,7 +180,7 @@ def lossless_array(data: bytes, dtype: np.typing.DTypeLike, count: int) -> np.nd
 
 def decode_archive(data: bytes) -> dict[str, np.ndarray]:
     reader = Bytes(data)
-    index, fields = Bytes(opening(reader, b"LsyA", "N")["N"]), {}
+    index, fields = Bytes(opening(reader, b"LsyA", 1, "N")["N"]), {}
     while index.at < len(index.data):
         name = index.sized().data.decode()
         fields[name] = decode_frame(reader.take(index.varint()))

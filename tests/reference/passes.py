@@ -20,7 +20,9 @@ Point = tuple[int, int, int, int]  # (t, z, y, x); offsets too
 Axes3 = tuple[int, int, int]
 
 
-Order = Callable[..., Iterator[tuple[object, Point]]]  # batches and points of a pass that may look at its rows
+Order = Callable[
+    ..., Iterator[tuple[object, Point]]
+]  # batches and points of a pass that may look at its rows
 
 
 class Step(NamedTuple):
@@ -124,8 +126,8 @@ def in_turn(nt: int, *places: range) -> Iterator[tuple[object, Point]]:
 
 
 def side_by_side(nt: int, *places: range) -> Iterator[tuple[object, Point]]:
-    """The batches and points (t, z, y, x) of a pass whose points look at their rows: eight planes at a time, each three
-    rows behind the one before. ``places`` are the coordinates along z, y and x."""
+    """The batches and points (t, z, y, x) of a pass whose points look at their rows: eight planes at a time,
+    each three rows behind the one before. ``places`` are the coordinates along z, y and x."""
     planes, rows, columns = places
     for t in range(nt):
         for first in range(0, len(planes), 8):

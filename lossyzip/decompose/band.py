@@ -1,0 +1,169 @@
+"""The buffer of a band of planes: its points in the order (step, x, plane), with a halo.
+
+Plane j of a band is SKEW rows behind plane j - 1, so that all that a point looks at in other rows is finished
+when its step comes; the rows of one step lie together, and every tap is a stretch of the buffer.
+Knows nothing of what the points are.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from lossyzip._jit import lean
+from lossyzip.decompose.batch import spread
+from lossyzip.decompose.buffer import Around, padded
+from lossyzip.decompose.rows import Lattice
+
+WAVE = 8  # planes of a band
+SKEW = 3  # taps and contexts reach two rows further in the plane before
+HALO = 3
+_REACH = 2  # planes that taps reach back
+
+
+class Layout(NamedTuple):
+    """Where things are in the buffer of a band.
+
+    Point (y, x) of plane j is at
+    ``((y + HALO + SKEW * (j + history)) * width + x + HALO) * lanes + j + history``.
+    """
+
+    planes: int  # of a full band
+    history: int  # planes before the band's
+    lanes: int  # planes, history, and one more where there is a volume before
+    width: int
+    size: int  # of a band; one of the volume before follows it, if there is one
+    tapped: int  # 1: some stencil has taps, and the band needs values
+    predicted: int  # 1: the prediction of each value lies in its place
+    expected: int  # weight of the expected magnitudes, among those around
+    aside: int  # where they are, from the magnitudes
+
+
+class Geometry(NamedTuple):
+    """What the lattice and the surroundings of a pass say about its band."""
+
+    layout: Layout
+    strides: np.ndarray  # of (t, z, y, x)
+    offsets: np.ndarray  # of context taps, int64, padded
+    weights: np.ndarray  # uint16
+    reciprocal: int  # 2**16 / sum of the weights, rounded
+
+
+@lru_cache(maxsize=256)
+def geometry(lattice: Lattice, around: Around, part_size: int) -> Geometry:
+    """``part_size`` is that of the field's buffer."""
+    planes = min(WAVE, lattice.nz)
+    history = _REACH if lattice.nz > 1 else 0
+    lanes = planes + history + (1 if lattice.coupled == 1 and lattice.nz > 1 else 0)
+    width = lattice.nx + 2 * HALO
+    size = (lattice.ny + 2 * HALO + SKEW * (lanes - 1) + 1) * width * lanes
+    layout = Layout(
+        *(planes, history, lanes, width, size),
+        tapped=0,
+        predicted=int(around.predicted),
+        expected=around.expected,
+        aside=part_size,
+    )
+    strides = np.array([-size, SKEW * width * lanes + 1, width * lanes, lanes], np.int64)
+    offsets = np.zeros(padded(len(around.contexts)), np.int64)
+    weights = np.zeros(offsets.size, np.uint16)
+    offsets[: len(around.contexts)] = around.contexts @ strides
+    weights[: len(around.weights)] = around.weights
+    reciprocal = (1 << 16) // max(sum(around.weights) + around.expected, 1)
+    return Geometry(layout, strides, offsets, weights, reciprocal)
+
+
+@lean
+def begin_band(array, layout, lattice, t, first, natural):
+    """Get the band's buffer ready: the last two planes of the band before, and the volume before."""
+    lanes, width, history = layout.lanes, layout.width, layout.history
+    ny, nx = lattice.ny, lattice.nx
+    row = width * lanes
+    if first > 0:
+        from_plane = SKEW * layout.planes * row + layout.planes
+        for y in range(ny + 2 * HALO):
+            for j in range(history):
+                at = np.uint64((y + SKEW * j) * row + j)
+                source = at + np.uint64(from_plane)
+                for _ in range(width):
+                    array[at] = array[source]
+                    at += np.uint64(lanes)
+                    source += np.uint64(lanes)
+    if lattice.coupled == 0 or t == 0:
+        return
+    ahead = lanes - history - layout.planes
+    back = 1 if history > 0 else 0
+    for j in range(-back, layout.planes + ahead):
+        z = min(max(first + j, 0), lattice.nz - 1)
+        for y in range(-1, ny + 1):
+            inside = min(max(y, 0), ny - 1)
+            source = lattice.base + (t - 1) * lattice.st + z * lattice.sz + inside * lattice.sy
+            at = layout.size + ((y + HALO + SKEW * (j + history)) * width + HALO) * lanes + j + history
+            array[at - lanes] = natural[source]
+            target, origin = np.uint64(at), np.uint64(source)
+            for _ in range(nx):
+                array[target] = natural[origin]
+                target += np.uint64(lanes)
+                origin += np.uint64(1)
+            array[target] = natural[source + nx - 1]
+
+
+@lean
+def forget_rows_above(magnitudes, layout):
+    """The rows above the first count 0 until that one is decoded, and so do those before the first plane."""
+    row = layout.width * layout.lanes
+    for j in range(layout.history, layout.lanes):
+        for y in range(HALO):
+            at = (y + SKEW * j) * row + j
+            magnitudes[at : at + row : layout.lanes] = np.uint8(0)
+
+
+@lean
+def put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
+    """Put the rows of a step into the buffer of the band, and their edges into its halo."""
+    lanes, nx, width = layout.lanes, lattice.nx, layout.width
+    active, row = j1 - j0, layout.width * layout.lanes
+    spread(dense, nx, active, lanes, array[base + j0 + layout.history :])
+    for h in range(1, HALO + 1):
+        for lane in range(j0 + layout.history, j1 + layout.history):
+            array[base - h * lanes + lane] = array[base + lane]
+            array[base + (nx - 1 + h) * lanes + lane] = array[base + (nx - 1) * lanes + lane]
+    for j in range(j0, j1):
+        z, y = first + j, y0 - SKEW * (j - j0)
+        at = base - HALO * lanes + j + layout.history
+        if y == 0:
+            for h in range(1, HALO + 1):
+                _copy_lane(array, at, at - h * row, lanes, width)
+        if y == lattice.ny - 1:
+            for h in range(1, HALO + 1):
+                _copy_lane(array, at, at + h * row, lanes, width)
+        if z == 0 and layout.history > 0:
+            above = HALO if y == 0 else 0
+            below = HALO if y == lattice.ny - 1 else 0
+            for h in range(-above, below + 1):
+                for k in range(1, layout.history + 1):
+                    _copy_lane(array, at + h * row, at + (h - k * SKEW) * row - k, lanes, width)
+
+
+@lean
+def _copy_lane(array, source, target, lanes, width):
+    source, target = np.uint64(source), np.uint64(target)
+    for _ in range(width):
+        array[target] = array[source]
+        source += np.uint64(lanes)
+        target += np.uint64(lanes)
+
+
+@lean
+def put_natural(natural, dense, t, first, j0, j1, y0, lattice):
+    """Put the rows of a step where they lie in the field's buffer."""
+    active = j1 - j0
+    for k in range(active):
+        start = lattice.base + t * lattice.st + (first + j0 + k) * lattice.sz + (y0 - SKEW * k) * lattice.sy
+        row = natural[start : start + lattice.nx]
+        source = np.uint64(k)
+        for i in range(row.size):
+            row[i] = dense[source]
+            source += np.uint64(active)
