@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import merged
+from lossyzip._jit import inlined
 from lossyzip.decompose.rows import CELLS_AN_OCTAVE, LAST_CELL, MOST_MAGNITUDE, SWEEP, clamp, within
 from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, RADIUS
 
 
-@merged
+@inlined
 def _add_magnitudes(total, magnitudes, base, offsets, weights, first):
     n = total.size
     m0 = magnitudes[base + offsets[first] : base + offsets[first] + n]
@@ -41,7 +41,7 @@ def _add_magnitudes(total, magnitudes, base, offsets, weights, first):
         )
 
 
-@merged
+@inlined
 def sum_magnitudes(total, magnitudes, base, offsets, weights):
     """Sum the magnitudes (uint8) around each point of a run into ``total`` (uint16).
 
@@ -52,7 +52,7 @@ def sum_magnitudes(total, magnitudes, base, offsets, weights):
         _add_magnitudes(total, magnitudes, base, offsets, weights, first)
 
 
-@merged
+@inlined
 def cells_of(total, reciprocal, first_cell, scratch, cells):
     """The context cell of each point of a run, from the sums of magnitudes around them.
 
@@ -70,7 +70,7 @@ def cells_of(total, reciprocal, first_cell, scratch, cells):
         cells[i] = np.uint8(min(place, np.int32(LAST_CELL)) + cell)
 
 
-@merged
+@inlined
 def condense(run, rows, length, stride, dense):
     """Copy the points of a ``run`` to a ``dense`` array."""
     for row in range(rows):
@@ -79,7 +79,7 @@ def condense(run, rows, length, stride, dense):
             dense[target + i] = run[source + i]
 
 
-@merged
+@inlined
 def spread(dense, rows, length, stride, run):
     """The reverse of `condense`."""
     for row in range(rows):
@@ -88,14 +88,14 @@ def spread(dense, rows, length, stride, run):
             run[target + i] = dense[source + i]
 
 
-@merged
+@inlined
 def copy(source, target):
     """Fill ``target``. (Assigning to a slice would compile checks of shapes and overlap.)"""
     for i in range(target.size):
         target[i] = source[i]
 
 
-@merged
+@inlined
 def magnitudes_of(codes, magnitudes):
     """Fill ``magnitudes`` (uint8) with those of ``codes``."""
     for i in range(codes.size):
@@ -105,7 +105,7 @@ def magnitudes_of(codes, magnitudes):
         magnitudes[i] = np.uint8(size)
 
 
-@merged
+@inlined
 def quantize(total, wanted, code, recon, quantizer):
     """Fill ``code`` and ``recon``; returns how many outliers there are.
 
@@ -128,7 +128,7 @@ def quantize(total, wanted, code, recon, quantizer):
     return bad
 
 
-@merged
+@inlined
 def reconstruct(total, code, recon, quantizer):
     """Fill ``recon`` with what `quantize` did, except for outliers."""
     number = total.dtype.type
@@ -137,7 +137,7 @@ def reconstruct(total, code, recon, quantizer):
         recon[i] = clamp(clamp(total[i], low, high) + number(code[i]) * step, low, high)
 
 
-@merged
+@inlined
 def reconstruct_zeros(total, recon, quantizer):
     """`reconstruct` where all codes are 0."""
     low, high = quantizer.low, quantizer.high
@@ -145,7 +145,7 @@ def reconstruct_zeros(total, recon, quantizer):
         recon[i] = clamp(total[i], low, high)
 
 
-@merged
+@inlined
 def append_outliers(code, wanted, outliers, cursor):
     """Put the outliers among ``wanted`` behind those in ``outliers``; when that is full, count on."""
     for i in range(code.size):
@@ -155,7 +155,7 @@ def append_outliers(code, wanted, outliers, cursor):
             cursor[1] += 1
 
 
-@merged
+@inlined
 def take_outliers(token, recon, outliers, cursor):
     """Put the next of ``outliers`` wherever ``token`` says so; a negative cursor[4] if there is none."""
     for i in range(token.size):
@@ -167,7 +167,7 @@ def take_outliers(token, recon, outliers, cursor):
                 cursor[4] = -1
 
 
-@merged
+@inlined
 def mark_outliers(token, magnitudes):
     """The magnitude of an outlier, which `codes_of_row` gave code 0, is the largest."""
     for i in range(token.size):
