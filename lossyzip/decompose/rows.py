@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import kernel, merged
 from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS, OUTLIER
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
@@ -92,7 +92,7 @@ CELL_OF_ACTIVITY = np.minimum(
 ).astype(np.uint8)
 
 
-@inlined
+@merged
 def within(value, recon, eps):
     """Whether |value - recon| <= eps holds exactly; may say no on the bound itself, never a false yes."""
     difference = value - recon
@@ -102,7 +102,7 @@ def within(value, recon, eps):
     return (size < eps) | ((size == eps) & (error == 0))
 
 
-@inlined
+@merged
 def clamp(value, low, high):
     """``value`` within [low, high]; NaN becomes ``low``."""
     value = value if value > low else low
@@ -154,19 +154,19 @@ def activity_row(total, magnitudes, base, contexts, t):
             total[i] += weight * np.int32(seen[i])
 
 
-@inlined
+@merged
 def activity_of(total, reciprocal):
     """The activity around a point, at most MOST_ACTIVITY, from its weighted sum of magnitudes."""
     return min((np.int64(total) * np.int64(reciprocal)) >> np.int64(12), np.int64(MOST_ACTIVITY))
 
 
-@inlined
+@merged
 def magnitude_of(code):
     """A code's magnitude as contexts see it."""
     return np.int32(MOST_MAGNITUDE) if code == OUTLIER else min(abs(code), np.int32(MOST_MAGNITUDE))
 
 
-@inlined
+@merged
 def row_class(t, z, y, coupled):
     """0: every neighbour exists; +4, +2, +1: there is no volume, plane, row before this one."""
     return (0 if (t > 0 and coupled == 1) else 4) + (0 if z > 0 else 2) + (0 if y > 0 else 1)
@@ -203,7 +203,7 @@ def extend_row(array, lattice, t, z, y):
             _copy(array, start, end, h * lattice.sz)
 
 
-@inlined
+@merged
 def value_before_row(values, lattice, base, t, z, y, low):
     """What stands for the values before a row's first one: the nearest finished row's first value."""
     if y > 0:

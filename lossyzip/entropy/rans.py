@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel, merged
+from lossyzip._jit import kernel, merged
 
 PRECISION = 14
 TOTAL = 1 << PRECISION
@@ -122,7 +122,7 @@ def reciprocals(frequency: np.ndarray) -> np.ndarray:
     return np.where(frequency > 0, (1.0 + 2.0**-50) / np.maximum(frequency, 1), 0.0).ravel()
 
 
-@inlined
+@merged
 def decode_symbol(context, state, used, token_of_slot, interval, words):
     """(token, new state, words used) for a ``state`` in ``context``.
 

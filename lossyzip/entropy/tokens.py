@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel, merged
+from lossyzip._jit import kernel, merged
 from lossyzip.entropy.words import WORD, get, put
 
 RADIUS = 2.0**28  # codes are smaller than this in magnitude
@@ -100,7 +100,7 @@ def end_batch(size, symbols, cell, cursor):
     return some
 
 
-@inlined
+@merged
 def flag_cell(cell, before):
     """That of the flag of a batch, one of whose own cells is ``cell``; ``before`` is the flag before."""
     return (np.int64(cell) & ~(GROUP_CELLS - 1)) + FLAG_CELL + np.int64(before)
@@ -233,7 +233,7 @@ def _get(words, cursor, bits):
     return get(words, position, bits)
 
 
-@inlined
+@merged
 def code_of_token(token):
     """The code of a ``token`` below FIRST_BUCKET."""
     negative = (token & 1) - 1  # all ones or zero: a sign is not worth a branch, which could not be predicted

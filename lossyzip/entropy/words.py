@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import kernel, merged
 
 WORD = 64
 _LONGEST_QUOTIENT = 1024  # a Rice code with a longer unary part is damage, or an attack
 
 
-@inlined
+@merged
 def put(words, position, value, width):
     """Or ``value`` into ``words`` (uint64, zero there) at bit ``position``; the position behind it."""
     word, shift = position >> 6, position & 63
@@ -23,7 +23,7 @@ def put(words, position, value, width):
     return position + width
 
 
-@inlined
+@merged
 def get(words, position, width):
     """The ``width`` < 64 bits at ``position``; the caller knows that they are there."""
     word, shift = position >> 6, position & 63
@@ -33,7 +33,7 @@ def get(words, position, width):
     return np.int64(value & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))
 
 
-@inlined
+@merged
 def folded(value):
     """0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
     return 2 * value if value >= 0 else -2 * value - 1
@@ -63,7 +63,7 @@ def get_rice(words, position, end, parameter):
     return (quotient << parameter) | get(words, position, np.int64(parameter)), position + parameter
 
 
-@inlined
+@merged
 def unfolded(value):
     """The reverse of `folded`."""
     return -((value + 1) >> 1) if value & 1 else value >> 1
