@@ -5,9 +5,11 @@ docs/FORMAT.md, "Order".
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from lossyzip._jit import kernel, lean
+from lossyzip._jit import lean
 from lossyzip.decompose.batch import (
     append_outliers,
     cells_of,
@@ -23,7 +25,7 @@ from lossyzip.decompose.batch import (
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.rows import predict_row
+from lossyzip.decompose.rows import Lattice, predict_row
 from lossyzip.entropy.stream import NO_CODER, CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, end_batch, largest_of
 
@@ -53,20 +55,44 @@ def _extend_plane(array, lattice, base, z):
             copy(array[first:], array[first + h * lattice.sz : first + h * lattice.sz + size])
 
 
+class Room(NamedTuple):
+    """For what is computed of one plane; as a run, or dense, as batch.py says."""
+
+    total: np.ndarray  # a run: sums of taps
+    wanted: np.ndarray  # a run: the values to code; NaN, where nobody looks, between rows
+    activity: np.ndarray  # a run, uint16
+    scratch: np.ndarray  # a run, float32
+    cell_run: np.ndarray  # a run, uint8
+    code_run: np.ndarray  # a run, int32
+    token_run: np.ndarray  # a run, uint8
+    code: np.ndarray  # dense, int32
+    token: np.ndarray  # dense, uint8
+    cell: np.ndarray  # dense, uint8
+
+
+def _room(lattice: Lattice, dtype: np.dtype) -> Room:
+    run, size = (lattice.ny - 1) * lattice.sy + lattice.nx, lattice.ny * lattice.nx
+    return Room(
+        np.empty(run, dtype),
+        np.full(run, np.nan, dtype),
+        np.empty(run, np.uint16),
+        np.empty(run, np.float32),
+        np.empty(run, np.uint8),
+        np.zeros(run, np.int32),
+        np.zeros(run, np.uint8),
+        np.empty(size, np.int32),
+        np.empty(size, np.uint8),
+        np.empty(size, np.uint8),
+    )
+
+
 def encode_planes(
     here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
 ) -> None:
     """As `passes.encode_pass`."""
     _code(
-        *(
-            here.source,
-            buffer.values,
-            buffer.magnitudes,
-            here.lattice,
-            here.stencils,
-            here.contexts,
-            here.rule,
-        ),
+        *(_room(here.lattice, buffer.values.dtype), here.source, buffer.values, buffer.magnitudes),
+        *(here.lattice, here.stencils, here.contexts, here.rule),
         *(symbols, NO_CODER, _NO_WORDS, outliers, cursor, True),
     )
 
@@ -74,15 +100,8 @@ def encode_planes(
 def decode_planes(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:
     """As `passes.decode_pass`."""
     _code(
-        *(
-            buffer.values,
-            buffer.values,
-            buffer.magnitudes,
-            here.lattice,
-            here.stencils,
-            here.contexts,
-            here.rule,
-        ),
+        *(_room(here.lattice, buffer.values.dtype), buffer.values, buffer.values, buffer.magnitudes),
+        *(here.lattice, here.stencils, here.contexts, here.rule),
         *(_NO_SYMBOLS, codes.coder, codes.extra, outliers, codes.cursor, False),
     )
 
@@ -90,8 +109,9 @@ def decode_planes(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.nd
 _NO_SYMBOLS, _NO_WORDS = Symbols.room(0), np.zeros(0, np.uint64)
 
 
-@kernel
+@lean
 def _code(
+    room,
     field,
     values,
     magnitudes,
@@ -109,10 +129,7 @@ def _code(
     """Both directions: when ``encoding``, codes are those of ``field`` and go to ``symbols``."""
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
     run, size = (ny - 1) * sy + nx, ny * nx
-    total, wanted = np.empty(run, values.dtype), np.full(run, np.nan, values.dtype)  # NaN: nobody looks there
-    activity, scratch, cell_run = np.empty(run, np.uint16), np.empty(run, np.float32), np.empty(run, np.uint8)
-    code_run, token_run = np.zeros(run, np.int32), np.zeros(run, np.uint8)
-    code, token, cell = np.empty(size, np.int32), np.empty(size, np.uint8), np.empty(size, np.uint8)
+    total, wanted, activity, scratch, cell_run, code_run, token_run, code, token, cell = room
     for t in range(lattice.nt):
         for z in range(lattice.nz):
             base = lattice.base + t * lattice.st + z * lattice.sz

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel, lean
+from lossyzip._jit import lean
 from lossyzip.decompose.band import (
     HALO,
     SKEW,
@@ -36,7 +36,7 @@ from lossyzip.decompose.batch import (
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.rows import SWEEP, Stencils, clamp, predict_row, row_class, within
+from lossyzip.decompose.rows import SWEEP, Lattice, Stencils, clamp, predict_row, row_class, within
 from lossyzip.entropy.stream import NO_CODER, CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
     OUTLIER,
@@ -101,24 +101,29 @@ def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
     return layout, Places(stencils, offsets, weights, reciprocal, here.contexts.cell)
 
 
-@kernel
-def _room(layout, nx, like):
+def _room(layout: Layout, nx: int, dtype: np.dtype) -> Step:
     run, dense = nx * layout.lanes, nx * layout.planes
     return Step(
-        np.empty(run, like.dtype),
+        np.empty(run, dtype),
         np.empty(run, np.uint16),
         np.empty(run, np.float32),
         np.empty(run, np.uint8),
         np.empty(dense, np.uint8),
-        np.empty(dense, like.dtype),
-        np.empty(dense, like.dtype),
-        np.empty(dense, like.dtype),
-        np.empty(dense, like.dtype),
+        np.empty(dense, dtype),
+        np.empty(dense, dtype),
+        np.empty(dense, dtype),
+        np.empty(dense, dtype),
         np.empty(dense, np.int32),
         np.empty(dense, np.uint8),
         np.empty(dense, np.uint8),
-        np.empty((3, layout.planes), like.dtype),
+        np.empty((5, layout.planes), dtype),
     )
+
+
+def _band(layout: Layout, lattice: Lattice, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Values, if there are stencils, and magnitudes of a band, and of the one before it in time."""
+    size = layout.size * (1 + lattice.coupled)
+    return np.zeros(size if layout.tapped else 1, dtype), np.zeros(size, np.uint8)
 
 
 def encode_wave(
@@ -126,7 +131,9 @@ def encode_wave(
 ) -> None:
     """As `passes.encode_pass`."""
     layout, places = _layout(here, buffer)
+    dtype = buffer.values.dtype
     _code(
+        *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
         *(here.source, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
         *(symbols, NO_CODER, _NO_WORDS, outliers, cursor, True),
     )
@@ -135,7 +142,9 @@ def encode_wave(
 def decode_wave(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:
     """As `passes.decode_pass`."""
     layout, places = _layout(here, buffer)
+    dtype = buffer.values.dtype
     _code(
+        *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
         *(buffer.values, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
         *(_NO_SYMBOLS, codes.coder, codes.extra, outliers, codes.cursor, False),
     )
@@ -144,8 +153,11 @@ def decode_wave(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndar
 _NO_SYMBOLS, _NO_WORDS = Symbols.room(0), np.zeros(0, np.uint64)
 
 
-@kernel
+@lean
 def _code(
+    values,
+    magnitudes,
+    step,
     field,
     natural,
     sizes,
@@ -161,10 +173,6 @@ def _code(
     encoding,
 ):
     """Both directions: when ``encoding``, codes are those of ``field`` and go to ``symbols``."""
-    volumes = 2 if lattice.coupled == 1 else 1
-    values = np.zeros(volumes * layout.size if layout.tapped else 1, natural.dtype)
-    magnitudes = np.zeros(volumes * layout.size, np.uint8)
-    step = _room(layout, lattice.nx, natural)
     ny, nx = lattice.ny, lattice.nx
     row = layout.width * layout.lanes
     keep_sizes = lattice.coupled == 1 or layout.aside != 0
@@ -294,7 +302,7 @@ def _predict_plane(total, j, lanes, values, base, stencils, which):
             )
 
 
-@inlined
+@lean
 def _value_before(values, base, j, layout, t, z, y, coupled, low):
     """What stands for the values before the first of a row: see `rows.value_before_row`."""
     here = base + j + layout.history
@@ -356,7 +364,7 @@ def _predict(step, place, values, natural, layout, places, lattice, low):
     condense(step.total[j0 + layout.history :], nx, active, lanes, step.sums)
 
 
-@kernel
+@lean
 def _quantize_wave(step, wanted, active, code, quantizer):
     """Fill `recon` and ``code``, each value predicted from those before it; False where one is an outlier."""
     count = code.size
@@ -365,8 +373,10 @@ def _quantize_wave(step, wanted, active, code, quantizer):
     step_size, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
     low, high = quantizer.low, quantizer.high
     steps, recon = step.steps[:count], step.recon[:count]
-    run1, run2 = step.running[0, :active].copy(), step.running[1, :active].copy()
-    before, before2 = step.running[2, :active].copy(), step.running[2, :active].copy()
+    run1, run2 = step.running[0], step.running[1]
+    before, before2 = step.running[3], step.running[4]
+    for k in range(active):
+        before[k], before2[k] = step.running[2, k], step.running[2, k]
     for start in range(0, count, active):
         total, value = sums[start : start + active], values[start : start + active]
         out, made = steps[start : start + active], recon[start : start + active]
@@ -416,15 +426,17 @@ def _quantize_chains(step, wanted, active, code, quantizer):
     return bad
 
 
-@kernel
+@lean
 def _reconstruct_wave(step, active, code, quantizer):
     """The reverse of `_quantize_wave`."""
     count = code.size
     sums, recon = step.sums[:count], step.recon[:count]
     number = sums.dtype.type
     step_size, low, high = quantizer.step, quantizer.low, quantizer.high
-    run1, run2 = step.running[0, :active].copy(), step.running[1, :active].copy()
-    before, before2 = step.running[2, :active].copy(), step.running[2, :active].copy()
+    run1, run2 = step.running[0], step.running[1]
+    before, before2 = step.running[3], step.running[4]
+    for k in range(active):
+        before[k], before2[k] = step.running[2, k], step.running[2, k]
     for start in range(0, count, active):
         total, q, made = (
             sums[start : start + active],
