@@ -68,7 +68,7 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 17, steps=(35, 48), brief=True),
+    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 18, steps=(35, 48), brief=True),
     "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(35, 48, 64)),
 }
 
