@@ -154,6 +154,44 @@ def choose_plan(
     return plan
 
 
+def best_of_each_kind(source: Source, header: Header, effort: Effort, threads: int = 1) -> list[Plan]:
+    """The best multigrid, raster, still raster and wavelet for ``header``'s eps, by samples; the best first.
+
+    For those that judge plans by something else than the bytes at that eps. Empty where `choose_plan` has
+    nothing to try: no value of the samples is coded with loss.
+    """
+    rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
+    if rule is None or 0 in header.shape:
+        return []
+    coded = _coded_blocks(source, header, sample_blocks(header.shape, effort))
+    if not coded:
+        return []
+    served = math.prod(header.shape)
+    near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape))
+    judge = _Judge(coded, near or coded, rule, served, effort.points)
+    folds = distinct_folds(coded[0].shape)
+    tries = (_try_multigrid, _try_raster, _try_still)
+    kinds: list[list[Attempt]] = [[partial(attempt, how=how) for how in folds] for attempt in tries]
+    kinds.append([partial(_try_wavelet, step=step) for step in _WAVELET_STEPS])
+    if judge.values > 2 * effort.scouted:
+        middle = [_middle(coded[0], effort.scouted)]
+        scout = _Judge(middle, middle, rule, served, effort.scout_points)
+        scouted = [_judged(kind, scout, threads) for kind in kinds]
+        kinds = [
+            [kind[int(np.argmin([size for size, _ in judged]))]]
+            for kind, judged in zip(kinds, scouted, strict=True)
+        ]
+    best = [min(_judged(kind, judge, threads), key=lambda pair: pair[0]) for kind in kinds]
+    return [_for_tiles(plan, header) for _, plan in sorted(best, key=lambda pair: pair[0])]
+
+
+def _for_tiles(plan: Plan, header: Header) -> Plan:
+    """``plan`` with as many levels as a tile of the field has; the sample may have fewer."""
+    if isinstance(plan, Multigrid):
+        return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
+    return plan
+
+
 def _coded_blocks(source: Source, header: Header, where: list[tuple[slice, ...]]) -> list[np.ndarray]:
     """Blocks of ``source``; those without any value that is coded are left out."""
     blocks = [_coded(np.asarray(source[place]), header) for place in where]
