@@ -120,7 +120,7 @@ class PeerCurves:
 
     @staticmethod
     def _key(row: Row) -> tuple[str, ...]:
-        return tuple(row[column] for column in COLUMNS[:6]) + (row["version"],)
+        return tuple(row[column] for column in (*COLUMNS[:6], "version"))
 
 
 def _of(trial: Trial) -> Row:

@@ -58,6 +58,44 @@ def _summary_line(name: str, rows: list[Row]) -> list[str]:
     ]
 
 
+def psnr_table(rows: list[Row]) -> str:
+    header = ["file", "field", "shape", "rel", "bits/value", "best peer", "its dB", "lossyzip dB", "gain"]
+    lines = [
+        [
+            *(row["file"], row["field"], row["shape"], row["rel"], row["bits"]),
+            *(f"{row['best_peer'].upper()} ({row['setting'].split()[0]})", row["peer_psnr"]),
+            *(row["ours_psnr"], f"{float(row['gain']):+.2f}" if not row["problem"] else row["problem"]),
+        ]
+        for row in rows
+    ]
+    return _markdown(header, lines, left=3)
+
+
+def psnr_summary(rows: list[Row]) -> str:
+    """Mean of the gains in dB, and the smallest: overall and for each bound."""
+    counted = [row for row in rows if row["gain"]]
+    names = sorted({row["rel"] for row in counted}, key=float, reverse=True)
+    groups = [("all", counted), *((rel, [row for row in counted if row["rel"] == rel]) for rel in names)]
+    lines = []
+    for name, group in groups:
+        if group:
+            gains = [float(row["gain"]) for row in group]
+            least = min(group, key=lambda row: float(row["gain"]))
+            where = f"{least['file']}/{least['field']} {least['rel']}"
+            mean = sum(gains) / len(gains)
+            lines.append(
+                [
+                    name,
+                    str(len(gains)),
+                    f"{mean:+.2f}",
+                    f"{min(gains):+.2f}",
+                    where,
+                    str(sum(g < 0 for g in gains)),
+                ]
+            )
+    return _markdown(["rel", "rows", "gain in dB (mean)", "smallest", "at", "below 0"], lines, left=0)
+
+
 def one_thread_table(rows: list[Row]) -> str:
     """MB/s of CPU time on one core; lossyzip's compression without and with its verification."""
     header = ["file", "field", "rel", "MB", "lossyzip in", "verified", "out"]

@@ -18,7 +18,7 @@ _ROUNDING = Fraction(1, 10**8)  # relative, more than that of 10 ** x and of wha
 
 @dataclass(frozen=True)
 class Bound:
-    """What was asked: ``kind`` is "absolute", "relative", "psnr" or "lossless"; ``value`` is 0 for lossless."""
+    """What was asked: ``kind`` is "absolute", "relative", "psnr" or "lossless", whose ``value`` is 0."""
 
     kind: str
     value: float
@@ -66,7 +66,7 @@ def relative(r: float) -> Bound:
 
 
 def psnr(db: float) -> Bound:
-    """A PSNR of ``db`` decibels or more: 20 log10((max - min) / rmse), over the valid values of the whole field.
+    """A PSNR of at least ``db`` decibels: 20 log10((max - min) / rmse) over the field's valid values.
 
     Nothing is promised of a single value, but that it is within the eps that lossyzip chooses for it, and
     names. Raises InvalidArgumentError unless ``db`` is a finite number > 0.

@@ -125,7 +125,7 @@ class Checker:
         self._valid += int(result[4])
 
     def merge(self, other: Checker) -> None:
-        """Take up what ``other``, made for the same field, has found in other tiles, in the order of tiles."""
+        """Take up what ``other``, made for the same field, has found in the tiles that follow."""
         self._largest = max(self._largest, other._largest)
         self._first = other._first if self._first is None else self._first
         self._violations += other._violations
@@ -137,7 +137,7 @@ class Checker:
         if not self._valid:
             return math.nan
         if not self._range > 0.0 or not all(map(math.isfinite, self._squared)):
-            return math.inf if any(self._squared) else 0.0
+            return math.inf if self._largest > 0.0 else 0.0
         return math.fsum(self._squared) / self._valid / self._range / self._range
 
     def report(self) -> CheckReport:

@@ -99,9 +99,10 @@ def compress_field(
 ) -> FieldReport:
     """Compress ``source`` (ndarray or h5py.Dataset, float32 or float64, any shape) into ``write(bytes)``.
 
-    The source is read twice, for a PSNR a few times more, tile by tile, from the calling thread; memory in
-    use is a few tiles a thread. ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not
-    count as valid values. ``progress`` is told how many values were done since the last call.
+    The source is read twice, for a PSNR bound a few times more, tile by tile, from the calling thread; memory
+    in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
+    ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
+    values. ``progress`` is told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
@@ -282,7 +283,9 @@ class Frame:
             raise CorruptError(f"the largest error is stored in {len(error)} bytes")
         self.shape = self._header.shape
         self.dtype = self._header.dtype
-        self.bound = str(self._header.bound)
+        bound = self._header.bound
+        self.bound = str(bound)
+        self.least_psnr = bound.value if bound.kind == "psnr" else -math.inf  # in dB, what was asked
         self.eps = self._header.eps
         self.max_error: float = struct.unpack("<d", error)[0]
         self.version = ".".join(map(str, self._header.writer))

@@ -64,7 +64,7 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
 
 
 def preview_tile(tile: np.ndarray, header: Header, plan: Plan) -> tuple[np.ndarray, Codes] | None:
-    """(what would be decoded of ``tile``, its codes), nothing being coded; None where it would be stored lossless."""
+    """(what would be decoded of ``tile``, its codes), without coding; None where it would be lossless."""
     values = native(tile)
     rule = quantizer(header.native, header.eps, header.low, header.high)
     if rule is None or not values.size:

@@ -1,4 +1,4 @@
-"""Which plan, and which eps, reach a PSNR in the fewest bytes. For the encoder alone, never part of the format.
+"""Which plan, and which eps, reach a PSNR in the fewest bytes: for the encoder alone.
 
 Families are compared where each of them reaches the PSNR, which they do at different eps: a wavelet spends
 no bits on keeping single values within a bound, and where nearly all codes are zero, errors are well below
@@ -9,7 +9,7 @@ What is predicted here is proved by the door, on what was decoded; where it is m
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -34,9 +34,11 @@ _REFITS = 2
 _WORTH_A_LOOK = 1.25  # plans that are larger on samples by more are not tried on tiles
 _BYTES_AT_EDGES = 0.0125  # a value, that a wavelet may lose on samples because they have edges
 _COMPARED_TILES, _SURVEYED_TILES = 2, 16
-_NEAR_ON_SAMPLES, _NEAR_ON_TILES, _NEAR = 0.05, 0.02, 0.004  # relative, of the mean square: 0.004 is 0.017 dB
+_NEAR_ON_SAMPLES, _NEAR_ON_TILES, _NEAR_ON_FIELD = 0.05, 0.02, 0.004  # relative: 0.004 is 0.017 dB
 _UNSURE = 0.98  # of the mean square allowed, where not all tiles were surveyed
 _A_LITTLE_LESS = 0.99  # than the eps that would have hit, after a miss
+
+Arrays = Callable[[], Iterable[np.ndarray]]  # reads them anew each time
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,6 @@ class Aim:
         self._target = 10.0 ** (-draft.bound.value / 10.0)
         self._sure = False
         self._plan: Plan | None = None
-        self._tried: list[Tried] = []
         self._eps = draft.eps
         if draft.eps > 0.0 and self._target > 0.0:
             self._tune()
@@ -95,134 +96,126 @@ class Aim:
             self._plan = tuning.choose_plan(self._source, self._draft, self._effort, self._threads)
 
     def _tune(self) -> None:
-        samples = self._read(tuning.sample_blocks(self._draft.shape, self._effort))
+        blocks = tuning.sample_blocks(self._draft.shape, self._effort)
+        judged = self._judge(self._at(blocks))
+        if not judged:
+            self.settle()
+            return
+        tiles = self._draft.tile_slices()
+        here, self._plan = self._compare(judged, self._at(_spread(tiles, _COMPARED_TILES)), self._at(blocks))
+        surveyed = _spread(tiles, _SURVEYED_TILES)
+        target = self._target * (_UNSURE if len(surveyed) < len(tiles) else 1.0)
+        tried = self._approach(self._at(surveyed), self._plan, here.eps, target, _NEAR_ON_FIELD, most=7)
+        self._eps = max((t.eps for t in tried if t.mean_square <= target), default=self._draft.eps)
+
+    def _judge(self, samples: Arrays) -> list[tuple[Tried, Plan]]:
+        """What each kind of plan makes of ``samples`` where it reaches the target; the smallest first."""
         eps = self._draft.eps * _UNIFORM
-        plans: list[Plan] = []
         judged: list[tuple[Tried, Plan]] = []
         for _ in range(1 + _REFITS):
             plans = self._plans(eps)
-            if not plans:
-                self.settle()
-                return
             judged, start = [], eps
             for plan in sorted(plans, key=lambda plan: isinstance(plan, Wavelet)):
                 first = start * (16.0 / WAVELET_STEP if isinstance(plan, Wavelet) else 1.0)
-                tried = self._approach(samples, plan, [], first, _NEAR_ON_SAMPLES, 5)
+                tried = self._approach(samples, plan, first, self._target, _NEAR_ON_SAMPLES, most=5)
                 judged.append((at_target(tried, self._target), plan))
                 start = judged[0][0].eps
             if 1.0 / _REFIT <= start / eps <= _REFIT:
                 break
             eps = start
-        judged.sort(key=lambda pair: pair[0].size)
+        return sorted(judged, key=lambda pair: pair[0].size)
+
+    def _compare(
+        self, judged: list[tuple[Tried, Plan]], tiles: Arrays, samples: Arrays
+    ) -> tuple[Tried, Plan]:
+        """The best of ``judged`` on ``tiles``: those that are far behind are not looked at."""
         most = _WORTH_A_LOOK * judged[0][0].size
-        at_edges = sum(sample.size for sample in samples) * _BYTES_AT_EDGES
+        at_edges = sum(sample.size for sample in samples()) * _BYTES_AT_EDGES
         close = [
             (here, plan)
             for here, plan in judged
             if here.size <= most + (at_edges if isinstance(plan, Wavelet) else 0.0)
         ]
-        where = self._draft.tile_slices()
-        tiles = self._read(_spread(where, _COMPARED_TILES))
-        self._plan, start = close[0][1], close[0][0].eps
-        tried = []
-        if len(close) > 1:
-            looks = [
-                (self._approach(tiles, plan, [], here.eps, _NEAR_ON_TILES, 4), plan) for here, plan in close
-            ]
-            sizes = [
-                at_target(tried, self._target).size * self._mixed_share(samples, plan, tried)
-                for tried, plan in looks
-            ]
-            tried, self._plan = looks[int(np.argmin(sizes))]
-            start = at_target(tried, self._target).eps
-        surveyed = _spread(where, _SURVEYED_TILES)
-        if len(surveyed) > len(tiles):
-            tiles, tried = self._read(surveyed), []
-        target = self._target * (_UNSURE if len(surveyed) < len(where) else 1.0)
-        tried = self._approach(tiles, self._plan, tried, start, _NEAR, 6, target, from_below=True)
-        reached = [(here.size, here.eps) for here in tried if here.mean_square <= target]
-        self._eps = min(reached, default=(0.0, self._draft.eps))[1]
+        if len(close) == 1:
+            return close[0]
+        looks = []
+        for before, plan in close:
+            tried = self._approach(tiles, plan, before.eps, self._target, _NEAR_ON_TILES, most=4)
+            here = at_target(tried, self._target)
+            looks.append((here.size * self._mixed_share(next(iter(samples())), plan, here.eps), here, plan))
+        return min(looks, key=lambda look: look[0])[1:]
 
     def _plans(self, eps: float) -> list[Plan]:
         header = replace(self._draft, eps=eps)
-        if self._effort.lattice:
-            plan = tuning.choose_plan(self._source, header, self._effort, self._threads)
-            return [] if plan is None else [plan]
-        plans = tuning.best_of_each_kind(self._source, header, self._effort, self._threads)
         fast = tuning.choose_plan(self._source, header, tuning.EFFORTS["fast"], self._threads)
+        if self._effort.lattice:
+            return [] if fast is None else [fast]
+        plans = tuning.best_of_each_kind(self._source, header, self._effort, self._threads)
         plans += [fast] if plans and isinstance(fast, Lattice) else []
         return [replace(plan, step=WAVELET_STEP) if isinstance(plan, Wavelet) else plan for plan in plans]
 
-    def _read(self, where: Sequence[tuple[slice, ...]]) -> list[np.ndarray]:
-        return [np.asarray(self._source[place]) for place in where]
+    def _at(self, where: Sequence[tuple[slice, ...]]) -> Arrays:
+        return lambda: (np.asarray(self._source[place]) for place in where)
 
     def _with(self, plan: Plan, eps: float) -> Header:
         return replace(self._draft, eps=eps, family=plan.name, plan=write_plan(plan))
 
     def _approach(
-        self,
-        arrays: Sequence[np.ndarray],
-        plan: Plan,
-        tried: Sequence[Tried],
-        start: float,
-        near: float,
-        most: int,
-        target: float | None = None,
-        from_below: bool = False,
+        self, arrays: Arrays, plan: Plan, start: float, target: float, near: float, most: int
     ) -> list[Tried]:
-        """Try eps after eps on ``arrays``, until the mean square is ``near`` the target, or ``most`` were tried."""
-        target = self._target if target is None else target
-        found = list(tried)
-        aim = target * (1.0 - near / 2.0) if from_below else target
-        for _ in range(most):
-            if any(_is_near(here.mean_square, target, near, from_below) for here in found):
-                break
-            eps = next_eps(found, aim, start, _MOST_EPS * self._range())
+        """Try up to ``most`` eps on ``arrays``, until the mean square is close below ``target``."""
+        found: list[Tried] = []
+        while len(found) < most:
+            eps = next_eps(found, target * (1.0 - near / 2.0), start, _MOST_EPS * self._range())
             if any(here.eps == eps for here in found):
                 break
-            found.append(self._try(arrays, plan, eps))
+            found.append(self._try(arrays, plan, eps, sized=near > _NEAR_ON_FIELD))
+            if target * (1.0 - near) <= found[-1].mean_square <= target:
+                break
         return found
 
     def _range(self) -> float:
         low, high = self._span
         return min(high - low, float(np.finfo(np.float64).max) / 128.0)
 
-    def _try(self, arrays: Sequence[np.ndarray], plan: Plan, eps: float) -> Tried:
+    def _try(self, arrays: Arrays, plan: Plan, eps: float, sized: bool) -> Tried:
         header = self._with(plan, eps)
-        jobs = (partial(self._preview, array, header, plan) for array in arrays)
-        total, codes, stored = self._checker(eps), [], 0.0
-        for checker, its_codes, size in in_order(jobs, self._threads):
+        jobs = (partial(self._preview, array, header, plan, sized) for array in arrays())
+        total, codes, size = self._checker(eps), [], 0.0
+        for checker, its_codes, its_size in in_order(jobs, self._threads):
             total.merge(checker)
-            codes += [its_codes] if its_codes is not None else []
-            stored += size
-        size = stored + (estimated_size(codes) if codes else 0.0)
-        return Tried(eps, total.mean_square(), size)
+            codes += its_codes
+            size += its_size
+        mean_square = total.mean_square()
+        mean_square = math.inf if math.isnan(mean_square) else mean_square
+        return Tried(eps, mean_square, size + (estimated_size(codes) if codes else 0.0))
 
-    def _preview(self, array: np.ndarray, header: Header, plan: Plan) -> tuple[Checker, Codes | None, float]:
-        """(errors, codes, bytes beside those of the codes)."""
+    def _preview(
+        self, array: np.ndarray, header: Header, plan: Plan, sized: bool
+    ) -> tuple[Checker, list[Codes], float]:
+        """(errors, codes where their size is wanted, bytes beside those of the codes)."""
         checker = self._checker(header.eps)
         seen = preview_tile(array, header, plan)
-        array = array.astype(header.native, copy=False)
-        values, codes = (array, None) if seen is None else seen
-        checker.update(array, values, (0,) * array.ndim)
-        outliers = None if codes is None else codes.outliers
-        return checker, codes, float(array.nbytes if outliers is None else outliers.nbytes)
+        native = array.astype(header.native, copy=False)
+        checker.update(native, native if seen is None else seen[0], (0,) * array.ndim)
+        if seen is None or seen[1].outliers is None:
+            return checker, [], float(array.nbytes)
+        return checker, [seen[1]] if sized else [], float(seen[1].outliers.nbytes)
 
     def _checker(self, eps: float) -> Checker:
         return Checker(eps, *self._span, self._fill_values)
 
-    def _mixed_share(self, samples: Sequence[np.ndarray], plan: Plan, tried: Sequence[Tried]) -> float:
+    def _mixed_share(self, sample: np.ndarray, plan: Plan, eps: float) -> float:
         """Mixed over static size, where tiles will be mixed; 1 where they will not."""
         if not self._effort.mixes(self._draft.tile_shape):
             return 1.0
-        header = self._with(plan, at_target(tried, self._target).eps)
+        header = self._with(plan, eps)
         rule = quantizer(header.native, header.eps, header.low, header.high)
-        block = samples[0]
-        seen = preview_tile(block, header, plan)
-        if rule is None or seen is None:
+        seen = preview_tile(sample, header, plan)
+        mixed = None if rule is None or seen is None else mix(seen[1], sample.shape, plan, rule)
+        if seen is None or mixed is None:
             return 1.0
-        mixed = mix(seen[1], block.shape, plan, rule)
-        return 1.0 if mixed is None else min(len(mixed.data) / max(estimated_size([seen[1]]), 1.0), 1.0)
+        return min(len(mixed.data) / max(estimated_size([seen[1]]), 1.0), 1.0)
 
 
 def next_eps(tried: Sequence[Tried], aim: float, start: float, most: float) -> float:
@@ -230,18 +223,18 @@ def next_eps(tried: Sequence[Tried], aim: float, start: float, most: float) -> f
     if not tried:
         return min(start, most)
     below = [here for here in tried if 0.0 < here.mean_square <= aim]
-    above = [here for here in tried if here.mean_square > aim]
+    above = [here for here in tried if aim < here.mean_square < math.inf]
     if below and above:
         low, high = max(below, key=lambda t: t.eps), min(above, key=lambda t: t.eps)
         if low.eps < high.eps:
             slope = math.log(high.mean_square / low.mean_square) / math.log(high.eps / low.eps)
             share = math.log(aim / low.mean_square) / slope / math.log(high.eps / low.eps)
             return low.eps * (high.eps / low.eps) ** min(max(share, 0.05), 0.95)
-    last, *others = sorted(tried, key=lambda t: t.eps, reverse=not above)
+    last, *others = sorted(tried, key=lambda t: t.eps, reverse=all(t.mean_square <= aim for t in tried))
     if last.mean_square == 0.0:
         return min(8.0 * last.eps, most)
     slope = 2.0  # as long as errors fill the steps
-    if others and others[0].mean_square > 0.0:
+    if others and others[0].mean_square > 0.0 and others[0].mean_square + last.mean_square < math.inf:
         slope = math.log(others[0].mean_square / last.mean_square) / math.log(others[0].eps / last.eps)
     factor = (aim / last.mean_square) ** (1.0 / min(max(slope, 0.7), 3.0))
     return min(last.eps * min(max(factor, 1.0 / 16.0), 16.0), most)
@@ -252,9 +245,7 @@ def at_target(tried: Sequence[Tried], target: float) -> Tried:
 
     Where the mean square leaps (plateaus that fall between two steps), it is what reaches the target.
     """
-    points = sorted(
-        (here for here in tried if here.mean_square > 0.0 and here.size > 0.0), key=lambda t: t.eps
-    )
+    points = [here for here in tried if 0.0 < here.mean_square < math.inf and here.size > 0.0]
     if not points:
         return max(tried, key=lambda t: t.eps)
     around = sorted(points, key=lambda t: abs(math.log(t.mean_square / target)))[:2]
@@ -268,11 +259,6 @@ def at_target(tried: Sequence[Tried], target: float) -> Tried:
     share = math.log(target / a.mean_square) / math.log(b.mean_square / a.mean_square)
     share = min(max(share, -1.0), 2.0)
     return Tried(a.eps * (b.eps / a.eps) ** share, target, a.size * (b.size / a.size) ** share)
-
-
-def _is_near(mean_square: float, target: float, near: float, from_below: bool) -> bool:
-    most = target if from_below else target * (1.0 + near)
-    return target * (1.0 - near) <= mean_square <= most
 
 
 def _spread(where: Sequence[tuple[slice, ...]], most: int) -> list[tuple[slice, ...]]:
