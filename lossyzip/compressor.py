@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lossyzip.checker import Checker
     from lossyzip.decompose.families import Plan
     from lossyzip.field import Source
+    from lossyzip.tuning import Effort
     from lossyzip.tuning_psnr import Aim
 
 _ATTEMPTS = 4  # to reach a PSNR; the last one cannot miss
@@ -126,7 +127,7 @@ def compress_field(
     draft = _draft_header(dtype, shape, bound, summary)
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     chosen = tuning.EFFORTS[effort]
-    job = _Job(source, span, fill_values, chosen.mixes(draft.tile_shape), workers)
+    job = _Job(source, span, fill_values, chosen, workers)
     if bound.kind == "psnr":
         aim = tuning_psnr.Aim(source, draft, chosen, span, fill_values, workers)
         tuned = time.process_time() - started
@@ -160,11 +161,11 @@ class _Job:
         source: Source,
         span: tuple[float, float],
         fill_values: tuple[float, ...],
-        mixed: bool,
+        effort: Effort,
         workers: int,
     ) -> None:
         self._source, self._span, self._fill_values = source, span, fill_values
-        self._mixed, self._workers = mixed, workers
+        self._effort, self._workers = effort, workers
 
     def encode(
         self,
@@ -179,7 +180,8 @@ class _Job:
         write(head)
         written, sizes, seconds = len(head), [], [0.0, 0.0]
         checked = Checker(header.eps, *self._span, self._fill_values)
-        door = _Door(header, self._span, self._fill_values, self._mixed)
+        mixed = self._effort.mixes(header.tile_shape)
+        door = _Door(header, self._span, self._fill_values, mixed)
         jobs = (partial(door.encode, np.asarray(self._source[w]), w) for w in header.tile_slices())
         for result in in_order(jobs, self._workers):
             write(result.record)

@@ -21,19 +21,20 @@ from lossyzip.container.header import Header
 from lossyzip.decompose.families import Codes, Plan, estimated_size, mix, quantizer, write_plan
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.wavelet import Wavelet
-from lossyzip.field import Source
+from lossyzip.field import Source, tile_shape
 from lossyzip.threads import in_order
 from lossyzip.tile import preview_tile
 from lossyzip.tuning import Effort
 
 WAVELET_STEP = 2  # sixteenths of eps: so far from eps, hardly a value needs a correction
+WAVELET_TILES = 2  # times as large as others: what repeats along a leading axis is coded once a tile
 _UNIFORM = math.sqrt(3.0)  # eps over the root mean square of errors that are spread evenly within it
 _MOST_EPS = 64.0  # ranges
 _REFIT = 1.3  # stencils fitted at an eps that is further off by more are fitted again
 _REFITS = 2
 _WORTH_A_LOOK = 1.25  # plans that are larger on samples by more are not tried on tiles
 _BYTES_AT_EDGES = 0.0125  # a value, that a wavelet may lose on samples because they have edges
-_COMPARED_TILES, _SURVEYED_TILES = 2, 16
+_SURVEYED_TILES = 16
 _NEAR_ON_SAMPLES, _NEAR_ON_TILES, _NEAR_ON_FIELD = 0.05, 0.02, 0.004  # relative: 0.004 is 0.017 dB
 _UNSURE = 0.98  # of the mean square allowed, where not all tiles were surveyed
 _A_LITTLE_LESS = 0.99  # than the eps that would have hit, after a miss
@@ -101,8 +102,11 @@ class Aim:
         if not judged:
             self.settle()
             return
+        wide = replace(self._draft, tile_shape=tile_shape(self._draft.shape, WAVELET_TILES))
+        compared = _spread(wide.tile_slices(), 1)
+        here, self._plan = self._compare(judged, self._at(compared), self._at(blocks))
+        self._draft = wide if isinstance(self._plan, Wavelet) else self._draft
         tiles = self._draft.tile_slices()
-        here, self._plan = self._compare(judged, self._at(_spread(tiles, _COMPARED_TILES)), self._at(blocks))
         surveyed = _spread(tiles, _SURVEYED_TILES)
         target = self._target * (_UNSURE if len(surveyed) < len(tiles) else 1.0)
         tried = self._approach(self._at(surveyed), self._plan, here.eps, target, _NEAR_ON_FIELD, most=7)
