@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import rate_distortion, ratio, speed, table
+from bench import ablation, rate_distortion, ratio, speed, table
 from bench.fields import find, prepare
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
@@ -158,13 +158,32 @@ def rate_distortion_command(
         sys.exit(1)
 
 
+@main.command("ablation")
+@data_option
+@fields_option
+@csv_option
+@bounds_option
+@min_values_option
+def ablation_command(
+    data: Path | None, pattern: str, output: Path | None, bounds: list[float], min_values: int
+) -> None:
+    """Sizes without one part or another, relative to `balanced`."""
+    rows = ablation.run(find(data, min_values, pattern), bounds, output, _tell_variant)
+    click.echo(table.ablation_table(rows))
+
+
 @main.command("table")
 @click.option("--ratio", "ratio_csv", type=existing_file, help="Rows of `python -m bench ratio --csv`.")
 @click.option("--speed", "speed_csv", type=existing_file, help="Rows of `python -m bench speed --csv`.")
 @click.option(
     "--psnr", "psnr_csv", type=existing_file, help="Rows of `python -m bench rate-distortion --csv`."
 )
-def table_command(ratio_csv: Path | None, speed_csv: Path | None, psnr_csv: Path | None) -> None:
+@click.option(
+    "--ablation", "ablation_csv", type=existing_file, help="Rows of `python -m bench ablation --csv`."
+)
+def table_command(
+    ratio_csv: Path | None, speed_csv: Path | None, psnr_csv: Path | None, ablation_csv: Path | None
+) -> None:
     """Markdown of measured rows, on standard output."""
     if ratio_csv is not None:
         rows = read(ratio_csv)
@@ -178,6 +197,8 @@ def table_command(ratio_csv: Path | None, speed_csv: Path | None, psnr_csv: Path
         rows = read(psnr_csv)
         click.echo(table.psnr_table(rows))
         click.echo(table.psnr_summary(rows))
+    if ablation_csv is not None:
+        click.echo(table.ablation_table(read(ablation_csv)))
 
 
 def _tell_ratio(row: Row) -> None:
@@ -194,6 +215,11 @@ def _tell_psnr(row: Row) -> None:
     parts += [f"{row['best_peer']} {row['peer_psnr']} dB", f"ours {row['ours_psnr']} dB"]
     parts += [f"gain {row['gain']}", row["families"], f"{row['seconds']} s", row["problem"]]
     click.echo("  ".join(parts).rstrip())
+
+
+def _tell_variant(row: Row) -> None:
+    where = f"{row['file']}/{row['field']} {row['rel']}"
+    click.echo(f"{where}  {row['variant']}  {row['bytes']}  {row['relative_size']}  {row['family']}")
 
 
 def _tell_speed(row: Row) -> None:

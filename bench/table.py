@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.ablation import VARIANTS
 from bench.peers import PEERS
 from bench.ratio import geometric_mean
 from bench.rows import Row
@@ -94,6 +95,25 @@ def psnr_summary(rows: list[Row]) -> str:
                 ]
             )
     return _markdown(["rel", "rows", "gain in dB (mean)", "smallest", "at", "below 0"], lines, left=0)
+
+
+def ablation_table(rows: list[Row]) -> str:
+    """Geometric means of the size relative to `balanced`, overall and for each bound; and the extremes."""
+    names = sorted({row["rel"] for row in rows}, key=float, reverse=True)
+    lines = []
+    for variant, what in VARIANTS.items():
+        own = [row for row in rows if row["variant"] == variant]
+        if not own:
+            continue
+        groups = [own, *([row for row in own if row["rel"] == rel] for rel in names)]
+        means = [geometric_mean([float(row["relative_size"]) for row in group]) for group in groups]
+        least, most = (end(own, key=lambda row: float(row["relative_size"])) for end in (min, max))
+        extremes = [
+            f"{row['relative_size']} {row['file']}/{row['field']} {row['rel']}" for row in (least, most)
+        ]
+        lines.append([variant, what, *extremes, str(len(own)), *(f"{mean:.3f}" for mean in means)])
+    header = ["variant", "what it is", "smallest", "largest", "rows", "size", *names]
+    return _markdown(header, lines, left=4)
 
 
 def one_thread_table(rows: list[Row]) -> str:
