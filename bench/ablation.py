@@ -37,7 +37,6 @@ VARIANTS = {
     "lattice": "this family alone, no mixing",
 }
 COLUMNS = ("file", "field", "shape", "rel", "raw_bytes", "variant", "bytes", "family", "relative_size")
-_PLAIN = b""
 
 
 def run(
@@ -126,7 +125,7 @@ def _frame_size(
         seen = None if plan is None or change is None else preview_tile(tile, header, plan)
         if seen is not None and change is not None:
             size += len(change(seen[1]).to_bytes()) - len(seen[1].to_bytes())
-        sizes.append(size + len(frame.pack_record(_PLAIN, 0)))
+        sizes.append(len(frame.pack_record(bytes(size), 0)))
     end = frame.pack_end(sizes, {"e": bytes(8)})
     return len(frame.pack_head(header.to_bytes())) + sum(sizes) + len(end)
 
