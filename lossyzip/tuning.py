@@ -33,6 +33,7 @@ _CLOSE = 1.03
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 18
+_LATTICE_SCOUT = 1 << 14
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
@@ -138,6 +139,10 @@ def choose_plan(
     ]  # the longest first
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
+    if not effort.mixes(header.tile_shape) and lattice.suits(header.native, header.eps):
+        candidates.append(
+            _best_lattice(_Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0), threads)
+        )
     if final.values > 2 * effort.scouted:
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points)
@@ -323,6 +328,12 @@ def _lattices(shape: tuple[int, ...]) -> list[Attempt]:
     long = [axis for axis, n in lengths.items() if n > 1]
     chosen = (axes for k in range(len(long) + 1) for axes in combinations(long, k))
     return [partial(_Judge.size, plan=Lattice(sum(axes))) for axes in chosen]
+
+
+def _best_lattice(judge: _Judge, threads: int) -> Attempt:
+    """The lattice whose axes are best for ``judge``. Over masks and plateaus it may beat all that predict."""
+    plan = min(_judged(_lattices(judge.blocks[0].shape), judge, threads), key=lambda pair: pair[0])[1]
+    return partial(_Judge.size, plan=plan)
 
 
 def _best_lorenzo(folds: Sequence[Fold], judge: _Judge, threads: int) -> Plan | None:
