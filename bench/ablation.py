@@ -27,7 +27,7 @@ from lossyzip.tile import encode_tile, preview_tile
 BALANCED = "balanced"
 VARIANTS = {
     BALANCED: "all parts",
-    "mixed": "mixing for tiles of any size, plans as they are",
+    "mixed": "mixing for tiles of any size, plans as they are (a lattice is never mixed)",
     "static": "no mixing, not even of small tiles",
     "order-0": "one table for all codes instead of contexts, no mixing",
     "no weights": "cubic and Lorenzo stencils instead of fitted ones",
