@@ -139,7 +139,7 @@ def choose_plan(
     ]  # the longest first
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
-    if not effort.mixes(header.tile_shape) and lattice.suits(header.native, header.eps):
+    if lattice.suits(header.native, header.eps):
         candidates.append(
             _best_lattice(_Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0), threads)
         )
@@ -258,11 +258,13 @@ class _Judge:
         return self.scale * sum(len(lossless.pack(native(block))) for block in self.blocks)
 
     def mixed_size(self, plan: Plan) -> float:
-        """Bytes of the first block, by mixed coding."""
+        """Bytes of the first block, by mixed coding, if the plan's codes can be mixed."""
         block = self.blocks[0]
         codes = decompose(block.reshape(-1), block.shape, plan, self.rule)
+        if isinstance(plan, Lattice) and codes.outliers is not None:
+            return float(len(codes.to_bytes()) + len(lossless.pack(codes.outliers)))
         mixed = mix(codes, block.shape, plan, self.rule)
-        return math.inf if mixed is None else float(len(mixed.data) + mixed.outliers.nbytes)
+        return math.inf if mixed is None else float(len(mixed.data) + len(lossless.pack(mixed.outliers)))
 
 
 Attempt = Callable[[_Judge], tuple[float, Plan]]

@@ -32,7 +32,8 @@ _UNIFORM = math.sqrt(3.0)  # eps over the root mean square of errors that are sp
 _MOST_EPS = 64.0  # ranges
 _REFIT = 1.3  # stencils fitted at an eps that is further off by more are fitted again
 _REFITS = 2
-_WORTH_A_LOOK = 1.25  # plans that are larger on samples by more are not tried on tiles
+# Plans that are larger than the first on samples by more are not tried on tiles.
+_IF_MIXED, _AFTER_A_WAVELET, _AFTER_OTHERS = 1.25, 1.05, 1.1
 _BYTES_AT_EDGES = 0.0125  # a value, that a wavelet may lose on samples because they have edges
 _SURVEYED_TILES = 16
 _NEAR_ON_SAMPLES, _NEAR_ON_TILES, _NEAR_ON_FIELD = 0.05, 0.02, 0.004  # relative: 0.004 is 0.017 dB
@@ -133,7 +134,9 @@ class Aim:
         self, judged: list[tuple[Tried, Plan]], tiles: Arrays, samples: Arrays
     ) -> tuple[Tried, Plan]:
         """The best of ``judged`` on ``tiles``: those that are far behind are not looked at."""
-        most = _WORTH_A_LOOK * judged[0][0].size
+        mixes, first = self._effort.mixes(self._draft.tile_shape), judged[0]
+        margin = _IF_MIXED if mixes else _AFTER_A_WAVELET if isinstance(first[1], Wavelet) else _AFTER_OTHERS
+        most = margin * first[0].size
         at_edges = sum(sample.size for sample in samples()) * _BYTES_AT_EDGES
         close = [
             (here, plan)
