@@ -61,15 +61,11 @@ class Split(NamedTuple):
 
 
 class Band(NamedTuple):
-    """A box of coefficients of one kind.
-
-    ``parents`` are the boxes of the next coarser bands, as far as there are any: along y and x, in the same
-    part along z; and in the part before along z, at the same y and x.
-    """
+    """A box of coefficients of one kind; ``parent`` is that of the next coarser band, or None."""
 
     box: tuple[slice, slice, slice]
     group: int
-    parents: tuple[tuple[slice, slice, slice], ...]
+    parent: tuple[slice, slice, slice] | None
 
 
 def _halvings(length: int, shortest: int) -> list[int]:
@@ -99,13 +95,12 @@ def bands(field: Shape4) -> list[Band]:
     rows, columns = _halvings(field.y, _SHORTEST), _halvings(field.x, _SHORTEST)
     depth = max(len(rows), len(columns))
     found = []
-    before: slice | None = None
     for start, stop in itertools.pairwise(ends):
         z = slice(start, stop)
         for level in reversed(range(depth)):  # level: how often the band was halved before it was split off
             if level == depth - 1:
                 box = (z, slice(0, rows[-1]), slice(0, columns[-1]))
-                found.append(Band(box, _COARSEST, () if before is None else ((before, *box[1:]),)))
+                found.append(Band(box, _COARSEST, None))
                 continue
             group = 1 + min(level, 2) + (3 if start else 0)
             for high_y, high_x in ((0, 1), (1, 0), (1, 1)):
@@ -114,10 +109,7 @@ def bands(field: Shape4) -> list[Band]:
                     continue
                 above = (z, _half(rows, level + 1, high_y), _half(columns, level + 1, high_x))
                 whole = all(s.start < s.stop for s in above)
-                parents = [above] if level + 1 < depth - 1 and whole else []
-                parents += [] if before is None else [(before, y, x)]
-                found.append(Band((z, y, x), group, tuple(parents)))
-        before = z
+                found.append(Band((z, y, x), group, above if level + 1 < depth - 1 and whole else None))
     return found
 
 
@@ -143,19 +135,19 @@ def sweep(
     coefficients = None if source is None else _coefficients(source, field, steps, coarse.step)
     buffer = Buffer(2, field, _HALO, dtype)
     still = pack_stencils([_NO_TAPS], [0] * 8, np.zeros((1, 2)), True, dtype)
-    around = [(offset, weight * weight) for offset, weight in context_taps(buffer)]
+    around = [(offset, 2 * weight) for offset, weight in context_taps(buffer)]
     magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
     for band in bands(field):
         taps = around
-        if band.parents:
-            expected[:, *band.box] = sum(_magnified(magnitudes[:, *box], band.box) for box in band.parents)
-            taps = [(buffer.part_size, 2), *around]
+        if band.parent is not None:
+            expected[:, *band.box] = _magnified(magnitudes[:, *band.parent], band.box)
+            taps = [(buffer.part_size, 4), *around]
         origin = Shape4(0, *(s.start for s in band.box))
         size = Shape4(field.t, *(s.stop - s.start for s in band.box))
         lattice = buffer.lattice(0, size, field, origin, 1, coupled=field.t > 1)
         # Without a halo: what lies around a band are other bands.
         lattice = lattice._replace(base=buffer.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
-        contexts = pack_contexts(taps, 6, 2, band.group * CELLS, int(field.t > 1))
+        contexts = pack_contexts(taps, 4, 2, band.group * CELLS, int(field.t > 1))
         visit(buffer, Pass(lattice, still, contexts, coarse, coefficients, buffer.looks()))
     predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     transform(predicted, steps, inverse=True)

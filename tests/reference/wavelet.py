@@ -27,7 +27,7 @@ K = 1.149604398860098
 class Band:
     box: tuple[range, range, range]  # z, y, x
     group: int
-    parents: list[tuple[range, range, range]]
+    parent: tuple[range, range, range] | None
 
 
 def halvings(length: int, shortest: int) -> list[int]:
@@ -82,44 +82,40 @@ def bands(lengths: Axes3) -> Iterator[Band]:
     def part(lengths: list[int], level: int, high: int) -> range:
         return range(lengths[level + 1], lengths[level]) if high else range(lengths[level + 1])
 
-    before = range(0)
     for start, end in pairwise([0, *reversed(halvings(nz, 9))]):
         z = range(start, end)
-        coarsest = (range(rows[depth]), range(columns[depth]))
-        yield Band((z, *coarsest), 7, [(before, *coarsest)] if before else [])
+        yield Band((z, range(rows[depth]), range(columns[depth])), 7, None)
         for level in reversed(range(depth)):
             for high_y, high_x in ((0, 1), (1, 0), (1, 1)):
                 box = (z, part(rows, level, high_y), part(columns, level, high_x))
-                parents = [(before, *box[1:])]
+                parent = None
                 if level + 1 < depth:
-                    parents.append((z, part(rows, level + 1, high_y), part(columns, level + 1, high_x)))
+                    parent = (z, part(rows, level + 1, high_y), part(columns, level + 1, high_x))
                 if all(box):
                     group = 1 + min(level, 2) + (3 if start else 0)
-                    yield Band(box, group, [parent for parent in parents if all(parent)])
-        before = z
+                    yield Band(box, group, parent if parent and all(parent) else None)
 
 
 def coefficients(known: Known, band: Band) -> Iterator[Step]:
     context = reaching(RASTER_CONTEXT, known.values.shape)
-    context = {offset: tap_weight**2 for offset, tap_weight in context.items()}
-    weight = 6 + 2 + sum(context.values()) + (2 if band.parents else 0)
+    weight = 4 + 2 + 2 * sum(context.values()) + (4 if band.parent else 0)
     zero = known.values.dtype.type(0)
     for t, *point in known.order(known.values.shape[0], *band.box):
         total = 0
         for offset, tap_weight in context.items():
             place = [c + d for c, d in zip((t, *point), offset, strict=True)]
             if all(0 <= c < n for c, n in zip(place, known.values.shape, strict=True)):
-                total += tap_weight * known.magnitudes[tuple(place)]
+                total += 2 * tap_weight * known.magnitudes[tuple(place)]
         z, y, x = point
-        for k, left in ((1, 6), (2, 2)):
+        for k, left in ((1, 4), (2, 2)):
             if x - k in band.box[2]:
                 total += left * known.magnitudes[t, z, y, x - k]
-        for box in band.parents:
+        if band.parent:
             place = []
-            for c, own, parent in zip(point, band.box, box, strict=True):
+            for c, own, parent in zip(point, band.box, band.parent, strict=True):
                 i = (c - own[0]) // (2 if len(own) > len(parent) else 1)
                 place.append(parent[min(i, len(parent) - 1)])
-            total += 2 * known.magnitudes[(t, *place)]
+            total += 4 * known.magnitudes[(t, *place)]
         corner = tuple(own[0] for own in band.box)
         before = value_before(known, corner, (t, z, y), x)
         looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), known.values.shape, before, (t, z, y, x))
