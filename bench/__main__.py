@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from bench import ratio, speed, table
+from bench import ablation, rate_distortion, ratio, speed, table
 from bench.fields import find, prepare
 from bench.peer_cache import PeerCache
+from bench.peer_curves import PeerCurves
 from bench.rows import Row, read
 
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -125,10 +126,64 @@ def speed_command(
         sys.exit(1)
 
 
+@main.command("rate-distortion")
+@data_option
+@fields_option
+@effort_option
+@csv_option
+@bounds_option
+@click.option(
+    "--min-values", default=1_000_000, show_default=True, help="Leave smaller fields out: PSNR is a mean."
+)
+@click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
+def rate_distortion_command(
+    data: Path | None,
+    pattern: str,
+    effort: str,
+    output: Path | None,
+    bounds: list[float],
+    min_values: int,
+    peers_cache: Path | None,
+) -> None:
+    """PSNR at the bits a value of the smallest peer; exit code 1 if ours could not be measured."""
+    curves = PeerCurves(peers_cache)
+    try:
+        fields = find(data, min_values, pattern)
+        rows = rate_distortion.run(fields, bounds, effort, curves, output, _tell_psnr)
+    finally:
+        curves.close()
+    click.echo(table.psnr_table(rows))
+    click.echo(table.psnr_summary(rows))
+    if any(row["problem"] for row in rows):
+        sys.exit(1)
+
+
+@main.command("ablation")
+@data_option
+@fields_option
+@csv_option
+@bounds_option
+@min_values_option
+def ablation_command(
+    data: Path | None, pattern: str, output: Path | None, bounds: list[float], min_values: int
+) -> None:
+    """Sizes without one part or another, relative to `balanced`."""
+    rows = ablation.run(find(data, min_values, pattern), bounds, output, _tell_variant)
+    click.echo(table.ablation_table(rows))
+
+
 @main.command("table")
 @click.option("--ratio", "ratio_csv", type=existing_file, help="Rows of `python -m bench ratio --csv`.")
 @click.option("--speed", "speed_csv", type=existing_file, help="Rows of `python -m bench speed --csv`.")
-def table_command(ratio_csv: Path | None, speed_csv: Path | None) -> None:
+@click.option(
+    "--psnr", "psnr_csv", type=existing_file, help="Rows of `python -m bench rate-distortion --csv`."
+)
+@click.option(
+    "--ablation", "ablation_csv", type=existing_file, help="Rows of `python -m bench ablation --csv`."
+)
+def table_command(
+    ratio_csv: Path | None, speed_csv: Path | None, psnr_csv: Path | None, ablation_csv: Path | None
+) -> None:
     """Markdown of measured rows, on standard output."""
     if ratio_csv is not None:
         rows = read(ratio_csv)
@@ -138,6 +193,12 @@ def table_command(ratio_csv: Path | None, speed_csv: Path | None) -> None:
         rows = read(speed_csv)
         click.echo(table.one_thread_table(rows))
         click.echo(table.threads_table(rows))
+    if psnr_csv is not None:
+        rows = read(psnr_csv)
+        click.echo(table.psnr_table(rows))
+        click.echo(table.psnr_summary(rows))
+    if ablation_csv is not None:
+        click.echo(table.ablation_table(read(ablation_csv)))
 
 
 def _tell_ratio(row: Row) -> None:
@@ -147,6 +208,18 @@ def _tell_ratio(row: Row) -> None:
         parts.append(f"{name} {int(row['raw_bytes']) / int(size):.2f}" if size else f"{name} -")
     parts += [f"gain {row['gain']}", f"violations {row['violations']}", f"{row['seconds']} s"]
     click.echo("  ".join((*parts, row["families"], row["problem"])).rstrip())
+
+
+def _tell_psnr(row: Row) -> None:
+    parts = [f"{row['file']}/{row['field']}", row["rel"], f"{row['bits']} bits"]
+    parts += [f"{row['best_peer']} {row['peer_psnr']} dB", f"ours {row['ours_psnr']} dB"]
+    parts += [f"gain {row['gain']}", row["families"], f"{row['seconds']} s", row["problem"]]
+    click.echo("  ".join(parts).rstrip())
+
+
+def _tell_variant(row: Row) -> None:
+    where = f"{row['file']}/{row['field']} {row['rel']}"
+    click.echo(f"{where}  {row['variant']}  {row['bytes']}  {row['relative_size']}  {row['family']}")
 
 
 def _tell_speed(row: Row) -> None:

@@ -67,6 +67,8 @@ class Trial:
     setting: Setting
     bytes: int = 0
     max_error: float = float("inf")
+    mean_square: float = float("inf")
+    """Of the errors, in the field's units."""
     encode: Sequence[float] = (0.0, 0.0)
     decode: Sequence[float] = (0.0, 0.0)
     problem: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.ablation import VARIANTS
 from bench.peers import PEERS
 from bench.ratio import geometric_mean
 from bench.rows import Row
@@ -56,6 +57,63 @@ def _summary_line(name: str, rows: list[Row]) -> list[str]:
         str(sum(gain < 1 for gain in gains)),
         f"{refolded:.3f}",
     ]
+
+
+def psnr_table(rows: list[Row]) -> str:
+    header = ["file", "field", "shape", "rel", "bits/value", "best peer", "its dB", "lossyzip dB", "gain"]
+    lines = [
+        [
+            *(row["file"], row["field"], row["shape"], row["rel"], row["bits"]),
+            *(f"{row['best_peer'].upper()} ({row['setting'].split()[0]})", row["peer_psnr"]),
+            *(row["ours_psnr"], f"{float(row['gain']):+.2f}" if not row["problem"] else row["problem"]),
+        ]
+        for row in rows
+    ]
+    return _markdown(header, lines, left=3)
+
+
+def psnr_summary(rows: list[Row]) -> str:
+    """Mean of the gains in dB, and the smallest: overall and for each bound."""
+    counted = [row for row in rows if row["gain"]]
+    names = sorted({row["rel"] for row in counted}, key=float, reverse=True)
+    groups = [("all", counted), *((rel, [row for row in counted if row["rel"] == rel]) for rel in names)]
+    lines = []
+    for name, group in groups:
+        if group:
+            gains = [float(row["gain"]) for row in group]
+            least = min(group, key=lambda row: float(row["gain"]))
+            where = f"{least['file']}/{least['field']} {least['rel']}"
+            mean = sum(gains) / len(gains)
+            lines.append(
+                [
+                    name,
+                    str(len(gains)),
+                    f"{mean:+.2f}",
+                    f"{min(gains):+.2f}",
+                    where,
+                    str(sum(g < 0 for g in gains)),
+                ]
+            )
+    return _markdown(["rel", "rows", "gain in dB (mean)", "smallest", "at", "below 0"], lines, left=0)
+
+
+def ablation_table(rows: list[Row]) -> str:
+    """Geometric means of the size relative to `balanced`, overall and for each bound; and the extremes."""
+    names = sorted({row["rel"] for row in rows}, key=float, reverse=True)
+    lines = []
+    for variant, what in VARIANTS.items():
+        own = [row for row in rows if row["variant"] == variant]
+        if not own:
+            continue
+        groups = [own, *([row for row in own if row["rel"] == rel] for rel in names)]
+        means = [geometric_mean([float(row["relative_size"]) for row in group]) for group in groups]
+        least, most = (end(own, key=lambda row: float(row["relative_size"])) for end in (min, max))
+        extremes = [
+            f"{row['relative_size']} {row['file']}/{row['field']} {row['rel']}" for row in (least, most)
+        ]
+        lines.append([variant, what, *extremes, str(len(own)), *(f"{mean:.3f}" for mean in means)])
+    header = ["variant", "what it is", "smallest", "largest", "rows", "size", *names]
+    return _markdown(header, lines, left=4)
 
 
 def one_thread_table(rows: list[Row]) -> str:

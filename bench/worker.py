@@ -107,10 +107,12 @@ def measure(encode: Encode, decode: Decode, values: np.ndarray, request: dict[st
         decodes.append(seconds)
     if decoded.shape != values.shape or decoded.dtype != values.dtype:
         raise ValueError(f"decodes to {decoded.dtype} {decoded.shape}")
+    difference = values.astype(np.float64) - decoded
     encode_seconds, report = min(encodes, key=lambda timed: timed[0])
     return {
         "bytes": memoryview(encoded).nbytes,
-        "max_error": float(np.abs(values.astype(np.float64) - decoded).max()),
+        "max_error": float(np.abs(difference).max()),
+        "mean_square": float(np.mean(difference * difference)),
         "encode": encode_seconds,
         "decode": min(decodes),
         "report": report,

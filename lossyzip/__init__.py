@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         inspect,
         verify,
     )
-    from lossyzip.bound import Bound, absolute, lossless, relative
+    from lossyzip.bound import Bound, absolute, lossless, psnr, relative
     from lossyzip.errors import (
         BoundViolationError,
         ContentMismatchError,
@@ -50,6 +50,7 @@ _HOME = {
     "Bound": "bound",
     "absolute": "bound",
     "lossless": "bound",
+    "psnr": "bound",
     "relative": "bound",
     "compress_file": "io.hdf5",
     "decompress_file": "io.hdf5",

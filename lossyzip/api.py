@@ -38,13 +38,17 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Verification:
-    """How a frame's values differ from the original. See `lossyzip.checker.CheckReport`."""
+    """How a frame's values differ from the original. See `lossyzip.checker.CheckReport`.
+
+    ``passed``: there are no violations, and a PSNR that was asked for is reached.
+    """
 
     max_error: float
     violations: int
     first_violation: tuple[int, ...] | None
     psnr: float
     ratio: float
+    passed: bool
 
 
 def compress(
@@ -60,17 +64,19 @@ def compress(
 
     The bytes are decoded again and every value is checked in exact arithmetic before they are
     returned. NaN (payloads too), infinities, -0.0 and ``fill_value`` come back bit for bit, and do not
-    count for the range of a relative bound. ``effort`` is "fast", "balanced" or "max"; ``threads``
-    defaults to the cores at hand, and never changes the bytes.
+    count for the range of a relative bound, nor for a PSNR. ``effort`` is "fast", "balanced" or "max";
+    ``threads`` defaults to the cores at hand, and never changes the bytes.
 
     ``idempotent``: what was decompressed comes back bit for bit when it, or a part of it, is compressed
     again with the same absolute eps, however often. It costs a few percent at tight bounds, and up to
-    half of the ratio at loose ones.
+    half of the ratio at loose ones. There is no such thing for a PSNR.
 
     Raises UnsupportedDataError, InvalidArgumentError; BoundViolationError if lossyzip has a bug.
     """
     if not isinstance(bound, Bound):
-        raise InvalidArgumentError(f"the bound must be absolute(), relative() or lossless(), not {bound!r}")
+        raise InvalidArgumentError(
+            f"the bound must be absolute(), relative(), psnr() or lossless(), not {bound!r}"
+        )
     parts: list[bytes] = []
     compress_field(
         np.asarray(array),
@@ -159,8 +165,14 @@ def verify(
     for where, values in frame.tiles(threads=threads):
         checker.update(array[where], values, tuple(s.start for s in where))
     report = checker.report()
-    ratio = frame.raw_bytes / frame.compressed_bytes
-    return Verification(report.max_error, report.violations, report.first_violation, report.psnr, ratio)
+    return Verification(
+        report.max_error,
+        report.violations,
+        report.first_violation,
+        report.psnr,
+        frame.raw_bytes / frame.compressed_bytes,
+        not report.violations and report.psnr_floor >= frame.least_psnr,
+    )
 
 
 def compress_fields(

@@ -1,7 +1,7 @@
 """Error bounds: what a user asks for, and the absolute tolerance it resolves to. Knows no arrays.
 
 A `Bound` is the question; `eps`, an absolute tolerance, is the answer for one field. Further kinds
-(pointwise relative, PSNR) are further names in `_KINDS` and a branch in `Bound.resolve`.
+(pointwise relative) are further names in `_KINDS` and a branch in `Bound.resolve`.
 """
 
 from __future__ import annotations
@@ -12,31 +12,41 @@ from fractions import Fraction
 
 from lossyzip.errors import InvalidArgumentError
 
-_KINDS = {"abs": "absolute", "rel": "relative", "lossless": "lossless"}
+_KINDS = {"abs": "absolute", "rel": "relative", "psnr": "psnr", "lossless": "lossless"}
+_ROUNDING = Fraction(1, 10**8)  # relative, more than that of 10 ** x and of what the checker adds up
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What was asked: ``kind`` is "absolute", "relative" or "lossless"; ``value`` is 0 for lossless."""
+    """What was asked: ``kind`` is "absolute", "relative", "psnr" or "lossless", whose ``value`` is 0."""
 
     kind: str
     value: float
 
     def __str__(self) -> str:
         short = next(short for short, kind in _KINDS.items() if kind == self.kind)
-        return short if self.kind == "lossless" else f"{short}:{self.value!r}"
+        if self.kind == "lossless":
+            return short
+        text = repr(self.value)
+        return f"{short}:{text.removesuffix('.0') if self.kind == 'psnr' else text}"
 
     def resolve(self, low: float, high: float) -> float:
         """The absolute tolerance for a field whose valid values span ``low`` to ``high``.
 
         Never rounds in the user's disfavour: the result is the largest float64 that is not above
         the exact product. 0.0 means that every value must come back as it is.
+
+        For a PSNR it is the tolerance that reaches it whatever the errors are: none of them is larger than
+        the root of the mean square allowed. Those within a larger one may reach it, too: tuning_psnr.py.
         """
         if self.kind == "lossless":
             return 0.0
         if self.kind == "absolute":
             return self.value
-        return _round_down(Fraction(self.value) * (Fraction(high) - Fraction(low)))
+        factor = Fraction(self.value)
+        if self.kind == "psnr":
+            factor = Fraction(10.0 ** (-self.value / 20.0)) * (1 - _ROUNDING)
+        return _round_down(factor * (Fraction(high) - Fraction(low)))
 
 
 def absolute(eps: float) -> Bound:
@@ -55,23 +65,36 @@ def relative(r: float) -> Bound:
     return Bound("relative", _tolerance("relative", r))
 
 
+def psnr(db: float) -> Bound:
+    """A PSNR of at least ``db`` decibels: 20 log10((max - min) / rmse) over the field's valid values.
+
+    Nothing is promised of a single value, but that it is within the eps that lossyzip chooses for it, and
+    names. Raises InvalidArgumentError unless ``db`` is a finite number > 0.
+    """
+    number = _tolerance("psnr", db)
+    if number == 0.0:
+        raise InvalidArgumentError("psnr bound must be more than 0 dB")
+    return Bound("psnr", number)
+
+
 def lossless() -> Bound:
     """Every value comes back bit for bit."""
     return Bound("lossless", 0.0)
 
 
 def parse(text: str) -> Bound:
-    """A bound as the command line writes it: ``abs:0.5``, ``rel:1e-3`` or ``lossless``."""
+    """A bound as the command line writes it: ``abs:0.5``, ``rel:1e-3``, ``psnr:60`` or ``lossless``."""
     name, colon, number = text.strip().partition(":")
     if name == "lossless" and not colon:
         return lossless()
-    if name in ("abs", "rel") and number:
+    makers = {"abs": absolute, "rel": relative, "psnr": psnr}
+    if name in makers and number:
         try:
             value = float(number)
         except ValueError:
             raise InvalidArgumentError(f"bound {text!r}: {number!r} is not a number") from None
-        return absolute(value) if name == "abs" else relative(value)
-    raise InvalidArgumentError(f"bound {text!r} is not understood; write abs:EPS, rel:R or lossless")
+        return makers[name](value)
+    raise InvalidArgumentError(f"bound {text!r} is not understood; write abs:EPS, rel:R, psnr:DB or lossless")
 
 
 def _tolerance(name: str, value: float) -> float:

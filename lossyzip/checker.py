@@ -22,13 +22,15 @@ class CheckReport:
     """What a comparison found. Errors and PSNR are over valid values: finite in the original, and no fills.
 
     ``violations`` counts values outside the bound, and special values (NaN, infinities, -0.0, fills)
-    whose bits differ. ``psnr`` = 20 log10((max - min) / rmse): inf if all are equal, NaN if none is valid.
+    whose bits differ. ``psnr`` = 20 log10((max - min) / rmse): inf if all are equal, NaN if none is valid;
+    it is certainly not below ``psnr_floor``, whatever was rounded on the way (inf if none is valid).
     """
 
     max_error: float
     violations: int
     first_violation: tuple[int, ...] | None
     psnr: float
+    psnr_floor: float
 
 
 @kernel
@@ -82,6 +84,11 @@ def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns,
     result[4] = valid
 
 
+# Of a sum of squares over a tile of 2**22 values, each rounded a few times; of a few logarithms, in dB.
+_SUM_ROUNDING, _LOG_ROUNDING = 2.0**-29, 1e-9
+_UNDERFLOW = 2.0**-1000  # what is lost where a square is too small
+
+
 class Checker:
     """Feed it tiles of the original and the decoded field; it says whether all are within ``eps``.
 
@@ -117,14 +124,35 @@ class Checker:
         self._squared.append(float(result[3]))
         self._valid += int(result[4])
 
-    def report(self) -> CheckReport:
-        return CheckReport(self._largest, self._violations, self._first, self._psnr())
+    def merge(self, other: Checker) -> None:
+        """Take up what ``other``, made for the same field, has found in the tiles that follow."""
+        self._largest = max(self._largest, other._largest)
+        self._first = other._first if self._first is None else self._first
+        self._violations += other._violations
+        self._squared += other._squared
+        self._valid += other._valid
 
-    def _psnr(self) -> float:
+    def mean_square(self) -> float:
+        """Of the errors of valid values, relative to the range's square; NaN without such values."""
         if not self._valid:
             return math.nan
-        rmse = math.sqrt(sum(self._squared) / self._valid)
-        if rmse == 0.0:
+        if not self._range > 0.0 or not all(map(math.isfinite, self._squared)):
+            return math.inf if self._largest > 0.0 else 0.0
+        return math.fsum(self._squared) / self._valid / self._range / self._range
+
+    def report(self) -> CheckReport:
+        psnr = _decibels(self.mean_square())
+        return CheckReport(self._largest, self._violations, self._first, psnr, self._floor())
+
+    def _floor(self) -> float:
+        if self._largest == 0.0:
             return math.inf
-        ratio = self._range / rmse  # 0: something came back as NaN or infinity, or the range is nothing
-        return 20.0 * math.log10(ratio) if ratio > 0.0 else -math.inf
+        lost = _UNDERFLOW / self._range / self._range if self._range > 0.0 else math.inf
+        return _decibels(self.mean_square() * (1.0 + _SUM_ROUNDING) + lost) - _LOG_ROUNDING
+
+
+def _decibels(mean_square: float) -> float:
+    """-10 log10, with infinities."""
+    if math.isnan(mean_square) or math.isinf(mean_square):
+        return -mean_square
+    return -10.0 * math.log10(mean_square) if mean_square > 0.0 else math.inf

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -33,8 +34,15 @@ from lossyzip.threads import in_order, thread_count
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:
+    from lossyzip.checker import Checker
     from lossyzip.decompose.families import Plan
     from lossyzip.field import Source
+    from lossyzip.tuning import Effort
+    from lossyzip.tuning_psnr import Aim
+
+_ATTEMPTS = 4  # to reach a PSNR; the last one cannot miss
+_SPOOLED = 1 << 26  # bytes of a frame that wait in memory, and not on the disk, for their PSNR
+_COPIED = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,19 @@ class _Encoded:
     """A tile that passed the door."""
 
     record: bytes
-    max_error: float
+    checked: Checker
     values: int
+    encode_seconds: float
+    verify_seconds: float
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A frame that was written. ``checked`` has seen all tiles."""
+
+    header: Header
+    size: int
+    checked: Checker
     encode_seconds: float
     verify_seconds: float
 
@@ -81,19 +100,24 @@ def compress_field(
 ) -> FieldReport:
     """Compress ``source`` (ndarray or h5py.Dataset, float32 or float64, any shape) into ``write(bytes)``.
 
-    The source is read twice, tile by tile, from the calling thread; memory in use is a few tiles a
-    thread. ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not
-    count as valid values. ``progress`` is told how many values were done since the last call.
+    The source is read twice, for a PSNR bound a few times more, tile by tile, from the calling thread; memory
+    in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
+    ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
+    values. ``progress`` is told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
     """
-    from lossyzip import field, tuning
+    from lossyzip import field, tuning, tuning_psnr
     from lossyzip.decompose.families import write_plan
 
     dtype = field.check_supported(source)
     if effort not in tuning.EFFORTS:
         raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
+    if idempotent and bound.kind == "psnr":
+        raise InvalidArgumentError(
+            "no PSNR is idempotent: its eps depends on the values; name an absolute eps"
+        )
     workers = thread_count(threads)
     fill_values = tuple(float(value) for value in fill_values)
     shape = tuple(source.shape)
@@ -101,46 +125,116 @@ def compress_field(
     tiles = (np.asarray(source[s]) for s in field.tile_slices(shape))
     summary = field.summarize(tiles, dtype, fill_values, workers)
     draft = _draft_header(dtype, shape, bound, summary)
-    plan: Plan | None = None
-    if draft.eps > 0.0:
-        plan = tuning.choose_plan(source, draft, tuning.EFFORTS[effort], workers, idempotent)
-    header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
-    head = frame.pack_head(header.to_bytes())
-    tuned = time.process_time() - started
-    write(head)
-    written, sizes, results = len(head), [], []
-    door = _Door(header, fill_values, tuning.EFFORTS[effort].mixes(header.tile_shape))
-    jobs = (partial(door.encode, np.asarray(source[where]), where) for where in header.tile_slices())
-    for result in in_order(jobs, workers):
-        write(result.record)
-        written += len(result.record)
-        sizes.append(len(result.record))
-        results.append(result)
-        if progress is not None:
-            progress(result.values)
-    max_error = max((result.max_error for result in results), default=0.0)
-    end = frame.pack_end(sizes, {"e": struct.pack("<d", max_error)} if header.eps > 0.0 else {})
-    write(end)
+    span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
+    chosen = tuning.EFFORTS[effort]
+    job = _Job(source, span, fill_values, chosen, workers)
+    if bound.kind == "psnr":
+        aim = tuning_psnr.Aim(source, draft, chosen, span, fill_values, workers)
+        tuned = time.process_time() - started
+        done = job.reach(aim, bound.value, write, progress)
+    else:
+        plan: Plan | None = None
+        if draft.eps > 0.0:
+            plan = tuning.choose_plan(source, draft, chosen, workers, idempotent)
+        header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
+        tuned = time.process_time() - started
+        done = job.encode(header, write, progress)
     return FieldReport(
         shape,
         dtype.str,
         str(bound),
-        header.eps,
-        max_error,
+        done.header.eps,
+        done.checked.report().max_error,
         math.prod(shape) * dtype.itemsize,
-        written + len(end),
-        tuned + sum(result.encode_seconds for result in results),
-        sum(result.verify_seconds for result in results),
-        (header.family,),
+        done.size,
+        tuned + done.encode_seconds,
+        done.verify_seconds,
+        (done.header.family,),
     )
 
 
-class _Door:
-    """Encodes tiles, decodes them from the bytes alone, and lets pass only what is within the bound."""
+class _Job:
+    """A field to be encoded, through the door, with one header or several in turn."""
 
-    def __init__(self, header: Header, fill_values: tuple[float, ...], mixed: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        span: tuple[float, float],
+        fill_values: tuple[float, ...],
+        effort: Effort,
+        workers: int,
+    ) -> None:
+        self._source, self._span, self._fill_values = source, span, fill_values
+        self._effort, self._workers = effort, workers
+
+    def encode(
+        self,
+        header: Header,
+        write: Callable[[bytes], Any],
+        progress: Callable[[int], Any] | None = None,
+    ) -> _Written:
+        """Write a frame, tile by tile."""
+        from lossyzip.checker import Checker
+
+        head = frame.pack_head(header.to_bytes())
+        write(head)
+        written, sizes, seconds = len(head), [], [0.0, 0.0]
+        checked = Checker(header.eps, *self._span, self._fill_values)
+        mixed = self._effort.mixes(header.tile_shape)
+        door = _Door(header, self._span, self._fill_values, mixed)
+        jobs = (partial(door.encode, np.asarray(self._source[w]), w) for w in header.tile_slices())
+        for result in in_order(jobs, self._workers):
+            write(result.record)
+            written += len(result.record)
+            sizes.append(len(result.record))
+            checked.merge(result.checked)
+            seconds = [seconds[0] + result.encode_seconds, seconds[1] + result.verify_seconds]
+            if progress is not None:
+                progress(result.values)
+        error = struct.pack("<d", checked.report().max_error)
+        end = frame.pack_end(sizes, {"e": error} if header.eps > 0.0 else {})
+        write(end)
+        return _Written(header, written + len(end), checked, *seconds)
+
+    def reach(
+        self,
+        aim: Aim,
+        db: float,
+        write: Callable[[bytes], Any],
+        progress: Callable[[int], Any] | None,
+    ) -> _Written:
+        """The same for a PSNR of the whole field: nothing is written before it is reached."""
+        seconds = [0.0, 0.0]
+        for attempt in range(_ATTEMPTS):
+            if attempt == _ATTEMPTS - 1:
+                aim.settle()
+            with tempfile.SpooledTemporaryFile(_SPOOLED) as spool:
+                done = self.encode(aim.header(), spool.write, None if attempt else progress)
+                seconds = [seconds[0] + done.encode_seconds, seconds[1] + done.verify_seconds]
+                if done.checked.report().psnr_floor >= db:
+                    spool.seek(0)
+                    while part := spool.read(_COPIED):
+                        write(part)
+                    return replace(done, encode_seconds=seconds[0], verify_seconds=seconds[1])
+            aim.missed(done.checked.mean_square())
+        raise BoundViolationError(
+            f"the field would come back at {done.checked.report().psnr:.6g} dB, not at {db:g}; "
+            "nothing was kept. Please report this"
+        )
+
+
+class _Door:
+    """Encodes tiles, decodes them from the bytes alone, and lets pass only what is within the bound.
+
+    ``span`` of the field's valid values, and ``fill_values``: as for a `Checker`.
+    """
+
+    def __init__(
+        self, header: Header, span: tuple[float, float], fill_values: tuple[float, ...], mixed: bool
+    ) -> None:
         self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
         self._plan = _plan_of(self._header)
+        self._span = span
         self._fill_values = fill_values
         self._mixed = mixed
 
@@ -163,7 +257,7 @@ class _Door:
                 "nothing was kept. Please report this"
             )
         origin = tuple(s.start for s in where)
-        checker = Checker(self._header.eps, self._header.low, self._header.high, self._fill_values)
+        checker = Checker(self._header.eps, *self._span, self._fill_values)
         checker.update(tile.astype(self._header.native, copy=False), decoded, origin)
         report = checker.report()
         if report.violations:
@@ -173,7 +267,7 @@ class _Door:
             )
         record = frame.pack_record(payload, content_checksum(decoded))
         finished = time.thread_time()
-        return _Encoded(record, report.max_error, decoded.size, encoded - started, finished - encoded)
+        return _Encoded(record, checker, decoded.size, encoded - started, finished - encoded)
 
 
 class Frame:
@@ -191,7 +285,9 @@ class Frame:
             raise CorruptError(f"the largest error is stored in {len(error)} bytes")
         self.shape = self._header.shape
         self.dtype = self._header.dtype
-        self.bound = str(self._header.bound)
+        bound = self._header.bound
+        self.bound = str(bound)
+        self.least_psnr = bound.value if bound.kind == "psnr" else -math.inf  # in dB, what was asked
         self.eps = self._header.eps
         self.max_error: float = struct.unpack("<d", error)[0]
         self.version = ".".join(map(str, self._header.writer))

@@ -58,8 +58,8 @@ def check_supported(source: Source) -> np.dtype:
     return dtype
 
 
-def tile_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Tiles of at most TILE_VALUES values: the longest axis is halved, leading ones first, rows last.
+def tile_shape(shape: tuple[int, ...], times: int = 1) -> tuple[int, ...]:
+    """Tiles of at most ``times`` TILE_VALUES: the longest axis is halved, leading ones first, rows last.
 
     Axes before the last three count eightfold: they are often short, and one of their steps is cut
     from the next at little cost. Where the last two are so short that a halo around them would outweigh
@@ -67,7 +67,7 @@ def tile_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """
     tile = [max(n, 1) for n in shape]
     weight = [8.0] * max(len(tile) - 3, 0) + [1.0, 1.0, 0.5][-len(tile) :]
-    while math.prod(tile) > TILE_VALUES or _with_halo(tile) > 4 * TILE_VALUES:
+    while math.prod(tile) > times * TILE_VALUES or _with_halo(tile) > 4 * TILE_VALUES:
         axis = max(range(len(tile)), key=lambda a: (tile[a] > 1, tile[a] * weight[a]))
         tile[axis] = -(-tile[axis] // 2)
     return tuple(-(-max(n, 1) // -(-max(n, 1) // t)) for n, t in zip(shape, tile, strict=True))

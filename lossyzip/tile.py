@@ -10,7 +10,16 @@ import math
 import numpy as np
 
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Plan, decompose, lossless_stand_in, mix, quantizer, recompose
+from lossyzip.decompose.families import (
+    Codes,
+    Plan,
+    decompose,
+    decompose_and_see,
+    lossless_stand_in,
+    mix,
+    quantizer,
+    recompose,
+)
 from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
@@ -29,11 +38,7 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
     if plan is None or rule is None or not values.size:
         return bytes([_LOSSLESS]) + lossless.pack(values)
     bits = values.view(f"u{values.itemsize}")
-    classes, coded, special, raw = np.empty(0, np.uint8), values, 0, 0
-    if header.specials or plain_span(values) is None:
-        classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
-        specials = np.array(header.specials, np.uint64)
-        special, raw = classify(values, bits, specials, largest_coded(header.native), classes, coded)
+    coded, classes, special, raw = _without_specials(values, header)
     result = decompose(coded, tile.shape, plan, rule)
     if result.outliers is None:
         return bytes([_LOSSLESS]) + lossless.pack(lossless_stand_in(values, coded, plan, rule))
@@ -56,6 +61,32 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
         if len(exact) < len(out):
             return bytes([_LOSSLESS]) + exact
     return bytes(out)
+
+
+def preview_tile(tile: np.ndarray, header: Header, plan: Plan) -> tuple[np.ndarray, Codes] | None:
+    """(what would be decoded of ``tile``, its codes), without coding; None where it would be lossless."""
+    values = native(tile)
+    rule = quantizer(header.native, header.eps, header.low, header.high)
+    if rule is None or not values.size:
+        return None
+    coded, _, special, _ = _without_specials(values, header)
+    codes, seen = decompose_and_see(coded, tile.shape, plan, rule)
+    if codes.outliers is None:
+        return None
+    return (np.where(np.isnan(coded), values, seen) if special else seen).reshape(tile.shape), codes
+
+
+def _without_specials(values: np.ndarray, header: Header) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """(values with NaN for specials, class of each, how many are special, how many of those have no number).
+
+    ``values`` themselves and no classes where none is special.
+    """
+    if not header.specials and plain_span(values) is not None:
+        return values, np.empty(0, np.uint8), 0, 0
+    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
+    bits, specials = values.view(f"u{values.itemsize}"), np.array(header.specials, np.uint64)
+    special, raw = classify(values, bits, specials, largest_coded(header.native), classes, coded)
+    return coded, classes, special, raw
 
 
 def decode_tile(

@@ -35,6 +35,7 @@ _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 18
 _MANY = 1 << 20  # values, from which on it matters how long each takes
+_LATTICE_SCOUT = 1 << 14
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
@@ -141,6 +142,10 @@ def choose_plan(
     candidates: list[Attempt] = [partial(_try_wavelet, step=step) for step in effort.steps]
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
+    if lattice.suits(header.native, header.eps):
+        candidates.append(
+            _best_lattice(_Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0), threads)
+        )
     if final.values > 2 * effort.scouted:
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
@@ -152,7 +157,43 @@ def choose_plan(
         plan = _best_mixed(judged, replace(final, blocks=block), threads)
     if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
         return None
-    if isinstance(plan, Multigrid):  # its weights are kept; a tile may have more levels than the sample
+    return _for_tiles(plan, header)
+
+
+def best_of_each_kind(source: Source, header: Header, effort: Effort, threads: int = 1) -> list[Plan]:
+    """The best multigrid, raster, still raster and wavelet for ``header``'s eps, by samples; the best first.
+
+    For those that judge plans by something else than the bytes at that eps. Empty where `choose_plan` has
+    nothing to try: no value of the samples is coded with loss.
+    """
+    rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
+    if rule is None or 0 in header.shape:
+        return []
+    coded = _coded_blocks(source, header, sample_blocks(header.shape, effort))
+    if not coded:
+        return []
+    served = math.prod(header.shape)
+    near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape))
+    judge = _Judge(coded, near or coded, rule, served, effort.points)
+    folds = distinct_folds(coded[0].shape)
+    tries = (_try_multigrid, _try_raster, _try_still)
+    kinds: list[list[Attempt]] = [[partial(attempt, how=how) for how in folds] for attempt in tries]
+    kinds.append([partial(_try_wavelet, step=step) for step in effort.steps])
+    if judge.values > 2 * effort.scouted:
+        middle = [_middle(coded[0], effort.scouted)]
+        scout = _Judge(middle, middle, rule, served, effort.scout_points)
+        scouted = [_judged(kind, scout, threads) for kind in kinds]
+        kinds = [
+            [kind[int(np.argmin([size for size, _ in judged]))]]
+            for kind, judged in zip(kinds, scouted, strict=True)
+        ]
+    best = [min(_judged(kind, judge, threads), key=lambda pair: pair[0]) for kind in kinds]
+    return [_for_tiles(plan, header) for _, plan in sorted(best, key=lambda pair: pair[0])]
+
+
+def _for_tiles(plan: Plan, header: Header) -> Plan:
+    """``plan`` with as many levels as a tile of the field has; the sample may have fewer."""
+    if isinstance(plan, Multigrid):
         return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
     return plan
 
@@ -226,11 +267,13 @@ class _Judge:
         return self.scale * sum(len(lossless.pack(native(block))) for block in self.blocks)
 
     def mixed_size(self, plan: Plan) -> float:
-        """Bytes of the first block, by mixed coding."""
+        """Bytes of the first block, by mixed coding, if the plan's codes can be mixed."""
         block = self.blocks[0]
         codes = decompose(block.reshape(-1), block.shape, plan, self.rule)
+        if isinstance(plan, Lattice) and codes.outliers is not None:
+            return float(len(codes.to_bytes()) + len(lossless.pack(codes.outliers)))
         mixed = mix(codes, block.shape, plan, self.rule)
-        return math.inf if mixed is None else float(len(mixed.data) + mixed.outliers.nbytes)
+        return math.inf if mixed is None else float(len(mixed.data) + len(lossless.pack(mixed.outliers)))
 
 
 Attempt = partial[tuple[float, Plan]]  # of a function that takes a judge
@@ -306,6 +349,12 @@ def _lattices(shape: tuple[int, ...]) -> list[Attempt]:
     long = [axis for axis, n in lengths.items() if n > 1]
     chosen = (axes for k in range(len(long) + 1) for axes in combinations(long, k))
     return [partial(_Judge.size, plan=Lattice(sum(axes))) for axes in chosen]
+
+
+def _best_lattice(judge: _Judge, threads: int) -> Attempt:
+    """The lattice whose axes are best for ``judge``. Over masks and plateaus it may beat all that predict."""
+    plan = min(_judged(_lattices(judge.blocks[0].shape), judge, threads), key=lambda pair: pair[0])[1]
+    return partial(_Judge.size, plan=plan)
 
 
 def _best_lorenzo(folds: Sequence[Fold], judge: _Judge, threads: int) -> Plan | None:

@@ -21,7 +21,7 @@ def tolerance(original: np.ndarray, kind: str, value: float, fills: tuple[float,
     if kind == "absolute":
         return Fraction(value)
     valid = _native(original)
-    valid = valid[np.isfinite(valid) & ~_equals_any(valid, fills)]
+    valid = valid[np.isfinite(valid) & ~equals_any(valid, fills)]
     if not valid.size:
         return Fraction(0)
     return Fraction(value) * (Fraction(float(valid.max())) - Fraction(float(valid.min())))
@@ -41,7 +41,7 @@ def violations(
     unsigned = f"u{a.dtype.itemsize}"
     good = a.view(unsigned) == b.view(unsigned)
     if eps > 0:
-        special = ~np.isfinite(a) | ((a == 0) & np.signbit(a)) | _equals_any(a, fills)
+        special = ~np.isfinite(a) | ((a == 0) & np.signbit(a)) | equals_any(a, fills)
         compared = np.flatnonzero(~good & ~special & np.isfinite(b))
         good[compared] = _within(a[compared], b[compared], Fraction(eps))
     return np.flatnonzero(~good)
@@ -87,7 +87,7 @@ def _split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(np.signbit(values), -mantissa, mantissa), np.maximum(field, 1) - bias
 
 
-def _equals_any(values: np.ndarray, fills: tuple[float, ...]) -> np.ndarray:
+def equals_any(values: np.ndarray, fills: tuple[float, ...]) -> np.ndarray:
     unsigned = f"u{values.dtype.itemsize}"
     patterns = np.array(fills, np.float64).astype(values.dtype).view(unsigned)
     return np.isin(values.view(unsigned), patterns)

@@ -22,7 +22,7 @@ FAMILIES = ("lossless", "multigrid", "raster", "wavelet", "lattice")
 MOST_AXES = 32
 MOST_SPECIALS = 16
 _DTYPES = ("<f4", "<f8", ">f4", ">f8")
-_KINDS = ("absolute", "relative", "lossless")
+_KINDS = ("absolute", "relative", "lossless", "psnr")
 MOST_TILE_VALUES = 1 << 22  # a decoder holds a tile at a time, whatever the header says
 _MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
 
@@ -76,7 +76,7 @@ class Header:
         bound = bytes([_KINDS.index(self.bound.kind)])
         if self.bound.kind != "lossless":
             bound += struct.pack("<d", self.bound.value)
-        if self.bound.kind == "relative":
+        if self.bound.kind in ("relative", "psnr"):
             bound += struct.pack("<d", self.eps)
         sections = {"A": bytes(array), "B": bound}
         if self.eps > 0.0:
@@ -148,7 +148,7 @@ def _read_bound(data: bytes) -> tuple[Bound, float]:
     if not data or data[0] >= len(_KINDS):
         raise UnsupportedFormatError(f"bound {data[:1]!r} is unknown; upgrade lossyzip")
     kind = _KINDS[data[0]]
-    if len(data) != {"lossless": 1, "absolute": 9, "relative": 17}[kind]:
+    if len(data) != {"lossless": 1, "absolute": 9, "relative": 17, "psnr": 17}[kind]:
         raise CorruptError(f"bound {kind!r} has {len(data)} bytes")
     numbers = struct.unpack(f"<{len(data) // 8}d", data[1:])
     if not all(math.isfinite(number) and number >= 0.0 for number in numbers):

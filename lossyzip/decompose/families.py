@@ -110,6 +110,26 @@ def decompose(
     if isinstance(plan, Lattice):
         lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
         return Codes(Symbols.of(lattice_codes, lattice_cells), lattice_outliers, lattice.GROUPS)
+    return _swept(coded, shape, plan, quantizer, fitter)[0]
+
+
+def decompose_and_see(
+    coded: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
+) -> tuple[Codes, np.ndarray]:
+    """What `decompose` gives, and the flat values that a decoder will see, without decoding."""
+    if isinstance(plan, Lattice):
+        return decompose(coded, shape, plan, quantizer), lattice.snapped(coded, coded, quantizer)
+    codes, seen = _swept(coded, shape, plan, quantizer, None)
+    return codes, np.ascontiguousarray(seen).reshape(-1)
+
+
+def _swept(
+    coded: np.ndarray,
+    shape: tuple[int, ...],
+    plan: PlanOfPasses,
+    quantizer: Quantizer,
+    fitter: interpolation.Fitter | None,
+) -> tuple[Codes, np.ndarray]:
     family = _FAMILIES[plan.name]
     symbols = Symbols.room(coded.size * family.CODES)
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
@@ -120,11 +140,10 @@ def decompose(
 
     field = fold(shape, plan.fold)
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
-    family.sweep(plan, field, quantizer, visit, coded, fitter)
+    seen = family.sweep(plan, field, quantizer, visit, coded, fitter)
     count = int(cursor[1])
-    return Codes(
-        symbols.filled(cursor), outliers[:count].copy() if count <= outliers.size else None, family.GROUPS
-    )
+    kept = outliers[:count].copy() if count <= outliers.size else None
+    return Codes(symbols.filled(cursor), kept, family.GROUPS), seen
 
 
 def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:

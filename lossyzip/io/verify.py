@@ -100,6 +100,8 @@ def _verify_field(
     problem = ""
     if report.violations:
         problem = f"{report.violations} values are outside the bound, the first at {report.first_violation}"
+    elif not report.psnr_floor >= frame.least_psnr:
+        problem = f"the PSNR is below the {frame.least_psnr:g} dB that were asked for"
     return VerifyRow(
         name,
         frame.bound,

@@ -1,0 +1,85 @@
+"""What the benchmarks compute themselves: searches, tables, ablations. No peer is needed."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lossyzip as lz
+from bench import ablation, rate_distortion, table
+from bench.fields import Field, prepare
+from bench.peer_curves import Point, psnr_at, psnr_of, quality_of, rel_of
+
+
+@given(st.floats(1e-9, 1.0))
+def test_qualities_and_bounds(rel):
+    assert rel_of(quality_of(rel)) == pytest.approx(rel)
+
+
+def test_the_quality_of_a_bound_is_the_psnr_of_even_errors():
+    errors = np.linspace(-1e-3, 1e-3, 100_001)
+    assert psnr_of(1.0, float(np.mean(errors**2))) == pytest.approx(quality_of(1e-3), abs=1e-3)
+
+
+@given(st.floats(0.1, 12.0), st.floats(30.0, 90.0), st.floats(0.5, 2.0))
+def test_a_search_finds_the_psnr_at_some_bits(bits, start, bend):
+    """On a curve of 6.02 dB a bit that bends at low rates."""
+
+    def measure(db: float) -> Point:
+        return Point(math.log1p(math.exp(bend * (db - 40) / 6.02)) / bend, db)
+
+    expected = 40 + 6.02 / bend * math.log(math.expm1(bits * bend))
+    assert psnr_at(bits, start, measure) == pytest.approx(expected, abs=0.15)
+
+
+def test_a_search_over_leaps():
+    def measure(db: float) -> Point:
+        return Point(float(math.floor(db / 6.02)), 6.02 * math.floor(db / 6.02))
+
+    assert 30.0 <= psnr_at(5.5, 50.0, measure) <= 36.2
+    assert psnr_at(1.0, 50.0, lambda db: None) == -math.inf
+
+
+def small_field() -> Field:
+    rng = np.random.default_rng(3)
+    array = rng.standard_normal((40, 50, 60)).cumsum(0).cumsum(1).astype(np.float32)
+    return Field("made", "walk", array.shape, array.dtype, partial(lambda a: (a, ()), array))
+
+
+def test_ablation():
+    rows = ablation.run([small_field()], [1e-2, 1e-4], None, lambda row: None)
+    assert {row["variant"] for row in rows} == set(ablation.VARIANTS)
+    sizes = {(row["variant"], row["rel"]): float(row["relative_size"]) for row in rows}
+    for rel in ("0.01", "0.0001"):
+        assert sizes["balanced", rel] == 1.0
+        assert sizes["order-0", rel] > 0.99 * sizes["static", rel] >= 0.99
+        assert min(sizes[family, rel] for family in ("multigrid", "raster", "wavelet")) > 0.95
+    text = table.ablation_table(rows)
+    assert all(variant in text for variant in ablation.VARIANTS)
+
+
+def test_the_size_in_an_ablation_is_that_of_the_frame():
+    prepared = prepare(small_field())
+    assert prepared is not None
+    eps = prepared.eps(1e-3)
+    _, size, plan = next(ablation._variants(prepared, eps))
+    blob = lz.compress(prepared.values, lz.absolute(eps))
+    assert plan is not None
+    assert lz.inspect(blob).families == (plan.name,)
+    assert size == len(blob)
+
+
+def test_our_side_of_rate_and_distortion():
+    prepared = prepare(small_field())
+    assert prepared is not None
+    row = rate_distortion._ours(prepared, 3.0, 50.0, "balanced")
+    assert not row["problem"]
+    psnr = float(row["ours_psnr"])
+    blob = lz.compress(prepared.values, lz.psnr(psnr))
+    assert 8 * len(blob) / prepared.values.size == pytest.approx(3.0, rel=0.03)
+    assert float(row["gain"]) == pytest.approx(psnr - 50.0, abs=0.01)
