@@ -101,7 +101,7 @@ def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -
     if region is None:
         result = np.empty(frame.shape, frame.dtype)
         for where, values in frame.tiles(threads=threads, into=result):
-            if not np.shares_memory(result, values, max_work=1):
+            if not np.may_share_memory(result, values):
                 result[where] = values
         return result
     box, rest = _resolve_region(region, frame.shape)

@@ -245,8 +245,9 @@ def test_predictors_that_lie_cost_bytes_only(case, family, plan, lie):
     def make(honest):
         def pack(rows, dtype, of_class=None, running=None):
             changed = [(offsets, hostile.LIES[lie](weights)) for offsets, weights in rows]
-            running = np.zeros((len(rows), 2)) if running is None else running
-            return honest(changed, dtype, of_class, hostile.LIES[lie](np.array(running, float)))
+            if running is not None:
+                running = hostile.LIES[lie](np.array(running, float))
+            return honest(changed, dtype, of_class, running)
 
         return pack
 

@@ -55,7 +55,7 @@ class Contexts(NamedTuple):
 
     offsets: np.ndarray  # int64, relative to the point, into the magnitudes; padded to a multiple of SWEEP
     weights: np.ndarray  # uint16, zero where padded
-    count: int  # of those that are not padding
+    taps: int  # how many are not padding
     previous: int  # so many of the last of these are in the volume before, and count where there is one
     reciprocal: int  # 2**16 / sum of all weights, rounded
     cell: int  # first context cell of this pass's group
@@ -146,7 +146,7 @@ def activity_row(total, magnitudes, base, contexts, t):
     """Sum the magnitudes of finished rows around each point of a row into ``total`` (int32)."""
     total[:] = np.int32(0)
     n = total.size
-    for tap in range(contexts.count - (0 if t > 0 else contexts.previous)):
+    for tap in range(contexts.taps - (0 if t > 0 else contexts.previous)):
         start = base + contexts.offsets[tap]
         seen = magnitudes[start : start + n]
         weight = np.int32(contexts.weights[tap])

@@ -56,7 +56,7 @@ def frames() -> dict[str, bytes]:
     return {
         "multigrid.lz": coded_as("multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
         "raster.lz": coded_as("raster", winds, lz.relative(1e-3)),
-        "still.lz": coded_as("raster", rain, lz.relative(0.1)),
+        "still.lz": coded_as("raster", rain, lz.relative(0.03)),
         "wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3)),
         "mixed.lz": coded_as("raster", winds, lz.relative(1e-3), effort="max"),
         "mixed-multigrid.lz": coded_as("multigrid", smooth, lz.relative(1e-2), effort="max"),
