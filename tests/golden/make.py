@@ -64,7 +64,7 @@ def frames() -> dict[str, bytes]:
         "lattice.lz": coded_as("lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"),
         "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
-        "psnr.lz": coded_as("wavelet", patterns, lz.psnr(28)),
+        "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
         "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),
     }
