@@ -311,7 +311,7 @@ def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: _Judge, threads: in
         kind = _kind(pair[1])
         best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
     smallest = min(size for size, _ in best.values())
-    plans = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING]
+    plans = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING + _SLACK]
     if len(plans) == 1:
         return plans[0]
     sizes = list(in_order((partial(judge.mixed_size, plan) for plan in plans), threads))
