@@ -18,9 +18,10 @@ from lossyzip import tuning
 from lossyzip.bound import absolute
 from lossyzip.container import frame
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Codes, Plan, write_plan
+from lossyzip.decompose.families import Codes, Plan, estimated_size, write_plan
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.regression import Raster
+from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS
 from lossyzip.field import summarize, tile_shape
 from lossyzip.tile import encode_tile, preview_tile
 
@@ -98,8 +99,10 @@ def _variants(prepared: Prepared, eps: float) -> Iterator[tuple[str, int, Plan |
 
 
 def order_0(codes: Codes) -> Codes:
-    """Without contexts."""
-    return replace(codes, cells=np.zeros_like(codes.cells))
+    """Without contexts, but for the flags of batches."""
+    flags = codes.symbols.cells % GROUP_CELLS >= FLAG_CELL
+    cells = np.where(flags, FLAG_CELL, 0).astype(np.uint8)
+    return replace(codes, symbols=codes.symbols._replace(cells=cells))
 
 
 def _without_weights(plan: Plan) -> Plan:
@@ -124,7 +127,7 @@ def _frame_size(
         size = len(encode_tile(tile, header, plan, mixed))
         seen = None if plan is None or change is None else preview_tile(tile, header, plan)
         if seen is not None and change is not None:
-            size += len(change(seen[1]).to_bytes()) - len(seen[1].to_bytes())
+            size += int(estimated_size([change(seen[1])]) - estimated_size([seen[1]]))
         sizes.append(len(frame.pack_record(bytes(size), 0)))
     end = frame.pack_end(sizes, {"e": bytes(8)})
     return len(frame.pack_head(header.to_bytes())) + sum(sizes) + len(end)

@@ -27,7 +27,8 @@ from lossyzip.entropy import lossless
 from lossyzip.field import Source, classify, largest_coded, native, tile_shape
 from lossyzip.threads import in_order
 
-_USUAL_STEP = 48  # of the wavelet, in sixteenths of eps
+_USUAL_STEP, _FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
+_BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
 _SPARSE_HANDICAP = 1.06  # which counts where speed does
 _CLOSE = 1.03
@@ -67,10 +68,11 @@ class Effort:
         return math.prod(tile_shape) <= self.mixed
 
 
+_STEPS = (_FINE_STEP, _USUAL_STEP)
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 18, steps=(35, 48), brief=True),
-    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(35, 48, 64)),
+    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 18, steps=_STEPS, brief=True),
+    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64)),
 }
 
 
@@ -285,8 +287,7 @@ def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[
 
 def _shortlist(candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int) -> list[Attempt]:
     """The candidates close to the best, and the best of each kind, unless it is far behind."""
-    left_out = [c for c in candidates if scout.brief and c.keywords.get("step", _USUAL_STEP) != _USUAL_STEP]
-    tried = [candidate for candidate in candidates if candidate not in left_out]
+    tried = [c for c in candidates if not scout.brief or c.keywords.get("step", _USUAL_STEP) == _USUAL_STEP]
     judged = _judged(tried, scout, threads)
     best = min(size for size, _ in judged)
     best_of_kind: dict[tuple[str, bool], float] = {}
@@ -298,9 +299,16 @@ def _shortlist(candidates: Sequence[Attempt], scout: _Judge, margin: float, thre
         for candidate, (size, plan) in zip(tried, judged, strict=True)
         if size <= _CLOSE * best or (size <= margin * best + _SLACK and size == best_of_kind[_kind(plan)])
     ] or tried
-    if any("step" in candidate.keywords for candidate in chosen):
-        chosen = left_out + chosen
+    if scout.brief:
+        sizes = [size for size, plan in judged if isinstance(plan, Wavelet)]
+        if sizes and 8.0 * sizes[0] > _BITS_OF_FINE_STEPS * scout.served:
+            chosen = [_with_step(candidate, _FINE_STEP) for candidate in chosen]
     return chosen
+
+
+def _with_step(candidate: Attempt, step: int) -> Attempt:
+    """A wavelet with ``step``; other candidates as they are."""
+    return partial(_try_wavelet, step=step) if "step" in candidate.keywords else candidate
 
 
 def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: _Judge, threads: int) -> Plan:

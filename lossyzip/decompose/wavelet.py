@@ -251,17 +251,19 @@ def _coefficients(source: np.ndarray, field: Shape4, steps: list[Split], step: n
 @kernel
 def _fill_gaps(source, grid):
     """Copy ``source``; the mean of the others takes the place of what is NaN."""
-    total, count = 0.0, 0
+    gaps = 0
     for i in range(source.size):
         grid[i] = source[i]
-        if source[i] == source[i]:
-            total += np.float64(source[i])
-            count += 1
-    if count < source.size:
-        mean = total / count if count > 0 and np.isfinite(total) else 0.0
-        for i in range(source.size):
-            if source[i] != source[i]:
-                grid[i] = mean
+        gaps += 1 if source[i] != source[i] else 0
+    if gaps == 0:
+        return
+    total = 0.0
+    for i in range(source.size):
+        total += np.float64(source[i]) if source[i] == source[i] else 0.0
+    mean = total / (source.size - gaps) if gaps < source.size and np.isfinite(total) else 0.0
+    for i in range(source.size):
+        if source[i] != source[i]:
+            grid[i] = mean
 
 
 @kernel
