@@ -40,13 +40,61 @@ def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns,
     ``result`` (float64): largest error, violations, first of them, sum of squares of error x ``unit``,
     valid values.
     """
+    result[:] = 0.0
+    result[2] = -1.0
+    differences = np.empty(_BLOCK, np.float64)
+    tops, squares = np.zeros(_LANES, np.float64), np.zeros(_LANES, np.float64)
+    start = 0
+    while start < original.size:
+        end = min(start + _BLOCK, original.size)
+        whole = end - start == _BLOCK and patterns.size == 0
+        if whole and _plainly_within(original, decoded, original_bits, start, eps, differences):
+            _sum_up(differences, unit, tops, squares)
+            result[4] += _BLOCK
+        else:
+            _compare_each(
+                original, decoded, original_bits, decoded_bits, start, end, eps, unit, patterns, result
+            )
+        start = end
+    for k in range(_LANES):
+        result[0] = max(result[0], tops[k])
+        result[3] += squares[k]
+
+
+_BLOCK, _LANES = 512, 8
+
+
+@kernel
+def _plainly_within(original, decoded, original_bits, start, eps, differences):
+    """Whether all values of a block are finite, none is -0.0, and all differences, which are put into
+    ``differences``, are below eps. Where they are not, the exact comparison has the word."""
+    a, b = original[start : start + _BLOCK], decoded[start : start + _BLOCK]
+    bits = original_bits[start : start + _BLOCK]
+    negative_zero = bits.dtype.type(np.uint64(1) << np.uint64(8 * bits.itemsize - 1))
+    odd = np.uint8(0)
+    for i in range(_BLOCK):
+        difference = np.float64(a[i]) - np.float64(b[i])
+        differences[i] = difference
+        plain = (abs(difference) < eps) & (bits[i] != negative_zero)  # False for NaN
+        odd |= np.uint8(0) if plain else np.uint8(1)
+    return odd == 0
+
+
+@kernel
+def _sum_up(differences, unit, tops, squares):
+    """Largest magnitudes and sums of squares of a block, in lanes that do not wait for one another."""
+    for i in range(0, _BLOCK, _LANES):
+        for k in range(_LANES):
+            size = abs(differences[i + k])
+            tops[k] = size if size > tops[k] else tops[k]
+            squares[k] += (size * unit) * (size * unit)
+
+
+@kernel
+def _compare_each(original, decoded, original_bits, decoded_bits, start, end, eps, unit, patterns, result):
+    """The values from ``start`` to ``end``, one by one, in exact arithmetic."""
     negative_zero = np.uint64(1) << np.uint64(8 * original_bits.itemsize - 1)
-    largest = 0.0
-    squared = 0.0
-    violations = 0
-    valid = 0
-    first = -1
-    for i in range(original.size):
+    for i in range(start, end):
         bits = np.uint64(original_bits[i])
         a = np.float64(original[i])
         b = np.float64(decoded[i])
@@ -70,18 +118,13 @@ def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns,
             beyond = error > 0.0 if difference > 0.0 else error < 0.0
             good = eps > 0.0 and (size < eps or (size == eps and not beyond))
         if not masked:
-            valid += 1
-            largest = max(largest, abs(difference))
-            squared += (difference * unit) * (difference * unit)
+            result[4] += 1
+            result[0] = max(result[0], abs(difference))
+            result[3] += (difference * unit) * (difference * unit)
         if not good:
-            if violations == 0:
-                first = i
-            violations += 1
-    result[0] = largest
-    result[1] = violations
-    result[2] = first
-    result[3] = squared
-    result[4] = valid
+            if result[1] == 0:
+                result[2] = i
+            result[1] += 1
 
 
 # Of a sum of squares over a tile of 2**22 values, each rounded a few times; of a few logarithms, in dB.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -237,6 +238,15 @@ class _Door:
         self._span = span
         self._fill_values = fill_values
         self._mixed = mixed
+        self._own = threading.local()  # of each thread: room for a decoded tile
+
+    def _room(self, values: int) -> np.ndarray:
+        """A flat array of NaN for so many values: what decoding does not write is not within any bound."""
+        room: np.ndarray | None = getattr(self._own, "room", None)
+        if room is None or room.size < values:
+            room = self._own.room = np.empty(values, self._header.native)
+        room[:values] = np.nan
+        return room[:values]
 
     def encode(self, tile: np.ndarray, where: tuple[slice, ...]) -> _Encoded:
         from lossyzip.checker import Checker
@@ -246,7 +256,7 @@ class _Door:
         payload = encode_tile(tile, self._header, self._plan, self._mixed)
         encoded = time.thread_time()
         try:
-            decoded = decode_tile(payload, tile.shape, self._header, self._plan)
+            decoded = decode_tile(payload, tile.shape, self._header, self._plan, self._room(tile.size))
         except DecodeError as error:
             raise SelfCheckError(
                 f"lossyzip cannot decode its own output: {error}; nothing was kept. Please report this"

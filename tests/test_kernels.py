@@ -119,6 +119,27 @@ def test_fold_is_the_one_of_the_format(shape, how):
     assert tuple(fold(shape, how)) == reference_fold(shape, how)
 
 
+@given(dtype=DTYPES, odd=st.lists(st.tuples(st.integers(0, 1599), st.integers(0, 6)), max_size=6))
+def test_comparing_blocks_is_comparing_each(dtype, odd):
+    """Blocks in which nothing is odd are compared as vectors."""
+    rng = np.random.default_rng(len(odd))
+    eps = 0.25
+    a = rng.integers(-100, 100, 1600).astype(dtype) + dtype.type(0.5)
+    b = a + (0.24 * rng.uniform(-1, 1, a.size)).astype(dtype)
+    for place, kind in odd:
+        a[place] = (1.0, np.nan, np.inf, -0.0, 2.0, 3.0, 1e30)[kind]
+        b[place] = (1.25, 0.0, np.inf, 0.0, np.nextafter(dtype.type(2.25), dtype.type(9)), np.nan, 1e30)[kind]
+    a_bits, b_bits = a.view(f"u{dtype.itemsize}"), b.view(f"u{dtype.itemsize}")
+    result, each = np.zeros(5), np.array([0.0, 0.0, -1.0, 0.0, 0.0])
+    patterns = np.zeros(0, np.uint64)
+    checker.compare(a, b, a_bits, b_bits, eps, 1.0, patterns, result)
+    checker._compare_each(a, b, a_bits, b_bits, 0, a.size, eps, 1.0, patterns, each)
+    assert result[[0, 1, 2, 4]].tolist() == each[[0, 1, 2, 4]].tolist()
+    assert result[3] == pytest.approx(each[3], rel=1e-12)
+    bad = {place for place, kind in odd if dict(odd)[place] in (1, 3, 4, 5)}
+    assert each[1] == len(bad)
+
+
 # Entropy coding
 
 CODES = st.one_of(
