@@ -86,9 +86,7 @@ class Step(NamedTuple):
     code: np.ndarray  # dense, int32
     magnitude: np.ndarray  # dense, uint8
     token: np.ndarray  # dense, uint8
-    running: (
-        np.ndarray
-    )  # (3, planes): weights of the two values before in the row, and what is before the first
+    running: np.ndarray  # (5, planes): see `_predict`, and the two values before while a row is coded
 
 
 def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
@@ -335,7 +333,8 @@ def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
 
 @lean
 def _predict(step, place, values, natural, layout, places, lattice, low):
-    """Fill the step's sums, and what its chains begin with."""
+    """Fill the step's sums and, as `running`, the weights of the two values before in each row, and what
+    stands for these before its first."""
     t, first, j0, j1, y0, base = place
     lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
     if layout.predicted:
