@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile's record, opened: the payload, and the crc32 of the values it decodes to."""
+    """A tile's record, opened: the payload, and the checksum of the values it decodes to."""
 
     payload: bytes
     content: int
@@ -95,7 +95,7 @@ def pack_head(header: bytes) -> bytes:
 
 
 def pack_record(payload: bytes, content: int) -> bytes:
-    """One tile: its size, the crc32 of its decoded values, the payload, and the crc32 of all that."""
+    """One tile: its size, the checksum of its decoded values, the payload, and the crc32 of all that."""
     out = bytearray()
     put_varint(out, len(payload))
     out += _CRC.pack(content) + payload
