@@ -12,6 +12,7 @@ import numpy as np
 
 from lossyzip._jit import kernel, merged
 from lossyzip.entropy.words import WORD, get, put
+from lossyzip.errors import SelfCheckError
 
 RADIUS = 2.0**28  # codes are smaller than this in magnitude
 DIRECT = 32  # magnitudes below have a token each
@@ -67,7 +68,11 @@ class Symbols(NamedTuple):
         )
 
     def codes(self) -> np.ndarray:
-        """All codes, int32, without flags."""
+        """All codes, int32, without flags. Raises SelfCheckError where the parts do not fit together."""
+        kept = int(np.maximum(self.batches, 0).sum()) + self.batches.size
+        buckets = np.count_nonzero((self.tokens >= FIRST_BUCKET) & (self.tokens != OUTLIER_TOKEN))
+        if (self.batches.size and kept != self.tokens.size) or buckets != self.large.size:
+            raise SelfCheckError(f"{self.tokens.size} tokens of {kept}, {self.large.size} large of {buckets}")
         codes = np.empty(int(np.abs(self.batches).sum()) or self.tokens.size, np.int32)
         _codes_of(self.tokens, self.large, self.batches, codes)
         return codes
