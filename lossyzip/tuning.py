@@ -50,9 +50,9 @@ class Effort:
     up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
     ``scout_points``, then to ``points`` values. Codes of tiles
     of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that.
-    If ``brief``, smaller fields than _MANY values are not scouted: all candidates are tried on the blocks. Others are
-    scouted with those stencils fitted alone that serve most values, and with one step of the wavelet, whose rate says
-    which of ``steps`` is tried on.
+    If ``brief``, smaller fields than _MANY values are not scouted: all candidates are tried on the blocks.
+    Others are scouted with those stencils fitted alone that serve most values, and with one step of the
+    wavelet, whose rate says which of ``steps`` is tried on.
     """
 
     scouted: int
