@@ -381,3 +381,19 @@ def test_no_kernel_reaches_outside_its_arrays(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-x", *files]
     done = subprocess.run(command, cwd=here.parents[1], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_what_the_tile_before_left_is_no_decoded_value(monkeypatch):
+    """The door decodes tile after tile into the same room: a decoder that writes nothing must not pass."""
+    monkeypatch.setattr(field, "TILE_VALUES", 1000)
+    half = np.random.default_rng(0).standard_normal((10, 10, 10)).astype(np.float32)
+    honest, calls = tile.decode_tile, []
+
+    def idle(payload, shape, header, plan, into):
+        calls.append(shape)
+        return honest(payload, shape, header, plan, into) if len(calls) == 1 else into.reshape(shape)
+
+    monkeypatch.setattr(tile, "decode_tile", idle)
+    with pytest.raises(lz.BoundViolationError):
+        lz.compress(np.concatenate([half, half]), lz.absolute(0.1), threads=1)
+    assert len(calls) == 2
