@@ -395,5 +395,5 @@ def test_what_the_tile_before_left_is_no_decoded_value(monkeypatch):
 
     monkeypatch.setattr(tile, "decode_tile", idle)
     with pytest.raises(lz.BoundViolationError):
-        lz.compress(np.concatenate([half, half]), lz.absolute(0.1), threads=1)
+        lz.compress(np.concatenate([half, half]), lz.absolute(0.1), effort="fast", threads=1)
     assert len(calls) == 2
