@@ -28,22 +28,24 @@ def kernel(function: Callable[..., Any]) -> Any:
     return _compile(function, {"_nrt": True})  # said, since a callee would take it from a `lean` caller
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """As `kernel`, for a helper that is so small that a call would cost more than its work."""
-    return _compile(function, {"inline": "always"})
+def lean(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for one that makes no arrays: it does not count references to those it is given."""
+    return _compile(function, {"_nrt": False})
+
+
+def helper(function: Callable[..., Any]) -> Any:
+    """As `lean`, for what kernels alone call: what Python would need to call it is not compiled."""
+    return _compile(function, {"_nrt": False, "no_cpython_wrapper": True})
 
 
 def merged(function: Callable[..., Any]) -> Any:
-    """As `inlined`, for a helper that takes arrays and makes none: merged as machine code.
-
-    References to arrays are not counted in it: atomic counts took longer than the work.
-    """
-    return _compile(function, {"forceinline": True, "_nrt": False})
+    """As `helper`, merged as machine code: so small that a call would cost more than its work."""
+    return _compile(function, {"_nrt": False, "no_cpython_wrapper": True, "forceinline": True})
 
 
-def lean(function: Callable[..., Any]) -> Any:
-    """As `kernel`, for a helper that takes arrays and makes none: it does not count references to them."""
-    return _compile(function, {"_nrt": False})
+def inlined(function: Callable[..., Any]) -> Any:
+    """As `merged`, but merged as Python is: it sees what its caller knows of types and aliases."""
+    return _compile(function, {"no_cpython_wrapper": True, "inline": "always"})
 
 
 def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
@@ -52,7 +54,9 @@ def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     if directory is not None:
         config.CACHE_DIR = str(directory)
     try:
-        return numba.njit(nogil=True, fastmath=False, cache=directory is not None, **options)(function)
+        return numba.njit(
+            nogil=True, fastmath=False, cache=directory is not None, no_cfunc_wrapper=True, **options
+        )(function)
     finally:
         config.CACHE_DIR = configured
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import kernel
+from lossyzip._jit import helper, kernel
 from lossyzip.field import special_patterns
 
 
@@ -42,8 +42,9 @@ def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns,
     """
     result[:] = 0.0
     result[2] = -1.0
-    differences = np.empty(_BLOCK, np.float64)
-    tops, squares = np.zeros(_LANES, np.float64), np.zeros(_LANES, np.float64)
+    differences, sums = np.empty(_BLOCK, np.float64), np.empty(2 * _LANES, np.float64)
+    sums[:] = 0.0
+    tops, squares = sums[:_LANES], sums[_LANES:]
     start = 0
     while start < original.size:
         end = min(start + _BLOCK, original.size)
@@ -64,7 +65,7 @@ def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns,
 _BLOCK, _LANES = 512, 8
 
 
-@kernel
+@helper
 def _plainly_within(original, decoded, original_bits, start, eps, differences):
     """Whether all values of a block are finite, none is -0.0, and all differences, which are put into
     ``differences``, are below eps. Where they are not, the exact comparison has the word."""
@@ -80,7 +81,7 @@ def _plainly_within(original, decoded, original_bits, start, eps, differences):
     return odd == 0
 
 
-@kernel
+@helper
 def _sum_up(differences, unit, tops, squares):
     """Largest magnitudes and sums of squares of a block, in lanes that do not wait for one another."""
     for i in range(0, _BLOCK, _LANES):
@@ -90,7 +91,7 @@ def _sum_up(differences, unit, tops, squares):
             squares[k] += (size * unit) * (size * unit)
 
 
-@kernel
+@helper
 def _compare_each(original, decoded, original_bits, decoded_bits, start, end, eps, unit, patterns, result):
     """The values from ``start`` to ``end``, one by one, in exact arithmetic."""
     negative_zero = np.uint64(1) << np.uint64(8 * original_bits.itemsize - 1)

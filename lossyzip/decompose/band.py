@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import lean
+from lossyzip._jit import helper
 from lossyzip.decompose.batch import spread
 from lossyzip.decompose.buffer import Around, padded
 from lossyzip.decompose.rows import Lattice
@@ -75,7 +75,7 @@ def geometry(lattice: Lattice, around: Around, part_size: int) -> Geometry:
     return Geometry(layout, strides, offsets, weights, reciprocal)
 
 
-@lean
+@helper
 def begin_band(array, layout, lattice, t, first, natural):
     """Get the band's buffer ready: the last two planes of the band before, and the volume before."""
     lanes, width, history = layout.lanes, layout.width, layout.history
@@ -110,7 +110,7 @@ def begin_band(array, layout, lattice, t, first, natural):
             array[target] = natural[source + nx - 1]
 
 
-@lean
+@helper
 def forget_rows_above(magnitudes, layout):
     """The rows above the first count 0 until that one is decoded, and so do those before the first plane."""
     row = layout.width * layout.lanes
@@ -120,7 +120,7 @@ def forget_rows_above(magnitudes, layout):
             magnitudes[at : at + row : layout.lanes] = np.uint8(0)
 
 
-@lean
+@helper
 def put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
     """Put the rows of a step into the buffer of the band, and their edges into its halo."""
     lanes, nx, width = layout.lanes, lattice.nx, layout.width
@@ -147,7 +147,7 @@ def put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
                     _copy_lane(array, at + h * row, at + (h - k * SKEW) * row - k, lanes, width)
 
 
-@lean
+@helper
 def _copy_lane(array, source, target, lanes, width):
     source, target = np.uint64(source), np.uint64(target)
     for _ in range(width):
@@ -156,7 +156,7 @@ def _copy_lane(array, source, target, lanes, width):
         target += np.uint64(lanes)
 
 
-@lean
+@helper
 def put_natural(natural, dense, t, first, j0, j1, y0, lattice):
     """Put the rows of a step where they lie in the field's buffer."""
     active = j1 - j0

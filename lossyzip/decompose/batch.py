@@ -53,15 +53,15 @@ def sum_magnitudes(total, magnitudes, base, offsets, weights):
 
 
 @inlined
-def cells_of(total, reciprocal, first_cell, scratch, cells):
+def cells_of(total, reciprocal, first_cell, scratch, bits, cells):
     """The context cell of each point of a run, from the sums of magnitudes around them.
 
-    Cells divide the activity evenly by its logarithm, as the bits of a float show it; ``scratch`` is float32.
+    Cells divide the activity evenly by its logarithm, as the bits of a float show it; ``scratch`` is float32,
+    and ``bits`` the same memory as int32.
     """
     factor = np.int32(reciprocal)
     for i in range(total.size):
         scratch[i] = np.float32(np.int32(np.int32(np.int32(total[i]) * factor) >> np.int32(12)) + np.int32(1))
-    bits = scratch.view(np.int32)
     least = np.int32(127 << 13)
     cell = np.int32(first_cell)
     for i in range(total.size):

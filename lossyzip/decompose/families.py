@@ -25,7 +25,7 @@ from lossyzip.decompose.rows import CELLS, Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import stream
 from lossyzip.entropy.bits import BitReader, BitWriter
-from lossyzip.entropy.mixing import Mixer, check_used_up, decoder, encoder, finish
+from lossyzip.entropy.mixing import check_used_up, decoder, encoder, finish
 from lossyzip.entropy.tokens import OUTLIER, Symbols
 from lossyzip.errors import CorruptError, SelfCheckError
 
@@ -209,7 +209,7 @@ def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) 
             raise SelfCheckError(f"a pass of {points} points has {part.size} codes. Please report this")
         if here.around is not None:
             part, own = rows_in_turn(part, own, here.lattice)
-        _mixed_pass(here, buffer, mixer, part, own, np.zeros(5, np.int64), True)
+        mixed_pass(here, buffer, mixer, part, own, np.zeros(5, np.int64), True)
         outliers.append(own)
         done[0] += part.size
         done[1] += count
@@ -227,7 +227,7 @@ def _unmix(
     cursor, none = np.zeros(5, np.int64), np.empty(0, np.int32)
 
     def visit(buffer: Buffer, here: Pass) -> None:
-        _mixed_pass(here, buffer, mixer, none, outliers, cursor, False)
+        mixed_pass(here, buffer, mixer, none, outliers, cursor, False)
 
     values: np.ndarray = _FAMILIES[plan.name].sweep(
         plan, fold(shape, plan.fold), quantizer, visit, mixed=True
@@ -236,28 +236,3 @@ def _unmix(
         raise CorruptError(f"a tile of {outliers.size} outliers uses {cursor[1]} and more")
     check_used_up(mixer, len(mixed))
     return values
-
-
-def _mixed_pass(
-    here: Pass,
-    buffer: Buffer,
-    mixer: Mixer,
-    codes: np.ndarray,
-    outliers: np.ndarray,
-    cursor: np.ndarray,
-    encoding: bool,
-) -> None:
-    mixed_pass(
-        buffer.values,
-        buffer.magnitudes,
-        here.lattice,
-        here.stencils,
-        here.contexts,
-        here.rule,
-        np.array(here.looks),
-        mixer,
-        codes,
-        outliers,
-        cursor,
-        encoding,
-    )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lossyzip._jit import kernel
+from lossyzip._jit import helper, kernel
 from lossyzip.decompose.buffer import Buffer
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.interpolation import PHASES, Multigrid, PhasePass, Taps
@@ -228,8 +228,10 @@ def _relative_to_first(sums, sizes, target, unit, free, wanted):
 @kernel
 def _cheapest(free, wanted, weights, known, step, scale):
     """The precision at which ``weights`` code ``wanted`` in the fewest bits; -1: the ``known`` ones do."""
-    best, chosen = estimated_bits(_residual(free, wanted, known), step) * scale, -1
-    rounded, used = np.empty(weights.size, np.int64), np.empty(weights.size)
+    residual, counts = np.empty(wanted.size, np.float64), np.empty(_BUCKETS, np.int64)
+    rounded, used = np.empty(weights.size, np.int64), np.empty(weights.size, np.float64)
+    _subtract(free, wanted, known, residual)
+    best, chosen = estimated_bits(residual, step, counts) * scale, -1
     for precision in range(len(SHIFTS)):
         unit = np.float64(np.int64(1) << np.int64(SHIFTS[precision]))
         fits = True
@@ -239,7 +241,8 @@ def _cheapest(free, wanted, weights, known, step, scale):
             rounded[k] = np.int64(value) if abs(value) <= LARGEST_PARAMETER else np.int64(0)
             used[k] = value / unit
         if fits:
-            bits = estimated_bits(_residual(free, wanted, used), step) * scale + written_bits(rounded)
+            _subtract(free, wanted, used, residual)
+            bits = estimated_bits(residual, step, counts) * scale + written_bits(rounded)
             if bits < best:
                 best, chosen = bits, precision
     return chosen
@@ -248,22 +251,31 @@ def _cheapest(free, wanted, weights, known, step, scale):
 @kernel
 def _robust(free, wanted, start, step):
     """Iteratively reweighted least squares around ``start``: large residuals count linearly."""
-    first = _residual(free, wanted, start)
-    residual = first
-    change = np.zeros_like(start)
+    count = start.size
+    first, residual = np.empty(wanted.size, np.float64), np.empty(wanted.size, np.float64)
+    trust, change = np.empty(wanted.size, np.float64), np.empty(count, np.float64)
+    normal = np.empty((count, count), np.float64)
+    _subtract(free, wanted, start, first)
+    for i in range(first.size):
+        residual[i] = first[i]
     for _ in range(_ITERATIONS):
         scale = 2.0 * (_median_size(residual) + 0.25 * step)
-        trust = 1.0 / np.maximum(1.0, np.abs(residual) / scale)
-        normal, right = _normal_equations(free, first, trust)
-        ridge = 1e-6 * np.trace(normal) / start.size + 2.5e-4 * step * step * wanted.size
-        for k in range(start.size):
-            normal[k, k] += ridge
-        change = _solved(normal, right)
-        residual = _residual(free, first, change)
-    return start + change
+        for i in range(trust.size):
+            trust[i] = 1.0 / max(1.0, abs(residual[i]) / scale)
+        _normal_equations(free, first, trust, normal, change)
+        trace = 0.0
+        for k in range(count):
+            trace += normal[k, k]
+        for k in range(count):
+            normal[k, k] += 1e-6 * trace / count + 2.5e-4 * step * step * wanted.size
+        _solve(normal, change)
+        _subtract(free, first, change, residual)
+    for k in range(count):
+        change[k] += start[k]
+    return change
 
 
-@kernel
+@helper
 def _median_size(residual):
     """About the median of the magnitudes of ``residual`` (n,), by bisection."""
     low, high = 0.0, 0.0
@@ -281,9 +293,9 @@ def _median_size(residual):
     return high
 
 
-@kernel
-def _solved(normal, right):
-    """The solution of ``normal`` x = ``right``, by Cholesky's decomposition, in the place of both.
+@helper
+def _solve(normal, right):
+    """Put the solution of ``normal`` x = ``right`` into ``right``, by Cholesky's decomposition in place.
 
     Zeros where the matrix is not positive definite.
     """
@@ -293,7 +305,7 @@ def _solved(normal, right):
             normal[k, k] -= normal[k, j] * normal[k, j]
         if not normal[k, k] > 0.0:
             right[:] = 0.0
-            return right
+            return
         normal[k, k] = np.sqrt(normal[k, k])
         for i in range(k + 1, n):
             for j in range(k):
@@ -307,7 +319,6 @@ def _solved(normal, right):
         for j in range(k + 1, n):
             right[k] -= normal[j, k] * right[j]
         right[k] /= normal[k, k]
-    return right
 
 
 @kernel
@@ -332,22 +343,23 @@ def _sum_groups(values, field, lattice, points, offsets, groups, sums, target):
     return found
 
 
-@kernel
-def _residual(free, wanted, weights):
-    """``wanted`` less ``free`` (samples, parameters) times ``weights``."""
-    residual = wanted.copy()
+@helper
+def _subtract(free, wanted, weights, residual):
+    """Fill ``residual``: ``wanted`` less ``free`` (samples, parameters) times ``weights``."""
     for i in range(wanted.size):
+        left = wanted[i]
         for k in range(weights.size):
-            residual[i] -= free[i, k] * weights[k]
-    return residual
+            left -= free[i, k] * weights[k]
+        residual[i] = left
 
 
-@kernel
-def _normal_equations(free, wanted, trust):
-    """Matrix (its lower half) and right side of the least squares of ``free`` times weights to ``wanted``."""
+@helper
+def _normal_equations(free, wanted, trust, normal, right):
+    """Fill the matrix (its lower half) and the right side of the least squares of ``free`` times weights to
+    ``wanted``."""
     count = free.shape[1]
-    normal = np.zeros((count, count))
-    right = np.zeros(count)
+    normal[:] = 0.0
+    right[:] = 0.0
     whole = wanted.size & -4
     for i in range(0, whole, 4):  # four samples at a time: the matrix is read and written less often
         a, b, c, d = free[i], free[i + 1], free[i + 2], free[i + 3]
@@ -369,13 +381,15 @@ def _normal_equations(free, wanted, trust):
             for other in range(k + 1):
                 normal[k, other] += weighted * row[other]
             right[k] += weighted * wanted[i]
-    return normal, right
 
 
-@kernel
-def estimated_bits(residual, step):
-    """About how many bits it takes to code ``residual`` (n,) in steps of ``step``, without contexts."""
-    counts = np.zeros(_BUCKETS, np.int64)
+@helper
+def estimated_bits(residual, step, counts):
+    """About how many bits it takes to code ``residual`` (n,) in steps of ``step``, without contexts.
+
+    ``counts`` (_BUCKETS,) is room for a histogram.
+    """
+    counts[:] = np.int64(0)
     bits = 0.0
     for value in residual:
         magnitude = np.int64(min(np.rint(abs(value) / step), _LARGEST_MAGNITUDE))

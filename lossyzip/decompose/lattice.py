@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import helper, inlined, kernel, lean
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.rows import Quantizer, clamp, within
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -154,7 +154,7 @@ def snap(values, spacing, out):
         out[i] = point if good else values[i]
 
 
-@kernel
+@helper
 def quantize(values, spacing, q):
     """Multiples of the step, OUTLIER where none will do; returns how many those are."""
     step, inverse, eps = spacing.step, spacing.inverse, spacing.eps
@@ -167,7 +167,7 @@ def quantize(values, spacing, q):
     return bad
 
 
-@kernel
+@helper
 def _sum_rows(total, q, base, taps, offsets, signs):
     """Sum neighbouring rows, with their signs, into ``total`` (int32, modulo 2**32)."""
     n = total.size
@@ -193,21 +193,21 @@ def _sum_rows(total, q, base, taps, offsets, signs):
                 total[i] -= other[i]
 
 
-@kernel
+@helper
 def _copy(out, at, row):
     part = out[at : at + row.size]
     for i in range(row.size):
         part[i] = row[i]
 
 
-@kernel
+@helper
 def _clear(sums, at, n):
     part = sums[at : at + n]
     for i in range(n):
         part[i] = np.uint16(0)
 
 
-@kernel
+@helper
 def _note_magnitudes(code, sums, at, padded):
     """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``, for rows to come."""
     n = code.size
@@ -220,17 +220,16 @@ def _note_magnitudes(code, sums, at, padded):
         out[i] = np.uint16(left[i] + right[i] + 2 * middle[i])
 
 
-@kernel
-def _cells_of_row(sums, up, back, activity, cells):
+@helper
+def _cells_of_row(sums, up, back, activity, bits, cells):
     """The context cells of a row whose neighbours' magnitudes begin at ``up`` and ``back`` of ``sums``.
 
-    Half octaves of the activity, whose logarithm is in the bits of ``activity`` (float32).
+    Half octaves of the activity, whose logarithm is in the ``bits`` of ``activity``, float32.
     """
     n = cells.size
     above, before = sums[up : up + n], sums[back : back + n]
     for i in range(n):
         activity[i] = np.float32(np.int32(np.int32(above[i]) + np.int32(before[i]) + 1))
-    bits = activity.view(np.int32)
     for i in range(n):
         cells[i] = np.uint8((bits[i] >> 22) - 254)
 
@@ -247,7 +246,7 @@ def neighbours(plane, y, ny, nx):
     return at, up, (back if plane > 0 else up)
 
 
-@kernel
+@helper
 def _mend(values, q, base, rows, which, marks):
     """Choose multiples for the values of a row that have none, so that what is around costs little.
 
@@ -275,19 +274,54 @@ def _mend(values, q, base, rows, which, marks):
         q[base + i] = np.int32(total)
 
 
-@kernel
-def difference(values, rows, spacing, codes, cells, outliers, cursor):
+class Room(NamedTuple):
+    """For the multiples of a tile, and for what is computed of one row."""
+
+    q: np.ndarray  # int32: all multiples
+    sums: np.ndarray  # uint16: of magnitudes in two planes
+    total: np.ndarray  # int32
+    code: np.ndarray  # int32
+    marks: np.ndarray  # int32
+    padded: np.ndarray  # int32: magnitudes, and a place before and behind
+    activity: np.ndarray  # float32
+    bits: np.ndarray  # the same as int32
+    cell: np.ndarray  # uint8
+    token: np.ndarray  # uint8
+    flag_cell: np.ndarray  # (1,) uint8
+    flag: np.ndarray  # (1,) uint8
+    flag_code: np.ndarray  # (1,) int32
+
+
+def _room(rows: Rows) -> Room:
+    planes, nx = rows.nt * rows.nz, rows.nx
+    activity = np.empty(nx, np.float32)
+    return Room(
+        np.empty(planes * rows.ny * nx, np.int32),
+        np.zeros(min(planes, 2) * rows.ny * nx, np.uint16),
+        np.empty(nx, np.int32),
+        np.empty(nx, np.int32),
+        np.zeros(nx, np.int32),
+        np.zeros(nx + 2, np.int32),
+        activity,
+        activity.view(np.int32),
+        np.zeros(nx, np.uint8),
+        np.empty(nx, np.uint8),
+        np.full(1, _FLAG_CELL, np.uint8),
+        np.empty(1, np.uint8),
+        np.ones(1, np.int32),
+    )
+
+
+@lean
+def difference(values, rows, spacing, room, codes, cells, outliers, cursor):
     """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out.
 
     ``cursor`` counts outliers, multiples astray around them, and rows of nothing but zeros.
     """
     nx, ny = rows.nx, rows.ny
-    q = np.empty(values.size, np.int32)
+    q, sums, total, code, marks, padded = room.q, room.sums, room.total, room.code, room.marks, room.padded
+    cell = room.cell
     bad = quantize(values, spacing, q)
-    sums = np.zeros(min(rows.nt * rows.nz, 2) * ny * nx, np.uint16)
-    total, code = np.empty(nx, np.int32), np.empty(nx, np.int32)
-    marks, padded = np.zeros(nx, np.int32), np.zeros(nx + 2, np.int32)
-    activity, cell = np.empty(nx, np.float32), np.zeros(nx, np.uint8)
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
     codes[0], cells[0] = np.int32(0), np.uint8(_FLAG_CELL)
@@ -314,7 +348,7 @@ def difference(values, rows, spacing, codes, cells, outliers, cursor):
                     code[i] = total[i]
             at, up, back = neighbours(plane, y, ny, nx)
             if plane > 0 or y > 0:
-                _cells_of_row(sums, up, back, activity, cell)
+                _cells_of_row(sums, up, back, room.activity, room.bits, cell)
             _note_magnitudes(code, sums, at, padded)
             if bad > 0:
                 _mark_outliers(values, base, marks, code, outliers, cursor)
@@ -324,7 +358,7 @@ def difference(values, rows, spacing, codes, cells, outliers, cursor):
             base += nx
 
 
-@kernel
+@helper
 def _is_zero(code):
     seen = np.int32(0)
     for i in range(code.size):
@@ -349,7 +383,7 @@ def leave_out_zeros(codes, cells, nx, fewer_codes, fewer_cells):
     return to
 
 
-@kernel
+@helper
 def _mark_outliers(values, base, marks, code, outliers, cursor):
     for i in range(marks.size):
         if marks[i] == OUTLIER:
@@ -359,22 +393,19 @@ def _mark_outliers(values, base, marks, code, outliers, cursor):
             cursor[0] += 1
 
 
-@kernel
-def integrate(values, rows, spacing, coder, extra, outliers, cursor):
+@lean
+def integrate(values, rows, spacing, room, coder, extra, outliers, cursor):
     """Put into ``values`` those whose codes `difference` made; ``cursor`` is that of `CodeStream`."""
     nx, ny = rows.nx, rows.ny
     step, low, high = spacing.step, spacing.low, spacing.high
     context_of_cell, token_of_slot = coder.context_of_cell, coder.token_of_slot
     interval = coder.interval
     states, words = coder.states, coder.words
-    q = np.empty(values.size, np.int32)
-    sums = np.zeros(min(rows.nt * rows.nz, 2) * ny * nx, np.uint16)
-    total, code = np.empty(nx, np.int32), np.empty(nx, np.int32)
-    padded, activity = np.zeros(nx + 2, np.int32), np.empty(nx, np.float32)
-    cell, token = np.zeros(nx, np.uint8), np.empty(nx, np.uint8)
+    q, sums, total, code, padded = room.q, room.sums, room.total, room.code, room.padded
+    cell, token = room.cell, room.token
+    flag_cell, flag, flag_code = room.flag_cell, room.flag, room.flag_code
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
-    flag_cell, flag, flag_code = np.full(1, np.uint8(_FLAG_CELL)), np.empty(1, np.uint8), np.ones(1, np.int32)
     decode_row(
         *(flag, flag_cell, 0, context_of_cell, token_of_slot, interval, states, words, cursor),
     )
@@ -396,7 +427,7 @@ def integrate(values, rows, spacing, coder, extra, outliers, cursor):
             largest = np.uint8(0)
             if flag_code[0] != 0:
                 if plane > 0 or y > 0:
-                    _cells_of_row(sums, up, back, activity, cell)
+                    _cells_of_row(sums, up, back, room.activity, room.bits, cell)
                 decode_row(
                     *(token, cell, position, context_of_cell, token_of_slot, interval),
                     *(states, words, cursor),
@@ -429,7 +460,7 @@ def integrate(values, rows, spacing, coder, extra, outliers, cursor):
     cursor[0] = base
 
 
-@kernel
+@helper
 def _put_outliers(point, token, outliers, cursor):
     for i in range(point.size):
         if token[i] == OUTLIER_TOKEN:
@@ -448,7 +479,7 @@ def decompose(
     count = rows.nt * rows.nz * rows.ny
     codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
     outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(3, np.int64)
-    difference(coded, rows, spacing(rule), codes, cells, outliers, cursor)
+    difference(coded, rows, spacing(rule), _room(rows), codes, cells, outliers, cursor)
     found, astray, zeros = cursor.tolist()
     if zeros > _MANY_ZEROS * count:
         fewer_codes, fewer_cells = (np.empty(array.size + count, array.dtype) for array in (codes, cells))
@@ -468,7 +499,7 @@ def recompose(
     """The tile of ``shape`` whose codes are in ``stream``; in the flat array ``into``, if there is one."""
     values = np.empty(math.prod(shape), rule.step.dtype) if into is None else into
     rows = differences(shape, plan.axes)
-    integrate(values, rows, spacing(rule), stream.coder, stream.extra, outliers, stream.cursor)
+    integrate(values, rows, spacing(rule), _room(rows), stream.coder, stream.extra, outliers, stream.cursor)
     return values.reshape(shape)
 
 

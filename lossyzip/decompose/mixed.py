@@ -7,12 +7,16 @@ what the decoder will do. Contexts are the activity, the codes of the pass aroun
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import inlined, lean
+from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.rows import (
     CELL_OF_ACTIVITY,
     CELLS,
+    Lattice,
     activity_of,
     activity_row,
     clamp,
@@ -23,7 +27,7 @@ from lossyzip.decompose.rows import (
     row_class,
     value_before_row,
 )
-from lossyzip.entropy.mixing import CONTEXT, EXPECTED, LOOKS, MIRRORED, MODELS, bit_length, mix_code
+from lossyzip.entropy.mixing import CONTEXT, EXPECTED, LOOKS, MIRRORED, MODELS, Mixer, bit_length, mix_code
 from lossyzip.entropy.tokens import OUTLIER
 
 _QUARTERS = 2040.0  # a look's distance is told in quarters of a step, up to this
@@ -51,8 +55,54 @@ def _between(value, most):
     return min(max(np.int64(value), np.int64(-most)), np.int64(most))
 
 
-@kernel
+class Room(NamedTuple):
+    """What is known around one point, and of a row and a plane. None of it is an array that a mixer has."""
+
+    offset: np.ndarray  # (LOOKS,) int64
+    quarters: np.ndarray  # (LOOKS,) int64
+    model: np.ndarray  # see `mix_code`
+    inputs: np.ndarray
+    look: np.ndarray
+    total: np.ndarray  # (nx,) in the field's dtype
+    activity: np.ndarray  # (nx,) int32
+    signed: np.ndarray  # (2, ny + 1, nx + 2) int64: this plane's codes and those of the one before
+
+
+def _room(lattice: Lattice, dtype: np.dtype) -> Room:
+    return Room(
+        np.zeros(LOOKS, np.int64),
+        np.zeros(LOOKS, np.int64),
+        np.zeros((3, MODELS), np.int64),
+        np.zeros(MODELS, np.int32),
+        np.zeros((5, LOOKS), np.int64),
+        np.empty(lattice.nx, dtype),
+        np.empty(lattice.nx, np.int32),
+        np.zeros((2, lattice.ny + 1, lattice.nx + 2), np.int64),
+    )
+
+
 def mixed_pass(
+    here: Pass,
+    buffer: Buffer,
+    mixer: Mixer,
+    codes: np.ndarray,
+    outliers: np.ndarray,
+    cursor: np.ndarray,
+    encoding: bool,
+) -> None:
+    """Put what `encode_pass` put into the buffer, the codes coming from ``mixer``.
+
+    When ``encoding`` they come from ``codes`` and go to ``mixer``. ``cursor`` is that of `decode_pass`.
+    """
+    _mixed_pass(
+        *(buffer.values, buffer.magnitudes, here.lattice, here.stencils, here.contexts, here.rule),
+        *(np.array(here.looks), _room(here.lattice, buffer.values.dtype), mixer),
+        *(codes, outliers, cursor, encoding),
+    )
+
+
+@lean
+def _mixed_pass(
     values,
     magnitudes,
     lattice,
@@ -60,18 +110,15 @@ def mixed_pass(
     contexts,
     quantizer,
     looks,
+    room,
     mixer,
     codes,
     outliers,
     cursor,
     encoding,
 ):
-    """Put what `encode_pass` put into ``values`` and ``magnitudes``, the codes coming from ``mixer``.
-
-    When ``encoding`` they come from ``codes`` and go to ``mixer``. ``looks`` (LOOKS,) are offsets into
-    ``values``, 0 standing for the point before in the row; the last one leads to the volume before where
-    volumes are coupled, and is as the look before it in the first. ``cursor`` is that of `decode_pass`.
-    """
+    """``looks`` (LOOKS,) are offsets into ``values``, 0 standing for the point before in the row; the last
+    one leads to the volume before where volumes are coupled, and is as the look before it in the first."""
     nx, ny = lattice.nx, lattice.ny
     number = values.dtype.type
     step, inverse, low, high = quantizer.step, quantizer.inverse, quantizer.low, quantizer.high
@@ -79,17 +126,12 @@ def mixed_pass(
     group = np.int64(contexts.cell // CELLS)
     farthest, most_quarters = number(_FARTHEST), number(_QUARTERS)
     bins = number(_VALUE_BINS) / (high - low) if high > low else number(0)
-    # As locals: fetching an array from a tuple within the loop counts its references each time.
     slots, weights, uses, state, words = mixer.slots, mixer.weights, mixer.uses, mixer.state, mixer.words
-    offset, quarters = np.zeros(LOOKS, np.int64), np.zeros(LOOKS, np.int64)
-    # Made here, so that the compiler knows that they do not alias what the mixer has.
-    model, inputs = np.zeros((3, MODELS), np.int64), np.zeros(MODELS, np.int32)
-    look = np.zeros((5, LOOKS), np.int64)
-    total, activity = np.empty(nx, values.dtype), np.empty(nx, np.int32)
-    signed = np.zeros((2, ny + 1, nx + 2), np.int64)  # this plane's codes and those of the one before
+    offset, quarters, model, inputs, look, total, activity, signed = room
     for t in range(lattice.nt):
         signed[:] = 0
-        offset[:] = looks
+        for k in range(LOOKS):
+            offset[k] = looks[k]
         if t == 0 and lattice.coupled == 1:
             offset[LOOKS - 1] = looks[LOOKS - 2]
         for z in range(lattice.nz):

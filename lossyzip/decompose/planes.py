@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import lean
+from lossyzip._jit import helper, lean
 from lossyzip.decompose.batch import (
     append_outliers,
     cells_of,
@@ -30,7 +30,7 @@ from lossyzip.entropy.stream import NO_CODER, CodeStream, begin_batch, decode_to
 from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, end_batch, largest_of
 
 
-@lean
+@helper
 def _extend_plane(array, lattice, base, z):
     """Repeat the edges of a finished plane into its halo; the first and last planes into theirs."""
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
@@ -62,6 +62,7 @@ class Room(NamedTuple):
     wanted: np.ndarray  # a run: the values to code; NaN, where nobody looks, between rows
     activity: np.ndarray  # a run, uint16
     scratch: np.ndarray  # a run, float32
+    bits: np.ndarray  # the same as int32
     cell_run: np.ndarray  # a run, uint8
     code_run: np.ndarray  # a run, int32
     token_run: np.ndarray  # a run, uint8
@@ -72,11 +73,13 @@ class Room(NamedTuple):
 
 def _room(lattice: Lattice, dtype: np.dtype) -> Room:
     run, size = (lattice.ny - 1) * lattice.sy + lattice.nx, lattice.ny * lattice.nx
+    scratch = np.empty(run, np.float32)
     return Room(
         np.empty(run, dtype),
         np.full(run, np.nan, dtype),
         np.empty(run, np.uint16),
-        np.empty(run, np.float32),
+        scratch,
+        scratch.view(np.int32),
         np.empty(run, np.uint8),
         np.zeros(run, np.int32),
         np.zeros(run, np.uint8),
@@ -129,7 +132,7 @@ def _code(
     """Both directions: when ``encoding``, codes are those of ``field`` and go to ``symbols``."""
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
     run, size = (ny - 1) * sy + nx, ny * nx
-    total, wanted, activity, scratch, cell_run, code_run, token_run, code, token, cell = room
+    total, wanted, activity, scratch, bits, cell_run, code_run, token_run, code, token, cell = room
     for t in range(lattice.nt):
         for z in range(lattice.nz):
             base = lattice.base + t * lattice.st + z * lattice.sz
@@ -147,7 +150,7 @@ def _code(
                 some = begin_batch(contexts.cell, coder, extra, cursor)
             if some:
                 sum_magnitudes(activity, magnitudes, base, contexts.offsets, contexts.weights)
-                cells_of(activity, contexts.reciprocal, contexts.cell, scratch, cell_run)
+                cells_of(activity, contexts.reciprocal, contexts.cell, scratch, bits, cell_run)
                 condense(cell_run, ny, nx, sy, cell)
                 there = 0
                 if encoding:
@@ -169,7 +172,7 @@ def _code(
             _extend_plane(values, lattice, base, z)
 
 
-@lean
+@helper
 def _take_wanted(wanted, field, t, z, lattice):
     """Fill the points of a run with what is to be coded of ``field``."""
     for y in range(lattice.ny):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import kernel, merged
+from lossyzip._jit import helper, merged
 from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS, OUTLIER
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
@@ -109,7 +109,7 @@ def clamp(value, low, high):
     return value if value < high else high
 
 
-@kernel
+@helper
 def _add_taps(total, values, base, offsets, weights, first):
     n = total.size
     v0 = values[base + offsets[first] : base + offsets[first] + n]
@@ -130,7 +130,7 @@ def _add_taps(total, values, base, offsets, weights, first):
         )
 
 
-@kernel
+@helper
 def predict_row(total, values, base, stencils, which):
     """Sum the taps that lie in finished rows into ``total``.
 
@@ -141,7 +141,7 @@ def predict_row(total, values, base, stencils, which):
         _add_taps(total, values, base, stencils.offsets[which], stencils.weights[which], first)
 
 
-@kernel
+@helper
 def activity_row(total, magnitudes, base, contexts, t):
     """Sum the magnitudes of finished rows around each point of a row into ``total`` (int32)."""
     total[:] = np.int32(0)
@@ -172,14 +172,14 @@ def row_class(t, z, y, coupled):
     return (0 if (t > 0 and coupled == 1) else 4) + (0 if z > 0 else 2) + (0 if y > 0 else 1)
 
 
-@kernel
+@helper
 def _copy(array, start, end, distance):
     """array[start:end] to ``distance`` further on; they do not overlap."""
     for i in range(start, end):
         array[i + distance] = array[i]
 
 
-@kernel
+@helper
 def extend_row(array, lattice, t, z, y):
     """Repeat a finished row's ends into its halo; the first and last rows and planes into theirs."""
     base = lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy
@@ -215,7 +215,7 @@ def value_before_row(values, lattice, base, t, z, y, low):
     return low
 
 
-@kernel
+@helper
 def next_outlier(outliers, cursor, low):
     """The next of ``outliers``; ``low``, and a negative cursor[4], when there is none."""
     if cursor[1] >= outliers.size:

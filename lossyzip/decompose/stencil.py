@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import kernel
+from lossyzip._jit import helper, kernel
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.words import folded
 
@@ -69,7 +69,7 @@ def best_rice(parameters):
     return chosen, least
 
 
-@kernel
+@helper
 def written_bits(parameters):
     """Bits that `Weights.write` takes."""
     return _OVERHEAD_BITS + best_rice(parameters)[1]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import lean
+from lossyzip._jit import helper, lean
 from lossyzip.decompose.band import (
     HALO,
     SKEW,
@@ -77,6 +77,7 @@ class Step(NamedTuple):
     total: np.ndarray  # a run: sums of taps
     activity: np.ndarray  # a run, uint16
     scratch: np.ndarray  # a run, float32
+    bits: np.ndarray  # the same as int32
     cell_run: np.ndarray  # a run, uint8
     cell: np.ndarray  # dense, uint8
     sums: np.ndarray  # dense: predictions but for the values before in the row
@@ -101,10 +102,12 @@ def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
 
 def _room(layout: Layout, nx: int, dtype: np.dtype) -> Step:
     run, dense = nx * layout.lanes, nx * layout.planes
+    scratch = np.empty(run, np.float32)
     return Step(
         np.empty(run, dtype),
         np.empty(run, np.uint16),
-        np.empty(run, np.float32),
+        scratch,
+        scratch.view(np.int32),
         np.empty(run, np.uint8),
         np.empty(dense, np.uint8),
         np.empty(dense, dtype),
@@ -215,7 +218,7 @@ def _code(
                     put_natural(sizes, magnitude, t, first, j0, j1, y0, lattice)
 
 
-@lean
+@helper
 def _take_wanted(step, place, field, lattice):
     """Fill the step's values to code from ``field``."""
     active = place.j1 - place.j0
@@ -229,7 +232,7 @@ def _take_wanted(step, place, field, lattice):
             target += np.uint64(active)
 
 
-@lean
+@helper
 def _encode_step(step, count, active, places, quantizer, symbols, outliers, cursor):
     """Code what is wanted; the tokens go behind a place for the flag of the batch."""
     code, recon, wanted = step.code[:count], step.recon[:count], step.wanted[:count]
@@ -246,7 +249,7 @@ def _encode_step(step, count, active, places, quantizer, symbols, outliers, curs
     magnitudes_of(code, step.magnitude[:count])
 
 
-@lean
+@helper
 def _decode_step(step, count, active, some, places, quantizer, coder, extra, outliers, cursor):
     """The reverse of `_encode_step`; ``some``: there are codes other than 0."""
     token, code, recon = step.token[:count], step.code[:count], step.recon[:count]
@@ -275,7 +278,7 @@ def _decode_step(step, count, active, some, places, quantizer, coder, extra, out
         _reconstruct_chains(step, active, token, code, quantizer)
 
 
-@lean
+@helper
 def _predict_plane(total, j, lanes, values, base, stencils, which):
     """`predict_row` for the row of one plane of a step."""
     number = total.dtype.type
@@ -300,7 +303,7 @@ def _predict_plane(total, j, lanes, values, base, stencils, which):
             )
 
 
-@lean
+@helper
 def _value_before(values, base, j, layout, t, z, y, coupled, low):
     """What stands for the values before the first of a row: see `rows.value_before_row`."""
     here = base + j + layout.history
@@ -313,7 +316,7 @@ def _value_before(values, base, j, layout, t, z, y, coupled, low):
     return low
 
 
-@lean
+@helper
 def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
     """Fill the step's cells."""
     t, first, j0, j1, y0, base = place
@@ -327,11 +330,11 @@ def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
             for i in range(nx):
                 step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
                 target += np.uint64(lanes)
-    cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.cell_run)
+    cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
     condense(step.cell_run[j0 + layout.history :], nx, active, lanes, step.cell)
 
 
-@lean
+@helper
 def _predict(step, place, values, natural, layout, places, lattice, low):
     """Fill the step's sums and, as `running`, the weights of the two values before in each row, and what
     stands for these before its first."""
@@ -363,7 +366,7 @@ def _predict(step, place, values, natural, layout, places, lattice, low):
     condense(step.total[j0 + layout.history :], nx, active, lanes, step.sums)
 
 
-@lean
+@helper
 def _quantize_wave(step, wanted, active, code, quantizer):
     """Fill `recon` and ``code``, each value predicted from those before it; False where one is an outlier."""
     count = code.size
@@ -401,7 +404,7 @@ def _quantize_wave(step, wanted, active, code, quantizer):
     return True
 
 
-@lean
+@helper
 def _quantize_chains(step, wanted, active, code, quantizer):
     """The same value by value, with outliers; returns how many those are."""
     sums, recon = step.sums, step.recon
@@ -425,7 +428,7 @@ def _quantize_chains(step, wanted, active, code, quantizer):
     return bad
 
 
-@lean
+@helper
 def _reconstruct_wave(step, active, code, quantizer):
     """The reverse of `_quantize_wave`."""
     count = code.size
@@ -450,7 +453,7 @@ def _reconstruct_wave(step, active, code, quantizer):
             before[k] = value
 
 
-@lean
+@helper
 def _reconstruct_chains(step, active, token, code, quantizer):
     """The reverse of `_quantize_chains`; outliers are there already."""
     sums, recon = step.sums, step.recon

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import kernel
+from lossyzip._jit import helper, kernel, lean
 from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.regression import around, context_taps
@@ -299,23 +299,30 @@ def transform(grid: np.ndarray, steps: list[Split], inverse: bool) -> None:
         volumes = np.arange(nt) * (nz * ny * nx)
         if axis == 0:
             starts = (volumes[:, None] + np.arange(y) * nx).ravel()
-            _lift(flat, starts, z, ny * nx, x, inverse)
+            _lift(flat, starts, z, ny * nx, x, inverse, *_halves(z, x, flat.dtype))
         elif axis == 1:
             starts = (volumes[:, None] + np.arange(z) * (ny * nx)).ravel()
-            _lift(flat, starts, y, nx, x, inverse)
+            _lift(flat, starts, y, nx, x, inverse, *_halves(y, x, flat.dtype))
         else:
             rows = np.arange(z)[:, None] * (ny * nx) + np.arange(y) * nx
             starts = (volumes[:, None, None] + rows).ravel()
-            _lift_rows(flat, starts, x, inverse)
+            room = np.zeros((2, _ROWS * ((x + 1) // 2 + 2)), flat.dtype)
+            _lift_rows(flat, starts, x, inverse, room[0], room[1])
 
 
-@kernel
-def _lift(flat, starts, length, stride, width, inverse):
-    """Transform runs of ``width`` values at ``start + k * stride``, k < length, along k, for each start."""
+def _halves(length: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the low and the high ones of ``length`` runs of ``width`` values."""
+    return np.empty((length + 1) // 2 * width, dtype), np.empty(length // 2 * width, dtype)
+
+
+@lean
+def _lift(flat, starts, length, stride, width, inverse, low, high):
+    """Transform runs of ``width`` values at ``start + k * stride``, k < length, along k, for each start.
+
+    ``low`` and ``high`` are room for the halves of them.
+    """
     number = flat.dtype.type
-    lows, highs = (length + 1) // 2, length // 2
-    low = np.empty(lows * width, flat.dtype)
-    high = np.empty(highs * width, flat.dtype)
+    lows = (length + 1) // 2
     gain, loss = number(_GAIN), number(1.0 / _GAIN)
     for start in starts:
         if inverse:
@@ -338,7 +345,7 @@ def _lift(flat, starts, length, stride, width, inverse):
             _put(flat, start + lows * stride, stride, width, high, loss)
 
 
-@kernel
+@helper
 def _take(runs, flat, start, stride, width, scale):
     """Fill ``runs`` with runs of ``flat``, times ``scale``."""
     for k in range(runs.size // width):
@@ -348,7 +355,7 @@ def _take(runs, flat, start, stride, width, scale):
             run[i] = line[i] * scale
 
 
-@kernel
+@helper
 def _put(flat, start, stride, width, runs, scale):
     """The reverse of `_take`."""
     for k in range(runs.size // width):
@@ -358,17 +365,16 @@ def _put(flat, start, stride, width, runs, scale):
             line[i] = run[i] * scale
 
 
-@kernel
-def _lift_rows(flat, starts, length, inverse):
+@lean
+def _lift_rows(flat, starts, length, inverse, low, high):
     """`_lift` along rows: so many of them together that each step is one long vector.
 
-    Each row of lows and of highs has a place before it and one behind it, for what stands beyond its ends.
+    Each row of lows and of highs has a place before it and one behind it, for what stands beyond its ends;
+    ``low`` and ``high`` are room for _ROWS of these, and hold numbers everywhere.
     """
     number = flat.dtype.type
     lows, highs = (length + 1) // 2, length // 2
     pitch = lows + 2
-    low = np.zeros(_ROWS * pitch, flat.dtype)
-    high = np.zeros(_ROWS * pitch, flat.dtype)
     gain, loss = number(_GAIN), number(1.0 / _GAIN)
     for first in range(0, starts.size, _ROWS):
         rows = min(_ROWS, starts.size - first)
@@ -416,7 +422,7 @@ def _lift_rows(flat, starts, length, inverse):
                     behind[i] = d[i] * loss
 
 
-@kernel
+@helper
 def _predict_rows(low, high, weight, rows, lows, highs):
     pitch = lows + 2
     for r in range(rows):
@@ -425,7 +431,7 @@ def _predict_rows(low, high, weight, rows, lows, highs):
     _add(high[:n], low[:n], low[1 : n + 1], weight)
 
 
-@kernel
+@helper
 def _update_rows(low, high, weight, rows, lows, highs):
     pitch = lows + 2
     for r in range(rows):
@@ -435,7 +441,7 @@ def _update_rows(low, high, weight, rows, lows, highs):
     _add(low[1:n], high[: n - 1], high[1:n], weight)
 
 
-@kernel
+@helper
 def _predict(low, high, weight, width):
     """Add to each high run ``weight`` times the sum of the low ones on both sides, repeated at the end."""
     inner = min(high.size, low.size - width)
@@ -443,7 +449,7 @@ def _predict(low, high, weight, width):
     _add(high[inner:], low[inner : high.size], low[inner : high.size], weight)
 
 
-@kernel
+@helper
 def _update(low, high, weight, width):
     """Add to each low run ``weight`` times the sum of the high ones on both sides, repeated at the ends."""
     _add(low[:width], high[:width], high[:width], weight)
@@ -452,7 +458,7 @@ def _update(low, high, weight, width):
         _add(low[high.size :], high[high.size - width :], high[high.size - width :], weight)
 
 
-@kernel
+@helper
 def _add(target, left, right, weight):
     for i in range(target.size):
         target[i] = target[i] + weight * (left[i] + right[i])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import kernel
+from lossyzip._jit import helper, kernel
 from lossyzip.entropy import tables
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tables import MOST_CONTEXTS
@@ -64,7 +64,7 @@ def _token_magnitudes() -> np.ndarray:
     return np.where(token < FIRST_BUCKET, (token + 1) // 2, np.minimum(beyond, 1e4))
 
 
-@kernel
+@helper
 def _cost(counts, row, other):
     """Bits for row ``row`` of ``counts`` (cells, 256) under its own statistics, the table included.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import kernel, merged
+from lossyzip._jit import helper, merged
 from lossyzip.entropy.tokens import OUTLIER
 from lossyzip.errors import CorruptError
 
@@ -124,7 +124,7 @@ def bit_length(magnitude):
     return length
 
 
-@kernel
+@helper
 def _carry(words, used):
     k = min(used, words.size) - 1
     while k >= 0 and words[k] == np.uint32(0xFFFFFFFF):

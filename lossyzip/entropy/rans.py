@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import kernel, merged
+from lossyzip._jit import helper, kernel, merged
 
 PRECISION = 14
 TOTAL = 1 << PRECISION
@@ -60,17 +60,18 @@ def _put(i, state, position, tokens, cells, context_of_cell, frequency, start, r
 
 
 @kernel
-def encode_tokens(tokens, cells, context_of_cell, frequency, start, reciprocal, states, words):
+def encode_tokens(tokens, cells, context_of_cell, frequency, start, reciprocal, lane, words):
     """Code ``tokens`` backwards into the end of ``words`` (uint16); returns where they begin there.
 
     ``frequency``, ``start`` (uint32) and ``reciprocal`` (float64, slightly above 1 / frequency, so
-    that the truncated product is the exact quotient) are indexed by context << 8 | token. ``words`` has
-    one place more than there are tokens at least. (Indices are unsigned: signed ones might be
-    negative and count from the end, which costs a third more time.)
+    that the truncated product is the exact quotient) are indexed by context << 8 | token. ``lane`` (uint64)
+    are the states. ``words`` has one place more than there are tokens at least. (Indices are unsigned:
+    signed ones might be negative and count from the end, which costs a third more time.)
     """
     at = np.uint64(words.size)
-    lanes = states.size
-    lane = np.full(lanes, np.uint64(LOWEST))
+    lanes = lane.size
+    for k in range(lanes):
+        lane[k] = np.uint64(LOWEST)
     left = tokens.size
     while left > 0 and (lanes != LANES or left % LANES != 0):
         left -= 1
@@ -112,8 +113,6 @@ def encode_tokens(tokens, cells, context_of_cell, frequency, start, reciprocal, 
             s6,
             s7,
         )
-    for k in range(lanes):
-        states[k] = np.uint32(lane[k])
     return np.int64(at)
 
 
@@ -141,7 +140,7 @@ def decode_symbol(context, state, used, token_of_slot, interval, words):
     return token, state, used
 
 
-@kernel
+@helper
 def decode_row(tokens, cells, first, context_of_cell, token_of_slot, interval, states, words, cursor):
     """Decode as many ``tokens`` as there are ``cells``, the first being the ``first``-th of the stream.
 
@@ -205,7 +204,7 @@ def decode_row(tokens, cells, first, context_of_cell, token_of_slot, interval, s
     cursor[2] = np.int64(used)
 
 
-@kernel
+@helper
 def _skip_zeros(tokens, cells, i, end, likely, states):
     """Decode rounds of eight tokens 0 of cell 0, as vectors, until something else comes; returns where.
 

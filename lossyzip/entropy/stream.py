@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import kernel, merged
+from lossyzip._jit import helper, merged
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.entropy.rans import (
@@ -63,10 +63,8 @@ class _Draft:
     @classmethod
     def of(cls, symbols: Sequence[Symbols], groups: int, group_cells: int) -> _Draft:
         histogram = np.zeros((groups * group_cells, 256), np.int64)
-        part = np.empty_like(histogram)
         for some in symbols:
-            count_tokens(some.tokens, some.cells, part)
-            histogram += part
+            count_tokens(some.tokens, some.cells, histogram)
         extra_bits = extra_bits_of(histogram.sum(axis=0))
         model, model_bytes = contexts.fit(histogram, group_cells)
         counts = contexts.counts_of_contexts(histogram, model.context_of_cell, len(model.frequency))
@@ -91,7 +89,7 @@ def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:
     pack_extra(tokens, cells, large, model.context_of_cell, draft.listed, draft.rare, extra)
     words = np.empty(tokens.size + LANES, np.uint16)
     long = draft.token_bits > 16 * _FEW_WORDS or tokens.size > _FEW_CODES
-    states = np.empty(LANES if long else 1, np.uint32)
+    states = np.empty(LANES if long else 1, np.uint64)
     frequency = model.frequency.astype(np.uint32).ravel()
     start = (np.cumsum(model.frequency, axis=1) - model.frequency).astype(np.uint32).ravel()
     first = encode_tokens(
@@ -151,7 +149,7 @@ _NONE = np.zeros(1, np.uint32)
 NO_CODER = Coder(_NONE.astype(np.uint8), _NONE.astype(np.uint8), _NONE, _NONE.copy(), _NONE.astype(np.uint16))
 
 
-@kernel
+@helper
 def decode_tokens(tokens, cells, coder, cursor):
     """Fill ``tokens`` with the next of the stream."""
     decode_row(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import inlined, kernel
+from lossyzip._jit import helper, inlined, kernel
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tokens import ESCAPE, OUTLIER_TOKEN
 from lossyzip.entropy.words import folded, from_bytes, get, get_rice, put, put_rice, to_bytes, unfolded
@@ -89,7 +89,7 @@ def _write(words, context_of_cell, used, group_cells, levels, resolution):
     return position
 
 
-@kernel
+@helper
 def _write_map(words, position, context_of_cell, used, first, group_cells):
     """How many cells of a group are described, then each one's context less the one before it."""
     described = np.int64(0)
@@ -105,7 +105,7 @@ def _write_map(words, position, context_of_cell, used, first, group_cells):
     return position
 
 
-@kernel
+@helper
 def _write_levels(words, position, levels, context):
     end = np.int64(0)
     for token in range(ESCAPE):
@@ -117,12 +117,13 @@ def _write_levels(words, position, levels, context):
         position = put(words, position, np.int64(level > 0), np.int64(1))
         if level > 0:
             position = put(words, position, level - 1, np.int64(8))
-    bits = np.zeros(_PARAMETERS, np.int64)
-    for token in range(end):
-        difference = folded(levels[context, token] - _predicted(levels, context, token))
-        for parameter in range(_PARAMETERS):
-            bits[parameter] += (difference >> parameter) + 1 + parameter
-    parameter = np.int64(np.argmin(bits))
+    parameter, least = np.int64(0), np.int64(1) << np.int64(62)
+    for rice in range(np.int64(_PARAMETERS)):
+        bits = end * (1 + rice)
+        for token in range(end):
+            bits += folded(levels[context, token] - _predicted(levels, context, token)) >> rice
+        if bits < least:
+            parameter, least = rice, bits
     position = put(words, position, parameter, np.int64(3))
     for token in range(end):
         difference = folded(levels[context, token] - _predicted(levels, context, token))
@@ -166,7 +167,7 @@ def _read(words, end, group_cells, context_of_cell, levels, state):
     return _OK
 
 
-@kernel
+@helper
 def _read_levels(words, position, end, levels, context):
     """Fill a row of ``levels``; the position behind it, or what is wrong, negative."""
     listed, position = get_rice(words, position, end, _END)

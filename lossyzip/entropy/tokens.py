@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import kernel, merged
+from lossyzip._jit import helper, kernel, lean, merged
 from lossyzip.entropy.words import WORD, get, put
 from lossyzip.errors import SelfCheckError
 
@@ -132,14 +132,18 @@ def _codes_of(tokens, large, batches, codes):
             found += 1
 
 
-@kernel
-def count_tokens(tokens, cells, histogram):
-    """Count ``tokens`` by context cell in ``histogram`` (cells, 256).
+def count_tokens(tokens: np.ndarray, cells: np.ndarray, histogram: np.ndarray) -> None:
+    """Add the numbers of ``tokens`` by context cell to ``histogram`` (cells, 256), int64.
 
     Four tables take turns at counting: one alone would wait for itself where tokens repeat.
     """
     counts = np.zeros((4, histogram.size), np.uint32)
-    counts0, counts1, counts2, counts3 = counts[0], counts[1], counts[2], counts[3]
+    _count_tokens(tokens, cells, *counts)
+    histogram += counts.sum(axis=0, dtype=np.int64).reshape(histogram.shape)
+
+
+@lean
+def _count_tokens(tokens, cells, counts0, counts1, counts2, counts3):
     whole = tokens.size & -4
     for i in range(0, whole, 4):
         counts0[(np.int64(cells[i]) << 8) | np.int64(tokens[i])] += np.uint32(1)
@@ -148,12 +152,9 @@ def count_tokens(tokens, cells, histogram):
         counts3[(np.int64(cells[i + 3]) << 8) | np.int64(tokens[i + 3])] += np.uint32(1)
     for i in range(whole, tokens.size):
         counts0[(np.int64(cells[i]) << 8) | np.int64(tokens[i])] += np.uint32(1)
-    flat = histogram.reshape(-1)
-    for k in range(flat.size):
-        flat[k] = np.int64(counts0[k]) + np.int64(counts1[k]) + np.int64(counts2[k]) + np.int64(counts3[k])
 
 
-@kernel
+@helper
 def _small_tokens(codes, tokens):
     """Whether all ``codes`` have tokens below FIRST_BUCKET, which are then in ``tokens``."""
     seen = np.int32(0)
@@ -227,7 +228,7 @@ def pack_extra(tokens, cells, large, context_of_cell, listed, rare, words):
     return cursor
 
 
-@kernel
+@helper
 def _get(words, cursor, bits):
     """The next ``bits`` of the extra bits; 0, and a negative cursor[4], behind their end."""
     position = cursor[3]
@@ -245,7 +246,7 @@ def code_of_token(token):
     return np.int32((((token + 1) >> 1) ^ negative) - negative)
 
 
-@kernel
+@helper
 def decode_rare_token(token, extra, cursor):
     """The code of any other token; takes its extra bits from ``extra`` (uint64 words) at bit cursor[3]."""
     if token == ESCAPE:
@@ -262,7 +263,7 @@ def decode_rare_token(token, extra, cursor):
     return np.int32(-magnitude if (token - FIRST_BUCKET) & 1 else magnitude)
 
 
-@kernel
+@helper
 def largest_of(tokens):
     largest = np.uint8(0)
     for i in range(tokens.size):
@@ -270,7 +271,7 @@ def largest_of(tokens):
     return largest
 
 
-@kernel
+@helper
 def codes_of_row(tokens, largest, codes, extra, cursor):
     """Fill ``codes`` with what ``tokens`` stand for, ``largest`` being the largest; count outliers.
 
@@ -285,7 +286,7 @@ def codes_of_row(tokens, largest, codes, extra, cursor):
     return _large_codes(tokens, codes, extra, cursor) if largest >= FIRST_BUCKET else np.int64(0)
 
 
-@kernel
+@helper
 def _large_codes(tokens, codes, extra, cursor):
     """Correct the ``codes`` of tokens that are not below FIRST_BUCKET."""
     position, last_word = cursor[3], np.int64(extra.size) - 2

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import kernel, merged
+from lossyzip._jit import helper, merged
 
 WORD = 64
 _LONGEST_QUOTIENT = 1024  # a Rice code with a longer unary part is damage, or an attack
@@ -39,7 +39,7 @@ def folded(value):
     return 2 * value if value >= 0 else -2 * value - 1
 
 
-@kernel
+@helper
 def put_rice(words, position, value, parameter):
     """``value`` >= 0: its quotient by 2**parameter in unary (ones, then a zero), then the remainder."""
     for _ in range(value >> parameter):
@@ -48,7 +48,7 @@ def put_rice(words, position, value, parameter):
     return put(words, position, value & ((np.int64(1) << parameter) - 1), np.int64(parameter))
 
 
-@kernel
+@helper
 def get_rice(words, position, end, parameter):
     """(value, position behind it); the position is negative when ``end`` (bits) comes first."""
     quotient = np.int64(0)
