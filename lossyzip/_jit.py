@@ -54,9 +54,8 @@ def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     if directory is not None:
         config.CACHE_DIR = str(directory)
     try:
-        return numba.njit(
-            nogil=True, fastmath=False, cache=directory is not None, no_cfunc_wrapper=True, **options
-        )(function)
+        options |= {"no_cfunc_wrapper": True}  # nobody takes a kernel as a value
+        return numba.njit(nogil=True, fastmath=False, cache=directory is not None, **options)(function)
     finally:
         config.CACHE_DIR = configured
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import helper, kernel
+from lossyzip._jit import helper, kernel, lean
 from lossyzip.field import special_patterns
 
 
@@ -91,7 +91,7 @@ def _sum_up(differences, unit, tops, squares):
             squares[k] += (size * unit) * (size * unit)
 
 
-@helper
+@lean
 def _compare_each(original, decoded, original_bits, decoded_bits, start, end, eps, unit, patterns, result):
     """The values from ``start`` to ``end``, one by one, in exact arithmetic."""
     negative_zero = np.uint64(1) << np.uint64(8 * original_bits.itemsize - 1)

@@ -37,6 +37,8 @@ _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judg
 _MIXED_BLOCK = 1 << 18
 _MANY = 1 << 20  # values, from which on it matters how long each takes
 _LATTICE_SCOUT = 1 << 14
+_NEARLY = 1.1
+_NOTHING = 0.1  # bits a value
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
@@ -147,15 +149,14 @@ def choose_plan(
     candidates: list[Attempt] = [partial(_try_wavelet, step=step) for step in effort.steps]
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
-    if lattice.suits(header.native, header.eps):
-        candidates.append(
-            _best_lattice(_Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0), threads)
-        )
     if final.values > 2 * effort.scouted and (sparse or not effort.brief):
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
         candidates = _shortlist(candidates, scout, effort.margin, threads)
     judged = _judged(candidates, final, threads)
+    if lattice.suits(header.native, header.eps) and _in_steps(judged, served):
+        scout = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
+        judged.append(_best_lattice(scout, threads)(final))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
         block = [_middle(coded[0], _MIXED_BLOCK)]
@@ -363,9 +364,17 @@ def _lattices(shape: tuple[int, ...]) -> list[Attempt]:
 
 
 def _best_lattice(judge: _Judge, threads: int) -> Attempt:
-    """The lattice whose axes are best for ``judge``. Over masks and plateaus it may beat all that predict."""
+    """The lattice whose axes are best for ``judge``."""
     plan = min(_judged(_lattices(judge.blocks[0].shape), judge, threads), key=lambda pair: pair[0])[1]
     return partial(_Judge.size, plan=plan)
+
+
+def _in_steps(judged: Sequence[tuple[float, Plan]], served: int) -> bool:
+    """Whether the lattice is worth a try: over masks and plateaus it may beat all that predict. That is where
+    no prediction, too, is nearly as good as any, or where there is next to nothing to code."""
+    best = min(size for size, _ in judged)
+    still = min((size for size, plan in judged if _kind(plan)[1]), default=math.inf)
+    return still < _NEARLY * best or 8.0 * best < _NOTHING * served
 
 
 def _best_lorenzo(folds: Sequence[Fold], judge: _Judge, threads: int) -> Plan | None:

@@ -133,18 +133,12 @@ def put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
     for j in range(j0, j1):
         z, y = first + j, y0 - SKEW * (j - j0)
         at = base - HALO * lanes + j + layout.history
-        if y == 0 and lattice.ny > 1:
-            for h in range(1, HALO + 1):
-                _copy_lane(array, at, at - h * row, lanes, width)
-        if y == lattice.ny - 1 and lattice.ny > 1:  # nothing looks beyond a single row
-            for h in range(1, HALO + 1):
-                _copy_lane(array, at, at + h * row, lanes, width)
-        if z == 0 and layout.history > 0:
-            above = HALO if y == 0 and lattice.ny > 1 else 0
-            below = HALO if y == lattice.ny - 1 and lattice.ny > 1 else 0
+        above = HALO if y == 0 and lattice.ny > 1 else 0  # nothing looks beyond a single row
+        below = HALO if y == lattice.ny - 1 and lattice.ny > 1 else 0
+        for k in range((layout.history if z == 0 else 0) + 1):
             for h in range(-above, below + 1):
-                for k in range(1, layout.history + 1):
-                    _copy_lane(array, at + h * row, at + (h - k * SKEW) * row - k, lanes, width)
+                if k > 0 or h != 0:
+                    _copy_lane(array, at, at + (h - k * SKEW) * row - k, lanes, width)
 
 
 @helper

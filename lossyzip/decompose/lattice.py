@@ -154,7 +154,7 @@ def snap(values, spacing, out):
         out[i] = point if good else values[i]
 
 
-@helper
+@lean
 def quantize(values, spacing, q):
     """Multiples of the step, OUTLIER where none will do; returns how many those are."""
     step, inverse, eps = spacing.step, spacing.inverse, spacing.eps

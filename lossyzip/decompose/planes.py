@@ -25,7 +25,7 @@ from lossyzip.decompose.batch import (
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.rows import Lattice, predict_row
+from lossyzip.decompose.rows import Lattice, predict_row, repeat
 from lossyzip.entropy.stream import NO_CODER, CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, end_batch, largest_of
 
@@ -44,15 +44,15 @@ def _extend_plane(array, lattice, base, z):
     first = base - lattice.halo_x
     last = first + (ny - 1) * sy
     for h in range(1, lattice.halo_y + 1):
-        copy(array[first:], array[first - h * sy : first - h * sy + width])
-        copy(array[last:], array[last + h * sy : last + h * sy + width])
+        repeat(array, first, first + width, -h * sy)
+        repeat(array, last, last + width, h * sy)
     first -= lattice.halo_y * sy
-    size = (ny - 1 + 2 * lattice.halo_y) * sy + width
+    end = first + (ny - 1 + 2 * lattice.halo_y) * sy + width
     for h in range(1, lattice.halo_z + 1):
         if z == 0:
-            copy(array[first:], array[first - h * lattice.sz : first - h * lattice.sz + size])
+            repeat(array, first, end, -h * lattice.sz)
         if z == lattice.nz - 1:
-            copy(array[first:], array[first + h * lattice.sz : first + h * lattice.sz + size])
+            repeat(array, first, end, h * lattice.sz)
 
 
 class Room(NamedTuple):

@@ -173,7 +173,7 @@ def row_class(t, z, y, coupled):
 
 
 @helper
-def _copy(array, start, end, distance):
+def repeat(array, start, end, distance):
     """array[start:end] to ``distance`` further on; they do not overlap."""
     for i in range(start, end):
         array[i + distance] = array[i]
@@ -189,18 +189,18 @@ def extend_row(array, lattice, t, z, y):
     start, end = base - lattice.halo_x, base + lattice.nx + lattice.halo_x
     for h in range(1, lattice.halo_y + 1):
         if y == 0:
-            _copy(array, start, end, -h * lattice.sy)
+            repeat(array, start, end, -h * lattice.sy)
         if y == lattice.ny - 1:
-            _copy(array, start, end, h * lattice.sy)
+            repeat(array, start, end, h * lattice.sy)
     if z > 0 and z < lattice.nz - 1:
         return
     start -= lattice.halo_y * lattice.sy if y == 0 else 0
     end += lattice.halo_y * lattice.sy if y == lattice.ny - 1 else 0
     for h in range(1, lattice.halo_z + 1):
         if z == 0:
-            _copy(array, start, end, -h * lattice.sz)
+            repeat(array, start, end, -h * lattice.sz)
         if z == lattice.nz - 1:
-            _copy(array, start, end, h * lattice.sz)
+            repeat(array, start, end, h * lattice.sz)
 
 
 @merged
