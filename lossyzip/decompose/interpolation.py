@@ -20,7 +20,7 @@ import numpy as np
 from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
-from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer
+from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
@@ -230,18 +230,14 @@ def sweep(
     buffer = Buffer(Grid(1, anchors, 2, anchors), dtype)
     lattice = buffer.grid.lattice(0, anchors, field, Shape4(0, 0, 0, 0), stride, coupled=False)
     visit(buffer, _anchor_pass(buffer, lattice, rule, source))
-    for level in _levels(field, plan.levels):
+    known = () if fitter else _stencils(plan, field, dtype)
+    for number, level in enumerate(_levels(field, plan.levels)):
         finer = Buffer(level.grid, dtype)
         for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
             _join(coarse, buffer, finer.view(fine, 0, level.known))
             finer.extend(fine, 0, level.known)
-        for here in level.phases:
-            fitted = (
-                fitter(finer, here) if fitter else plan.weights_of(here.level, here.phase, here.parameters)
-            )
-            weights = here.taps.cubic if fitted is None else fitted.of_taps(here.taps.groups)
-            used = np.flatnonzero(weights)
-            stencils = pack_stencils([(here.offsets[used], weights[used])], dtype)
+        for k, here in enumerate(level.phases):
+            stencils = _pack(here, fitter(finer, here), dtype) if fitter else known[number][k]
             visit(finer, Pass(here.lattice, stencils, here.contexts, rule, source, here.looks))
         buffer = finer
     whole = np.empty(field, dtype) if into is None else into.reshape(field)
@@ -281,6 +277,24 @@ def _levels(field: Shape4, levels: int) -> tuple[Level, ...]:
             classes = (*classes, parity)
         found.append(Level(known, points, grid, tuple(phases)))
     return tuple(found)
+
+
+@lru_cache(maxsize=16)
+def _stencils(plan: Multigrid, field: Shape4, dtype: np.dtype) -> tuple[tuple[Stencils, ...], ...]:
+    """Of the phases of each level, in the order of `_levels`."""
+    return tuple(
+        tuple(
+            _pack(here, plan.weights_of(here.level, here.phase, here.parameters), dtype)
+            for here in level.phases
+        )
+        for level in _levels(field, plan.levels)
+    )
+
+
+def _pack(here: PhasePass, fitted: Weights | None, dtype: np.dtype) -> Stencils:
+    weights = here.taps.cubic if fitted is None else fitted.of_taps(here.taps.groups)
+    used = np.flatnonzero(weights)
+    return pack_stencils([(here.offsets[used], weights[used])], dtype)
 
 
 def _sublattice(field: Shape4, stride: int) -> Shape4:
