@@ -32,6 +32,7 @@ _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly bette
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
 _SPARSE_HANDICAP = 1.06  # which counts where speed does
 _CLOSE = 1.03
+_CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 18
@@ -140,7 +141,7 @@ def choose_plan(
     sparse = effort.brief and served >= _MANY
     final = _Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and lattice.suits(header.native, header.eps)):
-        size, plan = min(_judged(_lattices(coded[0].shape), final, threads), key=lambda pair: pair[0])
+        size, plan = min(_judged(_lattices(coded[0].shape, rule), final, threads), key=lambda pair: pair[0])
         if idempotent or size < math.inf:
             return plan
     folds = distinct_folds(coded[0].shape)
@@ -291,8 +292,16 @@ def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[
 
 def _shortlist(candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int) -> list[Attempt]:
     """The candidates close to the best, and the best of each kind, unless it is far behind."""
-    tried = [c for c in candidates if not scout.brief or c.keywords.get("step", _USUAL_STEP) == _USUAL_STEP]
-    judged = _judged(tried, scout, threads)
+    tried, judged = list(candidates), []
+    if scout.brief:
+        rasters = [c for c in candidates if c.func is _try_raster]
+        judged = _judged(rasters, scout, threads)
+        most = _CLOSE_FOLD * min(size for size, _ in judged)
+        folds = {c.keywords["how"] for c, (size, _) in zip(rasters, judged, strict=True) if size <= most}
+        others = [c for c in candidates if c.keywords.get("how") in folds and c.func is not _try_raster]
+        others += [c for c in candidates if c.keywords.get("step") == _USUAL_STEP]
+        tried = rasters + others
+    judged += _judged(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
     best_of_kind: dict[tuple[str, bool], float] = {}
     for size, plan in judged:
@@ -355,17 +364,22 @@ def _try_raster(judge: _Judge, how: Fold) -> tuple[float, Plan]:
     )
 
 
-def _lattices(shape: tuple[int, ...]) -> list[Attempt]:
-    """Differences along all sets of axes."""
+def _lattices(shape: tuple[int, ...], rule: Quantizer) -> list[Attempt]:
+    """Differences along all sets of axes, or none, from 0 or from the middle."""
     lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), fold(shape, Fold.VOLUMES), strict=True))
     long = [axis for axis, n in lengths.items() if n > 1]
     chosen = (axes for k in range(len(long) + 1) for axes in combinations(long, k))
-    return [partial(_Judge.size, plan=Lattice(sum(axes))) for axes in chosen]
+    plans = [Lattice(sum(axes)) for axes in chosen]
+    centre = lattice.middle(rule)
+    plans += [Lattice(0, centre)] if centre else []
+    return [partial(_Judge.size, plan=plan) for plan in plans]
 
 
 def _best_lattice(judge: _Judge, threads: int) -> Attempt:
     """The lattice whose axes are best for ``judge``."""
-    plan = min(_judged(_lattices(judge.blocks[0].shape), judge, threads), key=lambda pair: pair[0])[1]
+    plan = min(
+        _judged(_lattices(judge.blocks[0].shape, judge.rule), judge, threads), key=lambda pair: pair[0]
+    )[1]
     return partial(_Judge.size, plan=plan)
 
 

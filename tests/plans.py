@@ -36,7 +36,8 @@ def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int) -> fa
         return Weights(int(rng.integers(len(SHIFTS))), tuple(int(value) for value in values))
 
     if family == "lattice":
-        return Lattice(int(rng.integers(16)))
+        centred = rng.random() < 0.2
+        return Lattice(0, int(rng.integers(1, 99))) if centred else Lattice(int(rng.integers(16)))
     folded = fold(shape, how)
     if family == "wavelet":
         return Wavelet(how, int(rng.integers(1, 256)))

@@ -220,12 +220,20 @@ def test_streams_with_many_zeros_and_eight_states(axes, rng, monkeypatch):
     assert sizes[0] < 1.2 * sizes[1]
 
 
+def test_values_without_order_are_coded_from_their_middle(rng):
+    """Around it they need no extra bits."""
+    array = rng.random((20, 30, 40), dtype=np.float32)
+    from_zero, from_middle = (len(frame_with(array, 0.01, Lattice(0, centre))) for centre in (0, 25))
+    assert from_middle < 0.99 * from_zero
+    assert len(lz.compress(array, lz.absolute(0.01), effort="fast")) < 1.01 * from_middle
+
+
 def test_the_plan_suits_the_field():
     """Differences along the axis on which the values depend, and on no other."""
     sample = np.zeros((30, 40, 50), np.float32)
     sample += np.cumsum(np.random.default_rng(0).standard_normal(50)).astype(np.float32)
     rule = families.quantizer(sample.dtype, 0.01, float(sample.min()), float(sample.max()))
     judge = tuning._Judge([sample], [sample], rule, sample.size, points=0)
-    _, plan = min((attempt(judge) for attempt in tuning._lattices(sample.shape)), key=lambda pair: pair[0])
+    _, plan = min((attempt(judge) for attempt in tuning._lattices(sample.shape, rule)), key=lambda pair: pair[0])
     assert plan.axes & lattice.Y
     assert not plan.axes & lattice.X

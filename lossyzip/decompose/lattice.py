@@ -25,6 +25,7 @@ from lossyzip.errors import CorruptError
 
 GROUPS = 1  # of context cells
 X, Y, Z, T = 1, 2, 4, 8  # bits of Lattice.axes
+_CENTRED, _CENTRE_BIAS = 16, 1 << 31  # in the place of axes; as it is written
 _FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
 _MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
 _MOST_MAGNITUDE = 8191  # of a code, as contexts see it: eight of them stay below 2**16
@@ -36,24 +37,34 @@ _LIMIT = {4: 2.0**22, 8: 2.0**24}
 
 @dataclass(frozen=True)
 class Lattice:
-    """``axes``: along which the integers are differenced, a sum of X, Y, Z and T."""
+    """``axes``: along which the integers are differenced, a sum of X, Y, Z and T. Where there are none,
+    integers are multiples less ``centre``."""
 
     axes: int
+    centre: int = 0
     name = "lattice"
 
     def write(self, writer: BitWriter) -> None:
-        writer.bits(self.axes, 8)
+        writer.bits(_CENTRED if self.centre else self.axes, 8)
+        if self.centre:
+            for part in divmod(self.centre + _CENTRE_BIAS, 1 << 16):
+                writer.bits(part, 16)
 
     @classmethod
     def read(cls, reader: BitReader) -> Lattice:
         axes = reader.bits(8)
+        if axes == _CENTRED:
+            return cls(0, (reader.bits(16) << 16) + reader.bits(16) - _CENTRE_BIAS)
         if axes > X | Y | Z | T:
             raise CorruptError(f"lattice with axes {axes}")
         return cls(axes)
 
 
 class Spacing(NamedTuple):
-    """Where the points are: multiples of ``step``, clamped to ``low`` and ``high`` (field's dtype)."""
+    """Where the points are: multiples of ``step``, clamped to ``low`` and ``high`` (field's dtype).
+
+    Integers are multiples less ``centre``.
+    """
 
     step: np.float64
     inverse: np.float64
@@ -61,6 +72,7 @@ class Spacing(NamedTuple):
     low: np.floating
     high: np.floating
     limit: np.float64  # multiples are smaller than this
+    centre: np.float64
 
 
 class Rows(NamedTuple):
@@ -82,7 +94,7 @@ class Rows(NamedTuple):
     first: np.ndarray
 
 
-def spacing(rule: Quantizer) -> Spacing:
+def spacing(rule: Quantizer, centre: int = 0) -> Spacing:
     """The lattice for ``rule.eps``: nothing else of ``rule`` but its span, which only clamps, has a say."""
     eps = float(rule.eps)
     bits = _STEP_BITS[rule.eps.itemsize]
@@ -95,7 +107,14 @@ def spacing(rule: Quantizer) -> Spacing:
         rule.low,
         rule.high,
         np.float64(_LIMIT[rule.eps.itemsize]),
+        np.float64(centre),
     )
+
+
+def middle(rule: Quantizer) -> int:
+    """The multiple in the middle of the field's span; 0 where multiples are huge."""
+    steps = (0.5 * float(rule.low) + 0.5 * float(rule.high)) * float(spacing(rule).inverse)
+    return round(steps) if abs(steps) < _LIMIT[rule.eps.itemsize] else 0
 
 
 def suits(dtype: np.dtype, eps: float) -> bool:
@@ -156,13 +175,13 @@ def snap(values, spacing, out):
 
 @lean
 def quantize(values, spacing, q):
-    """Multiples of the step, OUTLIER where none will do; returns how many those are."""
+    """Multiples of the step less the centre, OUTLIER where none will do; returns how many those are."""
     step, inverse, eps = spacing.step, spacing.inverse, spacing.eps
     low, high, limit = spacing.low, spacing.high, spacing.limit
     bad = np.int64(0)
     for i in range(values.size):
         steps, _, good = nearest(values, i, step, inverse, eps, low, high, limit)
-        q[i] = np.int32(steps) if good else OUTLIER
+        q[i] = np.int32(steps - spacing.centre) if good else OUTLIER
         bad += np.int64(0) if good else np.int64(1)
     return bad
 
@@ -397,7 +416,7 @@ def _mark_outliers(values, base, marks, code, outliers, cursor):
 def integrate(values, rows, spacing, room, coder, extra, outliers, cursor):
     """Put into ``values`` those whose codes `difference` made; ``cursor`` is that of `CodeStream`."""
     nx, ny = rows.nx, rows.ny
-    step, low, high = spacing.step, spacing.low, spacing.high
+    step, low, high, centre = spacing.step, spacing.low, spacing.high, spacing.centre
     context_of_cell, token_of_slot = coder.context_of_cell, coder.token_of_slot
     interval = coder.interval
     states, words = coder.states, coder.words
@@ -453,7 +472,7 @@ def integrate(values, rows, spacing, room, coder, extra, outliers, cursor):
                 for i in range(nx):
                     here[i] = code[i] - total[i]
             for i in range(nx):
-                point[i] = clamp(values.dtype.type(np.float64(here[i]) * step), low, high)
+                point[i] = clamp(values.dtype.type((np.float64(here[i]) + centre) * step), low, high)
             if marked > 0:
                 _put_outliers(point, token, outliers, cursor)
             base += nx
@@ -479,7 +498,7 @@ def decompose(
     count = rows.nt * rows.nz * rows.ny
     codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
     outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(3, np.int64)
-    difference(coded, rows, spacing(rule), _room(rows), codes, cells, outliers, cursor)
+    difference(coded, rows, spacing(rule, plan.centre), _room(rows), codes, cells, outliers, cursor)
     found, astray, zeros = cursor.tolist()
     if zeros > _MANY_ZEROS * count:
         fewer_codes, fewer_cells = (np.empty(array.size + count, array.dtype) for array in (codes, cells))
@@ -499,7 +518,16 @@ def recompose(
     """The tile of ``shape`` whose codes are in ``stream``; in the flat array ``into``, if there is one."""
     values = np.empty(math.prod(shape), rule.step.dtype) if into is None else into
     rows = differences(shape, plan.axes)
-    integrate(values, rows, spacing(rule), _room(rows), stream.coder, stream.extra, outliers, stream.cursor)
+    integrate(
+        values,
+        rows,
+        spacing(rule, plan.centre),
+        _room(rows),
+        stream.coder,
+        stream.extra,
+        outliers,
+        stream.cursor,
+    )
     return values.reshape(shape)
 
 

@@ -51,9 +51,8 @@ def read(data: bytes, cells: int, group_cells: int) -> ContextModel:
 
 def counts_of_contexts(histogram: np.ndarray, context_of_cell: np.ndarray, contexts: int) -> np.ndarray:
     """The rows of ``histogram`` (cells, 256), summed by context."""
-    counts = np.zeros((contexts, 256), np.int64)
-    np.add.at(counts, context_of_cell, histogram)
-    return counts
+    own = context_of_cell == np.arange(contexts)[:, None]
+    return np.stack([histogram[cells].sum(axis=0) for cells in own])
 
 
 def _token_magnitudes() -> np.ndarray:

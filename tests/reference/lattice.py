@@ -19,8 +19,14 @@ BIT_OF_AXIS = (8, 4, 2, 1)  # t, z, y, x
 def lattice(
     codes: Codes, outliers: Iterator[np.floating], plan: bytes, shape: tuple[int, ...], quantizer: Quantizer
 ) -> np.ndarray:
-    require(len(plan) == 1 and plan[0] < 16, "plan of a lattice")
+    centred = plan[:1] == b"\x10"
+    require(len(plan) == (5 if centred else 1) and plan[0] <= 16, "plan of a lattice")
     chosen = [axis for axis in range(4) if plan[0] & BIT_OF_AXIS[axis]]
+    c = (
+        sum(byte << bits for byte, bits in zip(plan[1:], (16, 24, 0, 8), strict=True)) - 2**31
+        if centred
+        else 0
+    )
     folded = fold(shape, 1)
     _, nz, ny, nx = folded
     multiples, magnitudes = np.zeros(folded, object), np.zeros(folded, object)
@@ -37,7 +43,7 @@ def lattice(
             total += sign * multiples[tuple(np.subtract(point, offset))]
         multiples[point] = (total + 2**31) % 2**32 - 2**31
         magnitudes[point] = min(abs(code or 0), 8191)
-        value = values.dtype.type(np.float64(multiples[point]) * step)
+        value = values.dtype.type(np.float64(multiples[point] + c) * step)
         values[point] = next(outliers) if code is None else quantizer.clamp(value)
     return values
 
