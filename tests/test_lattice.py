@@ -234,6 +234,7 @@ def test_the_plan_suits_the_field():
     sample += np.cumsum(np.random.default_rng(0).standard_normal(50)).astype(np.float32)
     rule = families.quantizer(sample.dtype, 0.01, float(sample.min()), float(sample.max()))
     judge = tuning._Judge([sample], [sample], rule, sample.size, points=0)
-    _, plan = min((attempt(judge) for attempt in tuning._lattices(sample.shape, rule)), key=lambda pair: pair[0])
+    attempts = tuning._lattices(sample.shape, rule)
+    _, plan = min((attempt(judge) for attempt in attempts), key=lambda pair: pair[0])
     assert plan.axes & lattice.Y
     assert not plan.axes & lattice.X
