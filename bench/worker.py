@@ -96,7 +96,8 @@ CODERS = {"lossyzip": lossyzip, "sz3": sz3, "sperr": sperr, "zfp": zfp}
 
 
 def measure(encode: Encode, decode: Decode, values: np.ndarray, request: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Trial, times and reports from the fastest repeat: by CPU time, or wall time for several threads."""
+    """The fields of a Trial; times and reports are the fastest repeat's: by CPU time, or wall time if
+    there are several threads."""
     algorithm, eps, threads = request["algorithm"], request["eps"], request["threads"]
     encodes: list[tuple[tuple[float, float], dict[str, float]]] = []
     decodes: list[tuple[float, float]] = []
