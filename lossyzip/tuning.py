@@ -37,6 +37,7 @@ _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 18
 _MANY = 1 << 20  # values, from which on it matters how long each takes
+_WORTH_THREADS = 1 << 17  # values; with fewer, threads would wait for one another most of the time
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
 _NOTHING = 0.1  # bits a value
@@ -153,8 +154,11 @@ def choose_plan(
     if final.values > 2 * effort.scouted and (sparse or not effort.brief):
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
-        candidates = _shortlist(candidates, scout, effort.margin, threads)
-    judged = _judged(candidates, final, threads)
+        candidates, sizes = _shortlist(candidates, scout, effort.margin, threads)
+    if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape):
+        judged = [(sizes[0], _plan_alone(candidates[0], final))]
+    else:
+        judged = _judged(candidates, final, threads)
     if lattice.suits(header.native, header.eps) and _in_steps(judged, served):
         scout = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
         judged.append(_best_lattice(scout, threads)(final))
@@ -287,11 +291,14 @@ Attempt = partial[tuple[float, Plan]]  # of a function that takes a judge
 
 
 def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[tuple[float, Plan]]:
+    threads = threads if judge.values >= _WORTH_THREADS else 1
     return list(in_order((partial(candidate, judge) for candidate in candidates), threads))
 
 
-def _shortlist(candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int) -> list[Attempt]:
-    """The candidates close to the best, and the best of each kind, unless it is far behind."""
+def _shortlist(
+    candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int
+) -> tuple[list[Attempt], list[float]]:
+    """The candidates close to the best, and the best of each kind, unless it is far behind; their sizes."""
     tried, judged = list(candidates), []
     if scout.brief:
         rasters = [c for c in candidates if c.func is _try_raster]
@@ -307,16 +314,24 @@ def _shortlist(candidates: Sequence[Attempt], scout: _Judge, margin: float, thre
     for size, plan in judged:
         kind = _kind(plan)
         best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
-    chosen = [
-        candidate
-        for candidate, (size, plan) in zip(tried, judged, strict=True)
-        if size <= _CLOSE * best or (size <= margin * best + _SLACK and size == best_of_kind[_kind(plan)])
-    ] or tried
+    chosen, sizes = [], []
+    for candidate, (size, plan) in zip(tried, judged, strict=True):
+        best_of_its = size == best_of_kind[_kind(plan)]
+        if size <= _CLOSE * best or (best_of_its and size <= margin * best + _SLACK):
+            chosen.append(candidate)
+            sizes.append(size)
     if scout.brief:
-        sizes = [size for size, plan in judged if isinstance(plan, Wavelet)]
-        if sizes and 8.0 * sizes[0] > _BITS_OF_FINE_STEPS * scout.served:
+        of_wavelet = [size for size, plan in judged if isinstance(plan, Wavelet)]
+        if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
             chosen = [_with_step(candidate, _FINE_STEP) for candidate in chosen]
-    return chosen
+    return chosen, sizes
+
+
+def _plan_alone(candidate: Attempt, judge: _Judge) -> Plan:
+    """The plan of ``candidate``, of which ``judge`` need not say how good it is."""
+    if candidate.func is _try_raster:
+        return _fitted_raster(judge, **candidate.keywords)
+    return Wavelet(Fold.MERGED, **candidate.keywords) if "step" in candidate.keywords else candidate(judge)[1]
 
 
 def _with_step(candidate: Attempt, step: int) -> Attempt:
@@ -358,10 +373,12 @@ def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
 
 
 def _try_raster(judge: _Judge, how: Fold) -> tuple[float, Plan]:
+    return judge.size(_fitted_raster(judge, how))
+
+
+def _fitted_raster(judge: _Judge, how: Fold) -> Raster:
     scale = judge.served / sum(block.size for block in judge.near)
-    return judge.size(
-        fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points, common_alone=judge.brief)
-    )
+    return fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points, judge.brief)
 
 
 def _lattices(shape: tuple[int, ...], rule: Quantizer) -> list[Attempt]:
