@@ -37,11 +37,10 @@ _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 18
 _MANY = 1 << 20  # values, from which on it matters how long each takes
-_WORTH_THREADS = 1 << 17  # values; with fewer, threads would wait for one another most of the time
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
 _NOTHING = 0.1  # bits a value
-_FIT_BLOCK, _FIT_BLOCKS = 1 << 14, 32
+_FIT_BLOCK, _FIT_BLOCKS = 1 << 12, 32
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
 
@@ -142,7 +141,7 @@ def choose_plan(
     sparse = effort.brief and served >= _MANY
     final = _Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and lattice.suits(header.native, header.eps)):
-        size, plan = min(_judged(_lattices(coded[0].shape, rule), final, threads), key=lambda pair: pair[0])
+        size, plan = _best_lattice(final)
         if idempotent or size < math.inf:
             return plan
     folds = distinct_folds(coded[0].shape)
@@ -161,7 +160,7 @@ def choose_plan(
         judged = _judged(candidates, final, threads)
     if lattice.suits(header.native, header.eps) and _in_steps(judged, served):
         scout = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
-        judged.append(_best_lattice(scout, threads)(final))
+        judged.append(final.size(_best_lattice(scout)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
         block = [_middle(coded[0], _MIXED_BLOCK)]
@@ -291,7 +290,6 @@ Attempt = partial[tuple[float, Plan]]  # of a function that takes a judge
 
 
 def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[tuple[float, Plan]]:
-    threads = threads if judge.values >= _WORTH_THREADS else 1
     return list(in_order((partial(candidate, judge) for candidate in candidates), threads))
 
 
@@ -381,23 +379,18 @@ def _fitted_raster(judge: _Judge, how: Fold) -> Raster:
     return fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points, judge.brief)
 
 
-def _lattices(shape: tuple[int, ...], rule: Quantizer) -> list[Attempt]:
-    """Differences along all sets of axes, or none, from 0 or from the middle."""
-    lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), fold(shape, Fold.VOLUMES), strict=True))
+def _best_lattice(judge: _Judge) -> tuple[float, Plan]:
+    """Differences along the best set of axes, or none, from 0 or from the middle.
+
+    In one thread: each is tried in less time than it takes another one to wake up.
+    """
+    shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
+    lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), shape, strict=True))
     long = [axis for axis, n in lengths.items() if n > 1]
-    chosen = (axes for k in range(len(long) + 1) for axes in combinations(long, k))
-    plans = [Lattice(sum(axes)) for axes in chosen]
-    centre = lattice.middle(rule)
+    plans = [Lattice(sum(axes)) for k in range(len(long) + 1) for axes in combinations(long, k)]
+    centre = lattice.middle(judge.rule)
     plans += [Lattice(0, centre)] if centre else []
-    return [partial(_Judge.size, plan=plan) for plan in plans]
-
-
-def _best_lattice(judge: _Judge, threads: int) -> Attempt:
-    """The lattice whose axes are best for ``judge``."""
-    plan = min(
-        _judged(_lattices(judge.blocks[0].shape, judge.rule), judge, threads), key=lambda pair: pair[0]
-    )[1]
-    return partial(_Judge.size, plan=plan)
+    return min((judge.size(plan) for plan in plans), key=lambda pair: pair[0])
 
 
 def _in_steps(judged: Sequence[tuple[float, Plan]], served: int) -> bool:

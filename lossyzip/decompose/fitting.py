@@ -19,7 +19,7 @@ from lossyzip.decompose.interpolation import PHASES, Multigrid, PhasePass, Taps
 from lossyzip.decompose.regression import CLASSES, Raster, class_taps, row_classes, rows_of_class
 from lossyzip.decompose.stencil import LARGEST_PARAMETER, SHIFTS, Weights, written_bits
 
-_ITERATIONS = 4
+_ITERATIONS = 3
 _HALVINGS = 24
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points
 _LARGEST_MAGNITUDE = 1e9
