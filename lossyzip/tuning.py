@@ -158,8 +158,8 @@ def choose_plan(
         judged = [(sizes[0], _plan_alone(candidates[0], final))]
     else:
         judged = _judged(candidates, final, threads)
-    if lattice.suits(header.native, header.eps) and _in_steps(judged, served):
-        scout = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
+    scout = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
+    if lattice.suits(header.native, header.eps) and (_in_steps(judged, served) or _repeats(scout.blocks[0])):
         judged.append(final.size(_best_lattice(scout)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
@@ -391,6 +391,12 @@ def _best_lattice(judge: _Judge) -> tuple[float, Plan]:
     centre = lattice.middle(judge.rule)
     plans += [Lattice(0, centre)] if centre else []
     return min((judge.size(plan) for plan in plans), key=lambda pair: pair[0])
+
+
+def _repeats(block: np.ndarray) -> bool:
+    """Whether most values are the same as those before them along some axis."""
+    along = (np.moveaxis(block, axis, 0) for axis in range(block.ndim))
+    return any(2 * np.count_nonzero(values[1:] == values[:-1]) > values[1:].size > 0 for values in along)
 
 
 def _in_steps(judged: Sequence[tuple[float, Plan]], served: int) -> bool:
