@@ -52,6 +52,7 @@ def frames() -> dict[str, bytes]:
     noisy = waves((20, 26, 28), rng) + 0.5 * rng.standard_normal((20, 26, 28)).astype("<f4")
     rng = np.random.default_rng(75)
     patterns = waves((24, 25, 26), rng, 6) + 0.05 * rng.standard_normal((24, 25, 26)).astype("<f4")
+    disorder = np.random.default_rng(1).random((12, 13, 14), np.float32)
     archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
     return {
         "multigrid.lz": coded_as("multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
@@ -62,6 +63,7 @@ def frames() -> dict[str, bytes]:
         "mixed-multigrid.lz": coded_as("multigrid", smooth, lz.relative(1e-2), effort="max"),
         "mixed-wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3), effort="max"),
         "lattice.lz": coded_as("lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"),
+        "centred.lz": coded_as("lattice", disorder, lz.absolute(0.01), effort="fast"),
         "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
         "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
