@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import ablation, rate_distortion, ratio, speed, table
+from bench import ablation, lossless, rate_distortion, ratio, speed, table
 from bench.fields import find, prepare
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
@@ -158,6 +158,19 @@ def rate_distortion_command(
         sys.exit(1)
 
 
+@main.command("lossless")
+@data_option
+@fields_option
+@csv_option
+@click.option("--min-values", default=1, show_default=True, help="Leave smaller fields out.")
+def lossless_command(data: Path | None, pattern: str, output: Path | None, min_values: int) -> None:
+    """Sizes without loss beside byte shuffle + zstd; exit code 1 if a bit is another one."""
+    rows = lossless.run(find(data, min_values, pattern), output, _tell_lossless)
+    click.echo(table.lossless_table(rows))
+    if any(row["problem"] for row in rows):
+        sys.exit(1)
+
+
 @main.command("ablation")
 @data_option
 @fields_option
@@ -215,6 +228,11 @@ def _tell_psnr(row: Row) -> None:
     parts += [f"{row['best_peer']} {row['peer_psnr']} dB", f"ours {row['ours_psnr']} dB"]
     parts += [f"gain {row['gain']}", row["families"], f"{row['seconds']} s", row["problem"]]
     click.echo("  ".join(parts).rstrip())
+
+
+def _tell_lossless(row: Row) -> None:
+    sizes = "  ".join(f"{name.removesuffix('_bytes')} {row[name]}" for name in row if name.endswith("_bytes"))
+    click.echo(f"{row['file']}/{row['field']}  {sizes}  {row['problem']}".rstrip())
 
 
 def _tell_variant(row: Row) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.ablation import VARIANTS
+from bench.lossless import LEVELS
 from bench.peers import PEERS
 from bench.ratio import geometric_mean
 from bench.rows import Row
@@ -30,6 +31,24 @@ def ratio_table(rows: list[Row]) -> str:
         for row in rows
     ]
     return _markdown(header, lines, left=3) + "\n" + MARKS_EXPLAINED
+
+
+def lossless_table(rows: list[Row]) -> str:
+    """Ratios without loss, and sizes relative to shuffle + zstd; their geometric means."""
+    header = ["file", "field", "shape", "lossyzip"]
+    header += [f"size / shuffle + zstd -{level}" for level in LEVELS]
+    lines = []
+    relative: dict[int, list[float]] = {level: [] for level in LEVELS}
+    for row in rows:
+        ours = int(row["ours_bytes"])
+        for level in LEVELS:
+            relative[level].append(ours / int(row[f"zstd{level}_bytes"]))
+        sizes = [f"{relative[level][-1]:.3f}" for level in LEVELS]
+        lines.append([row["file"], row["field"], row["shape"], f"{int(row['raw_bytes']) / ours:.3f}", *sizes])
+    if rows:
+        means = [f"{geometric_mean(relative[level]):.3f}" for level in LEVELS]
+        lines.append(["all", f"{len(rows)} fields", "", "", *means])
+    return _markdown(header, lines, left=3)
 
 
 def ratio_summary(rows: list[Row]) -> str:

@@ -36,12 +36,13 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
     values = native(tile)
     rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
     if plan is None or rule is None or not values.size:
-        return bytes([_LOSSLESS]) + lossless.pack(values)
+        return bytes([_LOSSLESS]) + lossless.pack(values.reshape(tile.shape))
     bits = values.view(f"u{values.itemsize}")
     coded, classes, special, raw = _without_specials(values, header)
     result = decompose(coded, tile.shape, plan, rule)
     if result.outliers is None:
-        return bytes([_LOSSLESS]) + lossless.pack(lossless_stand_in(values, coded, plan, rule))
+        stand_in = lossless_stand_in(values, coded, plan, rule)
+        return bytes([_LOSSLESS]) + lossless.pack(stand_in.reshape(tile.shape))
     mixed_codes = mix(result, tile.shape, plan, rule) if mixed else None
     codes, outliers = result.to_bytes(), result.outliers
     if mixed_codes is not None and len(mixed_codes.data) < len(codes):
@@ -57,7 +58,7 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
         _put(out, lossless.pack(outliers))
     out += codes
     if len(out) > values.nbytes // 2:
-        exact = lossless.pack(lossless_stand_in(values, coded, plan, rule))
+        exact = lossless.pack(lossless_stand_in(values, coded, plan, rule).reshape(tile.shape))
         if len(exact) < len(out):
             return bytes([_LOSSLESS]) + exact
     return bytes(out)
@@ -103,7 +104,7 @@ def decode_tile(
     count = math.prod(shape)
     flags = payload[0] if payload else 0
     if flags == _LOSSLESS:
-        return lossless.unpack(payload[1:], count, header.native).reshape(shape)
+        return lossless.unpack(payload[1:], shape, header.native)
     if flags & ~(_MASKED | _OUTLIERS) or not payload:
         raise CorruptError(f"a tile has flags {flags}")
     rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
@@ -113,20 +114,20 @@ def decode_tile(
     classes = raw = None
     if flags & _MASKED:
         data, position = _get(payload, position)
-        classes = lossless.unpack(data, count, np.dtype(np.uint8))
+        classes = lossless.unpack(data, (count,), np.dtype(np.uint8))
         raw_count, position = get_varint(payload, position)
         if raw_count != np.count_nonzero(classes == RAW):
             raise CorruptError(f"a tile's mask does not have {raw_count} special values")
         if raw_count:
             data, position = _get(payload, position)
-            raw = lossless.unpack(data, raw_count, np.dtype(f"u{header.dtype.itemsize}"))
+            raw = lossless.unpack(data, (raw_count,), np.dtype(f"u{header.dtype.itemsize}"))
     outliers = np.empty(0, header.native)
     if flags & _OUTLIERS:
         size, position = get_varint(payload, position)
         if size > count:
             raise CorruptError(f"a tile of {count} values has {size} outliers")
         data, position = _get(payload, position)
-        outliers = lossless.unpack(data, size, header.native)
+        outliers = lossless.unpack(data, (size,), header.native)
     values = recompose(payload[position:], outliers, shape, plan, rule, into)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)

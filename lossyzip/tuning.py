@@ -274,7 +274,7 @@ class _Judge:
 
     def lossless_size(self) -> float:
         """About the bytes that the field takes without loss."""
-        return self.scale * sum(len(lossless.pack(native(block))) for block in self.blocks)
+        return self.scale * sum(len(lossless.pack(block)) for block in self.blocks)
 
     def mixed_size(self, plan: Plan) -> float:
         """Bytes of the first block, by mixed coding, if the plan's codes can be mixed."""

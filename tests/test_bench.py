@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lossyzip as lz
-from bench import ablation, rate_distortion, table
-from bench.fields import Field, prepare
+from bench import ablation, lossless, rate_distortion, table
+from bench.fields import Field, find, prepare
 from bench.peer_curves import Point, psnr_at, psnr_of, quality_of, rel_of
 
 
@@ -72,6 +72,17 @@ def test_the_size_in_an_ablation_is_that_of_the_frame():
     assert plan is not None
     assert lz.inspect(blob).families == (plan.name,)
     assert size == len(blob)
+
+
+def test_lossless_beside_shuffle_and_zstd():
+    fields = find(None, 1, "wave_3d*")
+    rows = lossless.run(fields, None, lambda row: None)
+    assert [row["problem"] for row in rows] == ["", ""]
+    relative = {row["field"]: int(row["ours_bytes"]) / int(row["zstd9_bytes"]) for row in rows}
+    assert relative["wave_3d"] < 0.9
+    assert relative["wave_3d_f64"] < 1.001  # noise but for its upper half
+    text = table.lossless_table(rows)
+    assert all(field.name in text for field in fields)
 
 
 def test_our_side_of_rate_and_distortion():

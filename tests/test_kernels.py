@@ -238,15 +238,26 @@ def test_varints_are_read_alike(numbers):
 
 
 @given(
-    array=hnp.arrays(st.sampled_from(["u1", "f4", "f8"]), st.integers(0, 300)),
+    array=hnp.arrays(
+        st.sampled_from(["u1", "f4", "f8"]), hnp.array_shapes(min_dims=0, max_dims=5, min_side=0)
+    ),
     smooth=st.booleans(),
+    large=st.booleans(),
 )
-def test_lossless_arrays_are_read_alike(array, smooth):
+def test_lossless_arrays_are_read_alike(array, smooth, large):
     if smooth:
-        array = (np.arange(array.size) * 0.37).astype(array.dtype)
-    data = lossless.pack(array)
-    assert lossless.unpack(data, array.size, array.dtype).tobytes() == array.tobytes()
-    assert lossless_array(data, array.dtype, array.size).tobytes() == array.tobytes()
+        array = (np.arange(array.size) * 0.37 - 9.0).astype(array.dtype).reshape(array.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        if large:
+            for limit in ("_QUICK_SIZE", "_SAMPLE", "_FEWER"):
+                patch.setattr(lossless, limit, 16)
+        data = lossless.pack(array)
+    for decoded in (
+        lossless.unpack(data, array.shape, array.dtype),
+        lossless_array(data, array.dtype, array.shape),
+    ):
+        assert decoded.shape == array.shape
+        assert decoded.tobytes() == array.tobytes()
 
 
 # Passes

@@ -111,16 +111,16 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.nd
     (flags,) = reader.numbers("B")
     require(flags in (0, 1, 2, 4, 6), "flags")
     if flags & 1:
-        return lossless_array(reader.rest(), header.dtype, size).reshape(shape)
+        return lossless_array(reader.rest(), header.dtype, shape)
     classes, own = np.zeros(size, np.uint8), np.empty(0, bits_dtype)
     if flags & 2:
-        classes = lossless_array(reader.sized().data, np.uint8, size)
+        classes = lossless_array(reader.sized().data, np.uint8, (size,))
         if count := reader.varint():
-            own = lossless_array(reader.sized().data, bits_dtype, count)
+            own = lossless_array(reader.sized().data, bits_dtype, (count,))
     outliers = np.empty(0, header.dtype)
     if flags & 4:
         count = reader.varint()
-        outliers = lossless_array(reader.sized().data, header.dtype, count)
+        outliers = lossless_array(reader.sized().data, header.dtype, (count,))
 
     patterns = decode_values(reader.rest(), outliers, header, shape).reshape(-1).view(bits_dtype)
     for k, pattern in enumerate(header.specials, start=1):
@@ -162,17 +162,26 @@ def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tu
 # 7. Lossless array
 
 
-def lossless_array(data: bytes, dtype: np.typing.DTypeLike, count: int) -> np.ndarray:
-    way, body, dtype = data[0], data[1:], np.dtype(dtype)
+def lossless_array(data: bytes, dtype: np.typing.DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
+    way, body, dtype, count = data[0], data[1:], np.dtype(dtype), prod(shape)
+    if way == 3:
+        axes, body = body[0], body[1:]
+        require(0 < axes < 1 << len(shape), "axes of a lossless array")
     if way > 0:
         body = zstandard.ZstdDecompressor().decompress(body, max_output_size=count * dtype.itemsize)
     require(way <= 3 and len(body) == count * dtype.itemsize, "lossless array")
     if way >= 2:
         body = np.frombuffer(body, np.uint8).reshape(dtype.itemsize, count).T.tobytes()
+    items = np.frombuffer(body, f"<u{dtype.itemsize}").astype(object).reshape(shape)
     if way == 3:
-        unsigned = f"<u{dtype.itemsize}"
-        body = np.cumsum(np.frombuffer(body, unsigned), dtype=unsigned).tobytes()
-    return np.frombuffer(body, dtype)
+        half = 1 << (8 * dtype.itemsize - 1)
+        items = np.where(items % 2 == 1, -(items + 1) // 2, items // 2)
+        for axis in range(len(shape)):
+            if axes >> (len(shape) - 1 - axis) & 1:
+                items = np.cumsum(items, axis=axis)
+        items = items % (2 * half)
+        items = np.where(items >= half, items - half, 2 * half - 1 - items)
+    return items.astype(f"<u{dtype.itemsize}").view(dtype.newbyteorder("<"))
 
 
 # 8. Archive
