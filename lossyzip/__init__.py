@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         inspect,
         verify,
     )
-    from lossyzip.bound import Bound, absolute, lossless, psnr, relative
+    from lossyzip.bound import Bound, absolute, lossless, pointwise_relative, psnr, relative
     from lossyzip.errors import (
         BoundViolationError,
         ContentMismatchError,
@@ -50,6 +50,7 @@ _HOME = {
     "Bound": "bound",
     "absolute": "bound",
     "lossless": "bound",
+    "pointwise_relative": "bound",
     "psnr": "bound",
     "relative": "bound",
     "compress_file": "io.hdf5",

@@ -75,7 +75,8 @@ def compress(
     """
     if not isinstance(bound, Bound):
         raise InvalidArgumentError(
-            f"the bound must be absolute(), relative(), psnr() or lossless(), not {bound!r}"
+            "the bound must be absolute(), relative(), pointwise_relative(), psnr() or lossless(), "
+            f"not {bound!r}"
         )
     parts: list[bytes] = []
     compress_field(
@@ -151,7 +152,6 @@ def verify(
 
     Raises InvalidArgumentError when shape or dtype differ, a DecodeError subclass for damaged bytes.
     """
-    from lossyzip.checker import Checker
     from lossyzip.field import valid_range
 
     array = np.asarray(array)
@@ -161,7 +161,7 @@ def verify(
             f"the array is {array.dtype.str} {array.shape}, the frame's {frame.dtype.str} {frame.shape}"
         )
     fills = _fill_values(fill_value)
-    checker = Checker(frame.eps, *valid_range(array, fills), fills)
+    checker = frame.checker(valid_range(array, fills), fills)
     for where, values in frame.tiles(threads=threads):
         checker.update(array[where], values, tuple(s.start for s in where))
     report = checker.report()

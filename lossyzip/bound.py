@@ -1,7 +1,7 @@
 """Error bounds: what a user asks for, and the absolute tolerance it resolves to. Knows no arrays.
 
-A `Bound` is the question; `eps`, an absolute tolerance, is the answer for one field. Further kinds
-(pointwise relative) are further names in `_KINDS` and a branch in `Bound.resolve`.
+A `Bound` is the question; `eps`, an absolute tolerance, is the answer for one field; for a pointwise
+relative bound it is relative to each value.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ from fractions import Fraction
 
 from lossyzip.errors import InvalidArgumentError
 
-_KINDS = {"abs": "absolute", "rel": "relative", "psnr": "psnr", "lossless": "lossless"}
+_KINDS = {
+    "abs": "absolute",
+    "rel": "relative",
+    "pwrel": "pointwise_relative",
+    "psnr": "psnr",
+    "lossless": "lossless",
+}
 _ROUNDING = Fraction(1, 10**8)  # relative, more than that of 10 ** x and of what the checker adds up
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What was asked: ``kind`` is "absolute", "relative", "psnr" or "lossless", whose ``value`` is 0."""
+    """What was asked: ``kind`` is "absolute", "relative", "pointwise_relative", "psnr" or "lossless", whose
+    ``value`` is 0."""
 
     kind: str
     value: float
@@ -31,7 +38,8 @@ class Bound:
         return f"{short}:{text.removesuffix('.0') if self.kind == 'psnr' else text}"
 
     def resolve(self, low: float, high: float) -> float:
-        """The absolute tolerance for a field whose valid values span ``low`` to ``high``.
+        """The absolute tolerance for a field whose valid values span ``low`` to ``high``; that of a pointwise
+        relative bound is relative to each value.
 
         Never rounds in the user's disfavour: the result is the largest float64 that is not above
         the exact product. 0.0 means that every value must come back as it is.
@@ -41,7 +49,7 @@ class Bound:
         """
         if self.kind == "lossless":
             return 0.0
-        if self.kind == "absolute":
+        if self.kind in ("absolute", "pointwise_relative"):
             return self.value
         factor = Fraction(self.value)
         if self.kind == "psnr":
@@ -65,6 +73,17 @@ def relative(r: float) -> Bound:
     return Bound("relative", _tolerance("relative", r))
 
 
+def pointwise_relative(r: float) -> Bound:
+    """Every value within ``r`` x its own magnitude; zeros come back as zeros, and every sign as it was.
+
+    Raises InvalidArgumentError unless ``r`` is a finite number >= 0 and below 1.
+    """
+    number = _tolerance("pointwise_relative", r)
+    if number >= 1.0:
+        raise InvalidArgumentError(f"pointwise_relative bound must be below 1, not {number}")
+    return Bound("pointwise_relative", number)
+
+
 def psnr(db: float) -> Bound:
     """A PSNR of at least ``db`` decibels: 20 log10((max - min) / rmse) over the field's valid values.
 
@@ -83,18 +102,20 @@ def lossless() -> Bound:
 
 
 def parse(text: str) -> Bound:
-    """A bound as the command line writes it: ``abs:0.5``, ``rel:1e-3``, ``psnr:60`` or ``lossless``."""
+    """A bound as users write it: ``abs:0.5``, ``rel:1e-3``, ``pwrel:1e-3``, ``psnr:60`` or ``lossless``."""
     name, colon, number = text.strip().partition(":")
     if name == "lossless" and not colon:
         return lossless()
-    makers = {"abs": absolute, "rel": relative, "psnr": psnr}
+    makers = {"abs": absolute, "rel": relative, "pwrel": pointwise_relative, "psnr": psnr}
     if name in makers and number:
         try:
             value = float(number)
         except ValueError:
             raise InvalidArgumentError(f"bound {text!r}: {number!r} is not a number") from None
         return makers[name](value)
-    raise InvalidArgumentError(f"bound {text!r} is not understood; write abs:EPS, rel:R, psnr:DB or lossless")
+    raise InvalidArgumentError(
+        f"bound {text!r} is not understood; write abs:EPS, rel:R, pwrel:R, psnr:DB or lossless"
+    )
 
 
 def _tolerance(name: str, value: float) -> float:

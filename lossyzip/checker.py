@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from lossyzip.field import special_patterns
 class CheckReport:
     """What a comparison found. Errors and PSNR are over valid values: finite in the original, and no fills.
 
+    With a pointwise relative bound, ``max_error`` is the largest error relative to its value.
     ``violations`` counts values outside the bound, and special values (NaN, infinities, -0.0, fills)
     whose bits differ. ``psnr`` = 20 log10((max - min) / rmse): inf if all are equal, NaN if none is valid;
     it is certainly not below ``psnr_floor``, whatever was rounded on the way (inf if none is valid).
@@ -128,6 +130,50 @@ def _compare_each(original, decoded, original_bits, decoded_bits, start, end, ep
             result[1] += 1
 
 
+@lean
+def compare_pointwise(original, decoded, original_bits, decoded_bits, r, unit, patterns, result, doubtful):
+    """`compare`, errors relative to each value: |a - b| <= r |a|, and zeros as they are.
+
+    ``doubtful`` (bool, False everywhere) becomes True where that does not follow from rounded numbers; such
+    values are not counted as violations. A difference and a product are off by 2**-53 of themselves, unless
+    they are tiny.
+    """
+    result[:] = 0.0
+    result[2] = -1.0
+    for i in range(original.size):
+        bits = np.uint64(original_bits[i])
+        a = np.float64(original[i])
+        b = np.float64(decoded[i])
+        special = not np.isfinite(a) or a == 0.0
+        masked = not np.isfinite(a)
+        for k in range(patterns.size):
+            if bits == patterns[k]:
+                special = True
+                masked = True
+        difference, good = 0.0, True
+        if bits != np.uint64(decoded_bits[i]):
+            if special or not np.isfinite(b) or r == 0.0:
+                good = False
+                difference = np.inf
+            else:
+                difference = abs(a - b)
+                most = r * abs(a)
+                good = difference <= most
+                near = abs(difference - most) <= 1e-15 * most
+                doubtful[i] = near or most < _TINY or difference < _TINY
+                good = good or doubtful[i]
+        if not masked:
+            result[4] += 1
+            result[0] = max(result[0], difference / abs(a) if difference > 0.0 and a != 0.0 else difference)
+            result[3] += (difference * unit) * (difference * unit)
+        if not good:
+            if result[1] == 0:
+                result[2] = i
+            result[1] += 1
+
+
+_TINY = 1e-290
+
 # Of a sum of squares over a tile of 2**22 values, each rounded a few times; of a few logarithms, in dB.
 _SUM_ROUNDING, _LOG_ROUNDING = 2.0**-29, 1e-9
 _UNDERFLOW = 2.0**-1000  # what is lost where a square is too small
@@ -137,10 +183,19 @@ class Checker:
     """Feed it tiles of the original and the decoded field; it says whether all are within ``eps``.
 
     ``low`` and ``high`` span the valid values (for the PSNR); ``fill_values`` must come back bit for bit.
+    ``pointwise``: ``eps`` is relative to each value.
     """
 
-    def __init__(self, eps: float, low: float, high: float, fill_values: Iterable[float] = ()) -> None:
+    def __init__(
+        self,
+        eps: float,
+        low: float,
+        high: float,
+        fill_values: Iterable[float] = (),
+        pointwise: bool = False,
+    ) -> None:
         self._eps = eps
+        self._pointwise = pointwise
         exponent = math.frexp(max(abs(low), abs(high)))[1]
         self._unit = math.ldexp(1.0, max(-1000, min(-exponent, 1000)))  # so that no square overflows
         self._range = high * self._unit - low * self._unit
@@ -159,7 +214,14 @@ class Checker:
         unsigned = f"u{a.dtype.itemsize}"
         patterns = special_patterns(a.dtype, self._fill_values)
         result = np.zeros(5)
-        compare(a, b, a.view(unsigned), b.view(unsigned), self._eps, self._unit, patterns, result)
+        if self._pointwise:
+            doubtful = np.zeros(a.size, bool)
+            compare_pointwise(
+                *(a, b, a.view(unsigned), b.view(unsigned), self._eps, self._unit, patterns, result, doubtful)
+            )
+            self._settle(a, b, np.flatnonzero(doubtful), result)
+        else:
+            compare(a, b, a.view(unsigned), b.view(unsigned), self._eps, self._unit, patterns, result)
         self._largest = max(self._largest, float(result[0]))
         if self._first is None and result[2] >= 0:
             inside = np.unravel_index(int(result[2]), original.shape) if original.ndim else ()
@@ -167,6 +229,14 @@ class Checker:
         self._violations += int(result[1])
         self._squared.append(float(result[3]))
         self._valid += int(result[4])
+
+    def _settle(self, a: np.ndarray, b: np.ndarray, doubtful: np.ndarray, result: np.ndarray) -> None:
+        """Decide in fractions what `compare_pointwise` could not."""
+        for k in doubtful.tolist():
+            exact = Fraction(float(a[k]))
+            if abs(exact - Fraction(float(b[k]))) > Fraction(self._eps) * abs(exact):
+                result[1] += 1
+                result[2] = k if result[2] < 0 else min(result[2], k)
 
     def merge(self, other: Checker) -> None:
         """Take up what ``other``, made for the same field, has found in the tiles that follow."""

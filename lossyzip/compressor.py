@@ -22,7 +22,7 @@ import xxhash
 
 from lossyzip.bound import Bound
 from lossyzip.container import frame
-from lossyzip.container.header import Header
+from lossyzip.container.header import MOST_SPECIALS, Header
 from lossyzip.errors import (
     BoundViolationError,
     ContentMismatchError,
@@ -111,13 +111,14 @@ def compress_field(
     """
     from lossyzip import field, tuning, tuning_psnr
     from lossyzip.decompose.families import write_plan
+    from lossyzip.logarithms import LogSource, scale_of
 
     dtype = field.check_supported(source)
     if effort not in tuning.EFFORTS:
         raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
-    if idempotent and bound.kind == "psnr":
+    if idempotent and bound.kind in ("psnr", "pointwise_relative"):
         raise InvalidArgumentError(
-            "no PSNR is idempotent: its eps depends on the values; name an absolute eps"
+            f"no {bound.kind} bound is idempotent: its eps depends on the values; name an absolute eps"
         )
     workers = thread_count(threads)
     fill_values = tuple(float(value) for value in fill_values)
@@ -126,6 +127,15 @@ def compress_field(
     tiles = (np.asarray(source[s]) for s in field.tile_slices(shape))
     summary = field.summarize(tiles, dtype, fill_values, workers)
     draft = _draft_header(dtype, shape, bound, summary)
+    coded: Source = source
+    if draft.pointwise and draft.eps > 0.0:
+        scale = scale_of(bound.value, draft.native)
+        coded = LogSource(source, scale, draft.specials)
+        logs = (np.asarray(coded[s]) for s in field.tile_slices(shape))
+        spans = field.summarize(logs, coded.dtype, (), workers)
+        if spans.coded_low <= spans.coded_high:
+            low, high = spans.coded_low - scale.shift, spans.coded_high - scale.shift
+            draft = replace(draft, low=low, high=high)
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     chosen = tuning.EFFORTS[effort]
     job = _Job(source, span, fill_values, chosen, workers)
@@ -136,7 +146,8 @@ def compress_field(
     else:
         plan: Plan | None = None
         if draft.eps > 0.0:
-            plan = tuning.choose_plan(source, draft, chosen, workers, idempotent)
+            as_coded = replace(draft, dtype=coded.dtype, specials=()) if draft.pointwise else draft
+            plan = tuning.choose_plan(coded, as_coded, chosen, workers, idempotent)
         header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
         tuned = time.process_time() - started
         done = job.encode(header, write, progress)
@@ -144,7 +155,7 @@ def compress_field(
         shape,
         dtype.str,
         str(bound),
-        done.header.eps,
+        done.header.tolerance,
         done.checked.report().max_error,
         math.prod(shape) * dtype.itemsize,
         done.size,
@@ -175,12 +186,10 @@ class _Job:
         progress: Callable[[int], Any] | None = None,
     ) -> _Written:
         """Write a frame, tile by tile."""
-        from lossyzip.checker import Checker
-
         head = frame.pack_head(header.to_bytes())
         write(head)
         written, sizes, seconds = len(head), [], [0.0, 0.0]
-        checked = Checker(header.eps, *self._span, self._fill_values)
+        checked = _checker(header, self._span, self._fill_values)
         mixed = self._effort.mixes(header.tile_shape)
         door = _Door(header, self._span, self._fill_values, mixed)
         jobs = (partial(door.encode, np.asarray(self._source[w]), w) for w in header.tile_slices())
@@ -249,7 +258,6 @@ class _Door:
         return room[:values]
 
     def encode(self, tile: np.ndarray, where: tuple[slice, ...]) -> _Encoded:
-        from lossyzip.checker import Checker
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
@@ -267,12 +275,12 @@ class _Door:
                 "nothing was kept. Please report this"
             )
         origin = tuple(s.start for s in where)
-        checker = Checker(self._header.eps, *self._span, self._fill_values)
+        checker = _checker(self._header, self._span, self._fill_values)
         checker.update(tile.astype(self._header.native, copy=False), decoded, origin)
         report = checker.report()
         if report.violations:
             raise BoundViolationError(
-                f"{report.violations} values would come back outside the bound {self._header.eps:g}, "
+                f"{report.violations} values would come back outside the bound {self._header.bound}, "
                 f"the first at {report.first_violation}; nothing was kept. Please report this"
             )
         record = frame.pack_record(payload, content_checksum(decoded))
@@ -298,7 +306,7 @@ class Frame:
         bound = self._header.bound
         self.bound = str(bound)
         self.least_psnr = bound.value if bound.kind == "psnr" else -math.inf  # in dB, what was asked
-        self.eps = self._header.eps
+        self.eps = self._header.tolerance
         self.max_error: float = struct.unpack("<d", error)[0]
         self.version = ".".join(map(str, self._header.writer))
         self.compressed_bytes = reader.size
@@ -340,6 +348,10 @@ class Frame:
             for number, where in touched
         )
         yield from in_order(jobs, thread_count(threads))
+
+    def checker(self, span: tuple[float, float], fill_values: tuple[float, ...] = ()) -> Checker:
+        """For the original, whose valid values have this ``span``."""
+        return _checker(self._header, span, fill_values)
 
     def check(self) -> None:
         """Read every tile and compare its checksum; decode nothing. Raises a DecodeError subclass."""
@@ -398,14 +410,25 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
 
 def _draft_header(dtype: np.dtype, shape: tuple[int, ...], bound: Bound, summary: Any) -> Header:
     from lossyzip.field import tile_shape
+    from lossyzip.logarithms import scale_of, zero_and
 
     valid = summary.low <= summary.high
     eps = bound.resolve(*((summary.low, summary.high) if valid else (0.0, 0.0)))
+    specials = summary.specials
+    if bound.kind == "pointwise_relative":
+        eps = scale_of(eps, dtype.newbyteorder("=")).eps
+        specials = zero_and(specials, dtype, MOST_SPECIALS)
     coded = summary.coded_low <= summary.coded_high
     low, high = (summary.coded_low, summary.coded_high) if coded else (0.0, 0.0)
-    specials = summary.specials if eps > 0.0 else ()
+    specials = specials if eps > 0.0 else ()
     writer = tuple(int(part) for part in VERSION.split(".")[:3])
     return Header(dtype, shape, tile_shape(shape), bound, eps, low, high, specials, "lossless", b"", writer)
+
+
+def _checker(header: Header, span: tuple[float, float], fill_values: tuple[float, ...]) -> Checker:
+    from lossyzip.checker import Checker
+
+    return Checker(header.tolerance, *span, fill_values, header.pointwise)
 
 
 def _plan_of(header: Header) -> Plan | None:

@@ -20,12 +20,14 @@ from lossyzip.decompose.families import (
     quantizer,
     recompose,
 )
+from lossyzip.decompose.rows import Quantizer
 from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
 from lossyzip.field import RAW, classify, largest_coded, native, plain_span
+from lossyzip.logarithms import logarithms, powers, scale_of
 
-_LOSSLESS, _MASKED, _OUTLIERS = 1, 2, 4  # flags
+_LOSSLESS, _MASKED, _OUTLIERS, _SIGNED = 1, 2, 4, 8  # flags
 
 
 def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool = False) -> bytes:
@@ -34,34 +36,55 @@ def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool
     ``mixed``: the codes are mixed where that is smaller.
     """
     values = native(tile)
-    rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
+    rule = quantizer(header.coded, header.eps, header.low, header.high) if plan else None
     if plan is None or rule is None or not values.size:
         return bytes([_LOSSLESS]) + lossless.pack(values.reshape(tile.shape))
     bits = values.view(f"u{values.itemsize}")
-    coded, classes, special, raw = _without_specials(values, header)
+    negative = np.zeros(0, bool)
+    if header.pointwise:
+        scale = scale_of(header.bound.value, header.native)
+        coded, classes, negative, raw = logarithms(values, scale, header.specials)
+        special = int(np.count_nonzero(classes))
+    else:
+        coded, classes, special, raw = _without_specials(values, header)
     result = decompose(coded, tile.shape, plan, rule)
     if result.outliers is None:
-        stand_in = lossless_stand_in(values, coded, plan, rule)
-        return bytes([_LOSSLESS]) + lossless.pack(stand_in.reshape(tile.shape))
+        return bytes([_LOSSLESS]) + _stand_in(values, coded, tile.shape, header, plan, rule)
     mixed_codes = mix(result, tile.shape, plan, rule) if mixed else None
     codes, outliers = result.to_bytes(), result.outliers
     if mixed_codes is not None and len(mixed_codes.data) < len(codes):
         codes, outliers = mixed_codes.data, mixed_codes.outliers
-    out = bytearray([(_MASKED if special else 0) | (_OUTLIERS if outliers.size else 0)])
+    signed = bool(negative.any())
+    out = bytearray([_MASKED * bool(special) | _OUTLIERS * bool(outliers.size) | _SIGNED * signed])
     if special:
         _put(out, lossless.pack(classes))
         put_varint(out, raw)
         if raw:
             _put(out, lossless.pack(bits[classes == RAW]))
+    if signed:
+        _put(out, lossless.pack(np.packbits(negative)))
     if outliers.size:
         put_varint(out, outliers.size)
         _put(out, lossless.pack(outliers))
     out += codes
     if len(out) > values.nbytes // 2:
-        exact = lossless.pack(lossless_stand_in(values, coded, plan, rule).reshape(tile.shape))
+        exact = _stand_in(values, coded, tile.shape, header, plan, rule)
         if len(exact) < len(out):
             return bytes([_LOSSLESS]) + exact
     return bytes(out)
+
+
+def _stand_in(
+    values: np.ndarray,
+    coded: np.ndarray,
+    shape: tuple[int, ...],
+    header: Header,
+    plan: Plan,
+    rule: Quantizer,
+) -> bytes:
+    """What stands for the flat array ``values`` without loss, packed."""
+    exact = values if header.pointwise else lossless_stand_in(values, coded, plan, rule)
+    return lossless.pack(exact.reshape(shape))
 
 
 def preview_tile(tile: np.ndarray, header: Header, plan: Plan) -> tuple[np.ndarray, Codes] | None:
@@ -105,9 +128,9 @@ def decode_tile(
     flags = payload[0] if payload else 0
     if flags == _LOSSLESS:
         return lossless.unpack(payload[1:], shape, header.native)
-    if flags & ~(_MASKED | _OUTLIERS) or not payload:
+    if flags & ~(_MASKED | _OUTLIERS | _SIGNED * header.pointwise) or not payload:
         raise CorruptError(f"a tile has flags {flags}")
-    rule = quantizer(header.native, header.eps, header.low, header.high) if plan else None
+    rule = quantizer(header.coded, header.eps, header.low, header.high) if plan else None
     if plan is None or rule is None:
         raise CorruptError("a tile is coded with loss in a field that is lossless")
     position = 1
@@ -121,14 +144,25 @@ def decode_tile(
         if raw_count:
             data, position = _get(payload, position)
             raw = lossless.unpack(data, (raw_count,), np.dtype(f"u{header.dtype.itemsize}"))
-    outliers = np.empty(0, header.native)
+    negative = None
+    if flags & _SIGNED:
+        data, position = _get(payload, position)
+        packed = lossless.unpack(data, (-(-count // 8),), np.dtype(np.uint8))
+        negative = np.unpackbits(packed, count=count).astype(bool)
+    outliers = np.empty(0, header.coded)
     if flags & _OUTLIERS:
         size, position = get_varint(payload, position)
         if size > count:
             raise CorruptError(f"a tile of {count} values has {size} outliers")
         data, position = _get(payload, position)
-        outliers = lossless.unpack(data, (size,), header.native)
-    values = recompose(payload[position:], outliers, shape, plan, rule, into)
+        outliers = lossless.unpack(data, (size,), header.coded)
+    if header.pointwise:
+        logs = recompose(payload[position:], outliers, shape, plan, rule)
+        flat = np.empty(count, header.native) if into is None else into
+        powers(logs.reshape(-1), negative, flat)
+        values = flat.reshape(shape)
+    else:
+        values = recompose(payload[position:], outliers, shape, plan, rule, into)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
     return values

@@ -47,6 +47,23 @@ def violations(
     return np.flatnonzero(~good)
 
 
+def pointwise_violations(
+    original: np.ndarray, decoded: np.ndarray, r: float, fills: tuple[float, ...] = ()
+) -> np.ndarray:
+    """The same for |a - b| <= ``r`` |a|; zeros must come back bit for bit, too."""
+    a, b = _native(original), _native(decoded)
+    unsigned = f"u{a.dtype.itemsize}"
+    bad = []
+    for k in np.flatnonzero(a.view(unsigned) != b.view(unsigned)):
+        special = a[k] == 0 or equals_any(a[k : k + 1], fills)[0]
+        if not special and np.isfinite(a[k]) and np.isfinite(b[k]):
+            exact = Fraction(float(a[k]))
+            if abs(exact - Fraction(float(b[k]))) <= Fraction(r) * abs(exact):
+                continue
+        bad.append(k)
+    return np.array(bad, np.int64)
+
+
 def largest_error(original: np.ndarray, decoded: np.ndarray) -> Fraction:
     """Over values that are finite in both."""
     a, b = _native(original), _native(decoded)

@@ -22,7 +22,8 @@ FAMILIES = ("lossless", "multigrid", "raster", "wavelet", "lattice")
 MOST_AXES = 32
 MOST_SPECIALS = 16
 _DTYPES = ("<f4", "<f8", ">f4", ">f8")
-_KINDS = ("absolute", "relative", "lossless", "psnr")
+_KINDS = ("absolute", "relative", "lossless", "psnr", "pointwise_relative")
+LARGEST_LOGARITHM = 1100.0  # in magnitude, of a float64, subnormal ones too
 MOST_TILE_VALUES = 1 << 22  # a decoder holds a tile at a time, whatever the header says
 _MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
 
@@ -31,7 +32,8 @@ _MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
 class Header:
     """All that every tile of a field shares.
 
-    ``low`` and ``high`` span the valid values; decoded ones stay within. ``specials`` are bit patterns
+    ``low`` and ``high`` span the valid values; decoded ones stay within. With a pointwise relative bound,
+    they and ``eps`` are those of the values' logarithms (logarithms.py). ``specials`` are bit patterns
     (as unsigned integers of the field's width) that come back as they are. ``plan`` is the family's own.
     """
 
@@ -51,6 +53,21 @@ class Header:
     def native(self) -> np.dtype:
         """The field's dtype in this machine's byte order."""
         return self.dtype.newbyteorder("=")
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether errors are relative to each value, and logarithms are what is coded."""
+        return self.bound.kind == "pointwise_relative"
+
+    @property
+    def coded(self) -> np.dtype:
+        """The dtype of what is coded with loss."""
+        return np.dtype(np.float64) if self.pointwise else self.native
+
+    @property
+    def tolerance(self) -> float:
+        """What errors are compared with; 0.0 where every bit must come back."""
+        return self.bound.value if self.pointwise and self.eps > 0.0 else self.eps
 
     def grid(self) -> tuple[int, ...]:
         """How many tiles there are along each axis."""
@@ -76,7 +93,7 @@ class Header:
         bound = bytes([_KINDS.index(self.bound.kind)])
         if self.bound.kind != "lossless":
             bound += struct.pack("<d", self.bound.value)
-        if self.bound.kind in ("relative", "psnr"):
+        if self.bound.kind in ("relative", "psnr", "pointwise_relative"):
             bound += struct.pack("<d", self.eps)
         sections = {"A": bytes(array), "B": bound}
         if self.eps > 0.0:
@@ -97,7 +114,10 @@ class Header:
         bound, eps = _read_bound(sections["B"])
         low, high = 0.0, 0.0
         if eps > 0.0:
-            low, high = _read_range(sections.get("R", b""), dtype)
+            coded = np.dtype(np.float64) if bound.kind == "pointwise_relative" else dtype
+            low, high = _read_range(sections.get("R", b""), coded)
+            if bound.kind == "pointwise_relative" and max(-low, high) > LARGEST_LOGARITHM:
+                raise CorruptError(f"logarithms of values range from {low} to {high}")
         patterns = sections.get("S", b"")
         width = dtype.itemsize
         if len(patterns) % width or len(patterns) > MOST_SPECIALS * width:
@@ -123,7 +143,7 @@ class Header:
         )
 
     def _pack_values(self, values: list[float]) -> bytes:
-        return np.array(values, self.dtype.newbyteorder("<")).tobytes()
+        return np.array(values, self.coded.newbyteorder("<")).tobytes()
 
 
 def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]]:
@@ -148,7 +168,7 @@ def _read_bound(data: bytes) -> tuple[Bound, float]:
     if not data or data[0] >= len(_KINDS):
         raise UnsupportedFormatError(f"bound {data[:1]!r} is unknown; upgrade lossyzip")
     kind = _KINDS[data[0]]
-    if len(data) != {"lossless": 1, "absolute": 9, "relative": 17, "psnr": 17}[kind]:
+    if len(data) != {"lossless": 1, "absolute": 9}.get(kind, 17):
         raise CorruptError(f"bound {kind!r} has {len(data)} bytes")
     numbers = struct.unpack(f"<{len(data) // 8}d", data[1:])
     if not all(math.isfinite(number) and number >= 0.0 for number in numbers):

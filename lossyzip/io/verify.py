@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 from h5py import h5a
 
-from lossyzip.checker import Checker
 from lossyzip.errors import LossyZipError
 from lossyzip.field import valid_range
 from lossyzip.io import stored, values
@@ -90,7 +89,7 @@ def _verify_field(
         if field.shape != frame.shape or field.dtype != frame.dtype:
             return _failed(name, f"is {frame.dtype.str} {frame.shape}, not {field.dtype.str} {field.shape}")
         fills = fill_values(field)
-        checker = Checker(frame.eps, *valid_range(field, fills), fills)
+        checker = frame.checker(valid_range(field, fills), fills)
         for where, decoded in frame.tiles(threads=threads):
             checker.update(np.asarray(field[where]), decoded, tuple(s.start for s in where))
             tell(decoded.size)

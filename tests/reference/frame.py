@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ def decode_frame(data: bytes) -> np.ndarray:
 @dataclass
 class Header:
     dtype: np.dtype  # little-endian
+    pointwise: bool
     big_endian: bool
     shape: tuple[int, ...]
     tile: tuple[int, ...]
@@ -93,10 +95,14 @@ class Header:
         shape = tuple(array.varint() for _ in range(axes))
         tile = tuple(array.varint() for _ in range(axes))
         dtype = np.dtype(("<f4", "<f8")[kind & 1])
+        pointwise = found["B"][0] == 4
         eps = 0.0 if found["B"][0] == 2 else struct.unpack("<d", found["B"][-8:])[0]
         specials = np.frombuffer(found.get("S", b""), f"<u{dtype.itemsize}")
-        span = np.frombuffer(found.get("R", b""), dtype)
-        return cls(dtype, kind >= 2, shape, tile, eps, span, specials, found["P"][0], found["P"][1:])
+        span = np.frombuffer(found.get("R", b""), "<f8" if pointwise else dtype)
+        require(not pointwise or max(np.abs(span), default=0) <= 1100, "range of logarithms")
+        return cls(
+            dtype, pointwise, kind >= 2, shape, tile, eps, span, specials, found["P"][0], found["P"][1:]
+        )
 
     def tiles(self) -> Iterator[tuple[slice, ...]]:
         for start in product(*(range(0, n, size) for n, size in zip(self.shape, self.tile, strict=True))):
@@ -109,7 +115,7 @@ class Header:
 def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.ndarray:
     reader, size, bits_dtype = Bytes(payload), prod(shape), f"<u{header.dtype.itemsize}"
     (flags,) = reader.numbers("B")
-    require(flags in (0, 1, 2, 4, 6), "flags")
+    require(flags in (0, 1, 2, 4, 6, 8, 10, 12, 14) and (flags < 8 or header.pointwise), "flags")
     if flags & 1:
         return lossless_array(reader.rest(), header.dtype, shape)
     classes, own = np.zeros(size, np.uint8), np.empty(0, bits_dtype)
@@ -117,12 +123,21 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.nd
         classes = lossless_array(reader.sized().data, np.uint8, (size,))
         if count := reader.varint():
             own = lossless_array(reader.sized().data, bits_dtype, (count,))
-    outliers = np.empty(0, header.dtype)
+    coded = np.dtype("<f8") if header.pointwise else header.dtype
+    negative = np.zeros(size, bool)
+    if flags & 8:
+        packed = lossless_array(reader.sized().data, np.uint8, (-(-size // 8),))
+        negative = np.array([packed[i // 8] >> (7 - i % 8) & 1 for i in range(size)], bool)
+    outliers = np.empty(0, coded)
     if flags & 4:
         count = reader.varint()
-        outliers = lossless_array(reader.sized().data, header.dtype, (count,))
+        outliers = lossless_array(reader.sized().data, coded, (count,))
 
-    patterns = decode_values(reader.rest(), outliers, header, shape).reshape(-1).view(bits_dtype)
+    values = decode_values(reader.rest(), outliers, header, shape).reshape(-1)
+    if header.pointwise:
+        magnitudes = [power(x) for x in values]
+        values = np.where(negative, np.negative(magnitudes), magnitudes).astype(header.dtype)
+    patterns = values.view(bits_dtype)
     for k, pattern in enumerate(header.specials, start=1):
         patterns[classes == k] = pattern
     patterns[classes == 255] = own
@@ -130,7 +145,8 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.nd
 
 
 def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tuple[int, ...]) -> np.ndarray:
-    quantizer, left = Quantizer(header.dtype, header.eps, *header.span), iter(outliers)
+    dtype = np.dtype("<f8") if header.pointwise else header.dtype
+    quantizer, left = Quantizer(dtype, header.eps, *header.span), iter(outliers)
     if header.family == LATTICE:
         codes = Codes(stream, 1)
         with np.errstate(all="ignore"):
@@ -140,8 +156,7 @@ def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tu
     points_of, groups = FAMILIES[header.family]
     mixed = stream[:1] == b"\0"
     codes, left = MixedCodes(stream[1:]) if mixed else Codes(stream, groups), iter(outliers)
-    quantizer = Quantizer(header.dtype, header.eps, *header.span)
-    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer, mixed)
+    known = Known(fold(shape, Bits(header.plan).take(2)), dtype, quantizer, mixed)
     batch, some = None, True
     with np.errstate(all="ignore"):
         for step in points_of(known, header.plan):
@@ -157,6 +172,16 @@ def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tu
                 known.add(step.point, known.quantizer.reconstruct(step.prediction, code), abs(code))
     require(codes.used_up() and next(left, None) is None, "more codes or outliers than values")
     return known.values
+
+
+def power(x: np.floating) -> float:
+    """2 ** x."""
+    whole = np.rint(x)
+    t = (x - whole) * np.float64(math.log(2))
+    total = np.float64(0)
+    for k in range(14, -1, -1):
+        total = total * t + np.float64(1 / math.factorial(k))
+    return math.ldexp(float(total), int(whole))
 
 
 # 7. Lossless array
