@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="PATTERN=BOUND",
-    help="abs:EPS, rel:R (of the field's range), psnr:DB or lossless, for the fields that match. May be "
-    "repeated; the first that matches counts.",
+    help="abs:EPS, rel:R (of the field's range), pwrel:R (of each value), psnr:DB or lossless, for the fields "
+    "that match. May be repeated; the first that matches counts.",
 )
 @click.option(
     "--effort", type=click.Choice(["fast", "balanced", "max"]), default="balanced", show_default=True

@@ -53,6 +53,8 @@ def frames() -> dict[str, bytes]:
     rng = np.random.default_rng(75)
     patterns = waves((24, 25, 26), rng, 6) + 0.05 * rng.standard_normal((24, 25, 26)).astype("<f4")
     disorder = np.random.default_rng(1).random((12, 13, 14), np.float32)
+    decades = (np.exp(4.0 * noisy) * np.where(noisy > -0.5, 1, -1)).astype(">f4")[:8]
+    decades[2, 3:9] = 0.0
     archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
     return {
         "multigrid.lz": coded_as("multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
@@ -66,6 +68,7 @@ def frames() -> dict[str, bytes]:
         "centred.lz": coded_as("lattice", disorder, lz.absolute(0.01), effort="fast"),
         "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
+        "pointwise.lz": coded_as("raster", decades, lz.pointwise_relative(0.05)),
         "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
         "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),
