@@ -47,7 +47,7 @@ def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns,
     differences, sums = np.empty(_BLOCK, np.float64), np.empty(2 * _LANES, np.float64)
     sums[:] = 0.0
     tops, squares = sums[:_LANES], sums[_LANES:]
-    start = 0
+    start = np.int64(0)  # not a literal, for which callees would be compiled once more
     while start < original.size:
         end = min(start + _BLOCK, original.size)
         whole = end - start == _BLOCK and patterns.size == 0

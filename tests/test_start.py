@@ -81,6 +81,33 @@ def test_a_warm_compress_is_quick():
     assert run(COMPRESS)[0] < 2.0 * SLOWNESS
 
 
+@pytest.mark.parametrize("collecting", [True, False])
+def test_compiling_leaves_the_garbage_collector_as_it_was(collecting):
+    import gc
+
+    import numba
+
+    import lossyzip._jit  # noqa: F401
+
+    seen = []
+
+    def twice(x):
+        return 2 * x
+
+    twice.__module__ = "lossyzip.test"
+    compiled = numba.njit(twice)
+    infer = compiled._compiler._compile_core
+    compiled._compiler._compile_core = lambda *args: (seen.append(gc.isenabled()), infer(*args))[1]
+    try:
+        if not collecting:
+            gc.disable()
+        assert compiled(4) == 8
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
+    assert seen == [False]
+
+
 @pytest.mark.slow
 def test_the_first_run_compiles_in_time(tmp_path):
     assert run(COMPRESS, NUMBA_CACHE_DIR=str(tmp_path))[0] < 25.0 * SLOWNESS

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="PATTERN=BOUND",
-    help="abs:EPS, rel:R (of the field's range), pwrel:R (of each value), psnr:DB or lossless, for the fields "
+    help="abs:EPS, rel:R (of the field's range), pwrel:R (of each value), psnr:DB or lossless, for fields "
     "that match. May be repeated; the first that matches counts.",
 )
 @click.option(

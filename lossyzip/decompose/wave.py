@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, lean
+from lossyzip._jit import helper, inlined, lean
 from lossyzip.decompose.band import (
     HALO,
     SKEW,
@@ -232,7 +232,7 @@ def _take_wanted(step, place, field, lattice):
             target += np.uint64(active)
 
 
-@helper
+@inlined
 def _encode_step(step, count, active, places, quantizer, symbols, outliers, cursor):
     """Code what is wanted; the tokens go behind a place for the flag of the batch."""
     code, recon, wanted = step.code[:count], step.recon[:count], step.wanted[:count]
@@ -249,7 +249,7 @@ def _encode_step(step, count, active, places, quantizer, symbols, outliers, curs
     magnitudes_of(code, step.magnitude[:count])
 
 
-@helper
+@inlined
 def _decode_step(step, count, active, some, places, quantizer, coder, extra, outliers, cursor):
     """The reverse of `_encode_step`; ``some``: there are codes other than 0."""
     token, code, recon = step.token[:count], step.code[:count], step.recon[:count]
@@ -353,7 +353,7 @@ def _predict(step, place, values, natural, layout, places, lattice, low):
         step.sums[:] = step.sums.dtype.type(0)
         return
     stencils = places.stencils
-    common = stencils.of_class[row_class(t, 1 if lattice.nz > 1 else 0, 1, lattice.coupled)]
+    common = stencils.of_class[row_class(t, np.int64(lattice.nz > 1), np.int64(1), lattice.coupled)]
     predict_row(step.total, values, base, stencils, common)
     for j in range(j0, j1):
         z, y = first + j, y0 - SKEW * (j - j0)

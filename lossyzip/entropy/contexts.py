@@ -105,7 +105,7 @@ def _merge(counts, context_of_row):
         joint[k] = _cost(counts, k, k + 1) - own[k] - own[k + 1] if k + 1 < rows else np.inf
     left = rows
     while left > 1:
-        best = 0
+        best = np.int64(0)  # not a literal, for which `_cost` would be compiled once more
         for k in range(rows):
             best = k if joint[k] < joint[best] else best
         if joint[best] >= 0.0 and left <= MOST_CONTEXTS:
