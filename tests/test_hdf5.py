@@ -11,8 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import lossyzip as lz
+from lossyzip.cli import exits
+from lossyzip.cli import lossyzip as command
 from lossyzip.errors import CorruptError, InvalidArgumentError, UnsupportedDataError
 from lossyzip.io import stored
 from lossyzip.io.verify import verify_file
@@ -531,6 +534,44 @@ def test_damage_names_the_field(trip, tmp_path: Path, what: str) -> None:
     with pytest.raises(CorruptError, match="g/x"):
         lz.decompress_file(t.paths[1], tmp_path / "again.h5")
     assert not (tmp_path / "again.h5").exists()
+
+
+@pytest.mark.parametrize("what", ["bytes", "cut", "attribute"])
+def test_damage_does_not_stop_other_fields(tmp_path: Path, what: str) -> None:
+    """Others are restored; the damaged one is there as it was, with all that describes it."""
+    first, second, third = (tmp_path / name for name in ("in.h5", "out.h5", "back.h5"))
+    with h5py.File(first, "w") as file:
+        for name in ("a", "g/x", "z"):
+            file[name] = wave(30, 40)
+            file[name].attrs["units"] = name
+    lz.compress_file(first, second, {"*": lz.absolute(1e-3)})
+    with h5py.File(second, "r+") as file:
+        if what == "bytes":
+            file["g/x"][file["g/x"].size // 2] ^= 16
+        elif what == "cut":
+            data, attributes = file["g/x"][:-40], dict(file["g/x"].attrs)
+            del file["g/x"]
+            file["g/x"] = data
+            file["g/x"].attrs.update(attributes)
+        else:
+            file["g/x"].attrs["lossyzip_dataset"] = "{"
+        damaged, about = file["g/x"][...], str(dict(file["g/x"].attrs))
+    report = lz.decompress_file(second, third, keep_going=True)
+    assert [row.name for row in report.fields] == ["a", "z"]
+    assert list(report.damaged) == ["g/x"]
+    assert "g/x" in report.damaged["g/x"]
+    assert report.copied == {"g/x": "damaged"}
+    with h5py.File(third) as file:
+        for name in ("a", "z"):
+            assert np.abs(file[name][...] - wave(30, 40)).max() <= 1e-3
+            assert file[name].attrs["units"] == name
+        assert (file["g/x"][...] == damaged).all()
+        assert str(dict(file["g/x"].attrs)) == about
+    options = ["-o", str(third), "--force", "--keep-going"]
+    done = CliRunner().invoke(command, ["decompress", str(second), *options])
+    assert done.exit_code == exits.CORRUPT
+    assert "g/x" in done.stderr
+    assert "damaged" in done.stdout
 
 
 def test_a_chunk_that_cannot_be_read_is_corrupt_input(tmp_path: Path) -> None:

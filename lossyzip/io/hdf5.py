@@ -19,7 +19,7 @@ from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
-from lossyzip.errors import CorruptError, LossyZipError, NotALossyZipError, SelfCheckError
+from lossyzip.errors import CorruptError, DecodeError, LossyZipError, NotALossyZipError, SelfCheckError
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values, find_candidates
 from lossyzip.io.interrupt import Stop, interruptible
@@ -76,21 +76,27 @@ def decompress_file(
     threads: int | None = None,
     force: bool = False,
     only: Iterable[str] | None = None,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> FileReport:
     """Copy an HDF5 file with its compressed fields restored: values, data type, chunks, filters, attributes.
 
     ``only``: patterns as for `compress_file`; fields that none matches stay compressed. Raises a
     DecodeError subclass that names the field for damaged bytes, otherwise as `compress_file`.
+    ``keep_going``: a damaged field is copied as it is, still compressed, and named in the report.
     """
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            job = _Decompression(tree, check, progress, threads)
+            job = _Decompression(tree, check, progress, threads, keep_going)
             job.run(only, output)
             done = {row.name for row in job.rows}
-            rest = {name: "" for name, _ in tree.objects("dataset") if name not in done}
-        return _report(source, target, job.rows, rest)
+            rest = {
+                name: "damaged" if name in job.damaged else ""
+                for name, _ in tree.objects("dataset")
+                if name not in done
+            }
+        return _report(source, target, job.rows, rest, job.damaged)
 
     thread_count(threads)
     return interruptible(work)
@@ -208,9 +214,18 @@ class _Compression:
 class _Decompression:
     """The compressed fields of one file on their way back."""
 
-    def __init__(self, tree: Tree, check: Check, progress: Progress | None, threads: int | None) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        check: Check,
+        progress: Progress | None,
+        threads: int | None,
+        keep_going: bool,
+    ) -> None:
         self._tree, self._check, self._progress, self._threads = tree, check, progress, threads
+        self._keep_going = keep_going
         self.rows: list[FieldRow] = []
+        self.damaged: dict[str, str] = {}
 
     def run(self, only: Iterable[str] | None, output: Output) -> None:
         candidates = [Candidate(self._tree.aliases(name)) for name in compressed_fields(self._tree)]
@@ -222,7 +237,16 @@ class _Decompression:
         with _create_like(self._tree.file, output) as file:
             copy_tree(self._tree, file, makers, leave_out=stored.ATTRIBUTES, check=self._check)
 
-    def _make(self, file: h5py.File, *, name: str, tell: Progress) -> h5d.DatasetID:
+    def _make(self, file: h5py.File, *, name: str, tell: Progress) -> h5d.DatasetID | None:
+        try:
+            return self._restored(file, name, tell)
+        except DecodeError as error:
+            if not self._keep_going:
+                raise
+            self.damaged[name] = str(error)
+            return None
+
+    def _restored(self, file: h5py.File, name: str, tell: Progress) -> h5d.DatasetID:
         compressed = self._tree.file[name]
         with naming(name), reading("its bytes"):
             frame = stored.open_frame(compressed)
@@ -300,6 +324,12 @@ def _read_back(output: Output, fields: list[str]) -> None:
         raise SelfCheckError(f"what was written does not read back: {error}; nothing was kept") from error
 
 
-def _report(source: PathLike, target: PathLike, rows: list[FieldRow], copied: dict[str, str]) -> FileReport:
+def _report(
+    source: PathLike,
+    target: PathLike,
+    rows: list[FieldRow],
+    copied: dict[str, str],
+    damaged: dict[str, str] | None = None,
+) -> FileReport:
     sizes = os.path.getsize(source), os.path.getsize(target)
-    return FileReport(os.fspath(source), os.fspath(target), *sizes, tuple(rows), copied)
+    return FileReport(os.fspath(source), os.fspath(target), *sizes, tuple(rows), copied, damaged or {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,7 +64,8 @@ class FieldRow:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of a file: ``fields`` that were coded, and ``copied`` datasets: {name: why}."""
+    """What became of a file: ``fields`` that were coded, and ``copied`` datasets: {name: why}. Among these
+    are those that are ``damaged``: {name: where}."""
 
     source: str
     target: str
@@ -72,3 +73,4 @@ class FileReport:
     target_bytes: int
     fields: tuple[FieldRow, ...]
     copied: dict[str, str]
+    damaged: dict[str, str] = field(default_factory=dict)
