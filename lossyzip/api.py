@@ -15,7 +15,7 @@ import numpy as np
 from lossyzip.bound import Bound
 from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import pack_archive, unpack_archive
-from lossyzip.errors import InvalidArgumentError
+from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def compress(
     again with the same absolute eps, however often. It costs a few percent at tight bounds, and up to
     half of the ratio at loose ones. There is no such thing for a PSNR.
 
-    Raises UnsupportedDataError, InvalidArgumentError; BoundViolationError if lossyzip has a bug.
+    Raises UnsupportedDataError, also for a masked array whose mask would be lost; InvalidArgumentError;
+    BoundViolationError if lossyzip has a bug.
     """
     if not isinstance(bound, Bound):
         raise InvalidArgumentError(
@@ -80,7 +81,7 @@ def compress(
         )
     parts: list[bytes] = []
     compress_field(
-        np.asarray(array),
+        _unmasked(array),
         bound,
         parts.append,
         effort=effort,
@@ -154,7 +155,7 @@ def verify(
     """
     from lossyzip.field import valid_range
 
-    array = np.asarray(array)
+    array = _unmasked(array)
     frame = Frame.of_bytes(blob)
     if array.shape != frame.shape or array.dtype != frame.dtype:
         raise InvalidArgumentError(
@@ -214,6 +215,14 @@ def decompress_fields(
     if missing:
         raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
     return {name: decompress(bytes(frames[name]), threads=threads) for name in names}
+
+
+def _unmasked(array: Any) -> np.ndarray:
+    if isinstance(array, np.ma.MaskedArray) and np.ma.getmaskarray(array).any():
+        raise UnsupportedDataError(
+            "a masked array has no bytes of its own for its mask; pass array.filled(value), fill_value=value"
+        )
+    return np.asarray(array)
 
 
 def _bound_for(name: str, bounds: Mapping[str, Bound]) -> Bound:

@@ -383,6 +383,20 @@ def test_a_region_reads_and_decodes_only_the_tiles_it_touches(tiled):
 # What is refused
 
 
+def test_masks_are_not_dropped():
+    values = np.ma.masked_greater(np.arange(12.0, dtype=np.float32), 8.5)
+    with pytest.raises(lz.UnsupportedDataError, match="fill_value"):
+        lz.compress(values, lz.relative(0.1))
+    blob = lz.compress(values.filled(-1.0), lz.relative(0.1), fill_value=-1.0)
+    with pytest.raises(lz.UnsupportedDataError, match="fill_value"):
+        lz.verify(values, blob)
+    restored = lz.decompress(blob)
+    assert (restored[9:] == -1.0).all()
+    assert np.abs(restored[:9] - np.arange(9)).max() <= 0.8
+    whole = np.ma.masked_greater(values.data, 99.0)  # nothing is masked
+    assert lz.verify(whole, lz.compress(whole, lz.lossless())).passed
+
+
 @pytest.mark.parametrize(
     "array",
     [
