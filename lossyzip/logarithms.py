@@ -20,7 +20,7 @@ _ROUNDED = 4.0  # relative, in halves of an ulp of the field's dtype: more than 
 _LOG_ROUNDED = 1e-12  # more than all logarithms are off, which are below 1100
 _LEAST = 1e-11  # a smaller tolerance is none
 _TERMS = 12  # of the series of log2
-_LN2 = math.log(2.0)
+_LN2 = 0.6931471805599453
 _ROOT = math.sqrt(0.5)
 FACTORS = np.array([1.0 / math.factorial(k) for k in range(15)])  # of the series of 2 ** x
 

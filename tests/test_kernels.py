@@ -330,6 +330,7 @@ for dtype in ("f4", "f8"):
     values = x.astype(dtype)
     plans = [random_plan(family, shape, Fold.MERGED, seed=2) for family in FAMILIES]
     blobs = [frame_with(values, 1e-3, plan, mixed) for plan in plans for mixed in (False, True)]
+    blobs.append(lz.compress(values, lz.pointwise_relative(1e-3), threads=1))
     values[1, 2, :3] = np.nan, -0.0, np.inf
     blobs.append(lz.compress(values, lz.absolute(1e-3), fill_value=1e7, threads=1))
     for blob in blobs:
@@ -356,3 +357,9 @@ def test_interpreted_kernels_write_the_same_bytes():
 @pytest.mark.slow
 def test_kernels_stay_within_their_arrays(tmp_path):
     assert digest_with(NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path)) == digest_with()
+
+
+@pytest.mark.slow
+def test_another_instruction_set_writes_the_same_bytes(tmp_path):
+    generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert digest_with(**generic) == digest_with()
