@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import ablation, lossless, rate_distortion, ratio, speed, table
+from bench import ablation, generations, lossless, rate_distortion, ratio, speed, table
 from bench.fields import find, prepare
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
@@ -171,6 +171,22 @@ def lossless_command(data: Path | None, pattern: str, output: Path | None, min_v
         sys.exit(1)
 
 
+@main.command("generations")
+@data_option
+@fields_option
+@csv_option
+@click.option("--rel", default=1e-3, show_default=True, help="eps / range.")
+@min_values_option
+def generations_command(
+    data: Path | None, pattern: str, output: Path | None, rel: float, min_values: int
+) -> None:
+    """Errors of values that are compressed again and again: the smallest field of each file."""
+    first = {field.file: field for field in reversed(find(data, min_values, pattern))}
+    contestants = generations.lossyzips() | generations.peers()
+    rows = generations.run(list(first.values()), rel, contestants, output, _tell_generations)
+    click.echo(table.generations_table(rows))
+
+
 @main.command("ablation")
 @data_option
 @fields_option
@@ -233,6 +249,10 @@ def _tell_psnr(row: Row) -> None:
 def _tell_lossless(row: Row) -> None:
     sizes = "  ".join(f"{name.removesuffix('_bytes')} {row[name]}" for name in row if name.endswith("_bytes"))
     click.echo(f"{row['file']}/{row['field']}  {sizes}  {row['problem']}".rstrip())
+
+
+def _tell_generations(row: Row) -> None:
+    click.echo("  ".join(row.values()))
 
 
 def _tell_variant(row: Row) -> None:

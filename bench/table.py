@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench import generations
 from bench.ablation import VARIANTS
 from bench.lossless import LEVELS
 from bench.peers import PEERS
@@ -49,6 +50,18 @@ def lossless_table(rows: list[Row]) -> str:
         means = [f"{geometric_mean(relative[level]):.3f}" for level in LEVELS]
         lines.append(["all", f"{len(rows)} fields", "", "", *means])
     return _markdown(header, lines, left=3)
+
+
+def generations_table(rows: list[Row]) -> str:
+    """The largest error / eps over all fields, for each compressor."""
+    columns = [name for name in generations.COLUMNS if name.startswith(("after", "in_parts"))]
+    fields = {row["field"] for row in rows}
+    header = [f"largest error / eps over {len(fields)} fields", *(name.replace("_", " ") for name in columns)]
+    lines = [
+        [name, *(f"{max(float(row[c]) for row in rows if row['compressor'] == name):.2f}" for c in columns)]
+        for name in dict.fromkeys(row["compressor"] for row in rows)
+    ]
+    return _markdown(header, lines, left=1)
 
 
 def ratio_summary(rows: list[Row]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lossyzip as lz
-from bench import ablation, lossless, rate_distortion, table
+from bench import ablation, generations, lossless, rate_distortion, table
 from bench.fields import Field, find, prepare
 from bench.peer_curves import Point, psnr_at, psnr_of, quality_of, rel_of
 
@@ -83,6 +83,24 @@ def test_lossless_beside_shuffle_and_zstd():
     assert relative["wave_3d_f64"] < 1.001  # noise but for its upper half
     text = table.lossless_table(rows)
     assert all(field.name in text for field in fields)
+
+
+def test_generations():
+    """What is idempotent stays where it is; a compressor that rounds down does not."""
+
+    def down(values: np.ndarray, eps: float) -> np.ndarray:
+        return values - np.float32(eps)
+
+    contestants = generations.lossyzips() | {"down": down}
+    rows = generations.run(find(None, 1, "wave_2d"), 1e-2, contestants, None, lambda row: None)
+    by_name = {row["compressor"]: row for row in rows}
+    assert float(by_name["idempotent"]["after_16"]) <= 1.0
+    assert by_name["idempotent"]["after_1"] == by_name["idempotent"]["after_16"]
+    assert float(by_name["idempotent"]["in_parts_16"]) <= 1.0
+    assert float(by_name["balanced"]["after_1"]) <= 1.0
+    assert float(by_name["down"]["after_16"]) == pytest.approx(16, rel=1e-3)
+    assert float(by_name["down"]["in_parts_16"]) > 2
+    assert "| down |" in table.generations_table(rows)
 
 
 def test_our_side_of_rate_and_distortion():
