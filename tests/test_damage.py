@@ -45,6 +45,7 @@ def small_field() -> np.ndarray:
 ARRAY = small_field()
 
 
+BOUND = lz.absolute(0.1)
 PLANS = {
     "multigrid": Multigrid(
         Fold.MERGED, 2, ((Weights(1, (-3, 1)), None, Weights(3, (-100, 7, 0)), *[None] * 4),)
@@ -58,13 +59,17 @@ PLANS = {
 
 
 def compress(
-    plan: str, tile_values: int = 1000, array: np.ndarray = ARRAY, effort: str = "balanced"
+    plan: str,
+    tile_values: int = 1000,
+    array: np.ndarray = ARRAY,
+    effort: str = "balanced",
+    bound: lz.Bound = BOUND,
 ) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(field, "TILE_VALUES", tile_values)
         patch.setitem(tuning.EFFORTS, "balanced", STATIC)
         patch.setattr(tuning, "choose_plan", lambda *_: PLANS[plan])
-        return lz.compress(array, lz.absolute(0.1), fill_value=-99.0, effort=effort, threads=1)
+        return lz.compress(array, bound, fill_value=-99.0, effort=effort, threads=1)
 
 
 FRAMES = {
@@ -80,10 +85,18 @@ FRAMES = {
     "no tile": compress("multigrid", array=ARRAY[:0]),
     "mixed": compress("raster", effort="max"),
     "mixed, multigrid": compress("multigrid", array=ARRAY[:9], effort="max"),
+    "pointwise": compress("raster", array=ARRAY[:9] - 0.1, bound=lz.pointwise_relative(0.1)),
     "zeros, multigrid": compress("multigrid", array=np.zeros_like(ARRAY)),
     "zeros, raster": compress("raster", array=np.zeros_like(ARRAY)),
 }
-QUICK = ("wavelet", "lattice", "f8", "mixed, multigrid", "zeros, multigrid")  # for forgery: minutes with all
+QUICK = (
+    "wavelet",
+    "lattice",
+    "f8",
+    "pointwise",
+    "mixed, multigrid",
+    "zeros, multigrid",
+)  # for forgery: minutes with all
 FORGED = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FRAMES]
 ARCHIVE = archive.pack_archive({"a": FRAMES["lossless"], "β": FRAMES["multigrid"]})
 
@@ -117,6 +130,7 @@ def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def test_the_samples_have_what_they_are_for():
+    assert Parts.of(FRAMES["pointwise"]).tiles[0].payload[0] & 11 == 10  # masked, with signs
     assert sorted({len(Parts.of(data).tiles) for data in FRAMES.values()}) == [0, 1, 2]
     assert Parts.of(FRAMES["multigrid"]).tiles[0].payload[0] == 6  # masked, with outliers
     assert len(class_taps(6, False, True).offsets) == 17  # so that the weights above are in use
