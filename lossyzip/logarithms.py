@@ -58,9 +58,9 @@ class LogSource:
 
 
 def zero_and(specials: tuple[int, ...], dtype: np.dtype, most: int) -> tuple[int, ...]:
-    """``specials`` of a field, and 0, which has no logarithm."""
+    """``specials`` of a field and, if there is room, 0: it has no logarithm, and without a place is RAW."""
     zero = int(special_patterns(dtype, [0.0])[0])
-    return (zero, *(pattern for pattern in specials if pattern != zero))[:most]
+    return (*specials, zero)[:most] if zero not in specials else specials
 
 
 def logarithms(

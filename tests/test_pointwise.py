@@ -88,6 +88,14 @@ def test_zeros_signs_and_special_values_cost_little():
     assert len(round_trip(negative, 1e-2)) < len(round_trip(smooth, 1e-2)) + 300
 
 
+def test_as_many_fill_values_as_there_may_be():
+    """The list of special values is full then, and 0 finds no place in it."""
+    fills = tuple(float(k) for k in range(100, 116))
+    array = decades((10, 40))
+    array[2, :16], array[3, :5] = fills, 0.0
+    round_trip(array, 0.1, fills)
+
+
 def test_a_factor_below_the_rounding_of_the_dtype_is_lossless():
     array = decades((10, 12))
     for r in (0.0, 1e-8):
