@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench import ablation, generations, lossless, rate_distortion, ratio, speed, table
-from bench.fields import find, prepare
+from bench.fields import find, prepared_fields
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
 from bench.rows import Row, read
@@ -61,11 +61,9 @@ def peers_command(
     """Measure the peers alone and keep the results in the CSV file PEERS_CACHE."""
     cache = PeerCache(peers_cache)
     try:
-        for field in find(data, min_values, pattern):
-            prepared = prepare(field)
-            if prepared is not None:
-                cache.rows(field, prepared, bounds)
-                click.echo(f"{field.file}/{field.name}")
+        for field, prepared in prepared_fields(find(data, min_values, pattern)):
+            cache.rows(field, prepared, bounds)
+            click.echo(f"{field.file}/{field.name}")
     finally:
         cache.close()
 

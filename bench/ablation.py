@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.fields import Field, Prepared, prepare
+from bench.fields import Field, Prepared, prepared_fields
 from bench.rows import Row, write
 from lossyzip import tuning
 from lossyzip.bound import absolute
@@ -45,10 +45,7 @@ def run(
 ) -> list[Row]:
     """All rows; each is told and written as soon as it is known."""
     rows: list[Row] = []
-    for field in fields:
-        prepared = prepare(field)
-        if prepared is None:
-            continue
+    for field, prepared in prepared_fields(fields):
         for rel in rels:
             balanced = 0
             for variant, size, plan in _variants(prepared, prepared.eps(rel)):

@@ -7,7 +7,7 @@ every compressor, ours included, gets the same array.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -80,6 +80,14 @@ def prepare(field: Field) -> Prepared | None:
         return None
     values[invalid] = valid.mean(dtype=np.float64)
     return Prepared(values, float(valid.min()), float(valid.max()), f"{zlib.crc32(values.data):08x}")
+
+
+def prepared_fields(fields: Iterable[Field]) -> Iterator[tuple[Field, Prepared]]:
+    """Those of ``fields`` that have a range: without one no bound relative to it has a meaning."""
+    for field in fields:
+        prepared = prepare(field)
+        if prepared is not None:
+            yield field, prepared
 
 
 def _in_folder(data: Path) -> Iterator[Field]:

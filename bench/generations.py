@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.fields import Field, prepare
+from bench.fields import Field, prepared_fields
 from bench.peers import PEERS
 from bench.rows import Row, write
 from bench.worker import CODERS
@@ -66,10 +66,7 @@ def run(
 ) -> list[Row]:
     """One row a field and compressor."""
     rows: list[Row] = []
-    for field in fields:
-        prepared = prepare(field)
-        if prepared is None:
-            continue
+    for field, prepared in prepared_fields(fields):
         eps = prepared.eps(rel)
         for name, again in contestants.items():
             row = {"file": field.file, "field": field.name, "rel": f"{rel:g}", "compressor": name}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.fields import Field, Prepared, prepare
+from bench.fields import Field, Prepared, prepared_fields
 from bench.peer_curves import PeerCurves, Point, psnr_at, psnr_of
 from bench.peers import PEERS
 from bench.rows import Row, write
@@ -36,10 +36,7 @@ def run(
 ) -> list[Row]:
     """All rows; each is told and written as soon as it is known."""
     rows: list[Row] = []
-    for field in fields:
-        prepared = prepare(field)
-        if prepared is None:
-            continue
+    for field, prepared in prepared_fields(fields):
         for rel in rels:
             bits, peers = curves.best(field, prepared, rel)
             best = peers[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import exact
-from bench.fields import Field, Prepared, prepare
+from bench.fields import Field, Prepared, prepared_fields
 from bench.peer_cache import PEER_COLUMNS, PeerCache
 from bench.peers import PEERS
 from bench.rows import Row, write
@@ -35,10 +35,7 @@ def run(
 ) -> list[Row]:
     """All rows; each is told and written as soon as it is known."""
     rows: list[Row] = []
-    for field in fields:
-        prepared = prepare(field)
-        if prepared is None:
-            continue  # without a range no bound relative to it has a meaning
+    for field, prepared in prepared_fields(fields):
         for peers in cache.rows(field, prepared, rels):
             row = {column: peers[column] for column in COLUMNS if column in peers}
             row |= _ours(prepared, float(peers["eps"]), effort)

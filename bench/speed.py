@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.fields import Field, prepare
+from bench.fields import Field, prepared_fields
 from bench.peers import ONE_THREAD, PEERS, Setting, Worker, customary, shared_array
 from bench.rows import Row, write
 
@@ -35,10 +35,7 @@ def run(
     contestants += [(name, 1, Worker(name)) for name in COMPARED]
     rows: list[Row] = []
     try:
-        for field in fields:
-            prepared = prepare(field)
-            if prepared is None:
-                continue
+        for field, prepared in prepared_fields(fields):
             with shared_array(prepared.values) as path:
                 for rel in rels:
                     for name, count, worker in contestants:

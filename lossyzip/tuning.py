@@ -158,9 +158,9 @@ def choose_plan(
         judged = [(sizes[0], _plan_alone(candidates[0], final))]
     else:
         judged = _judged(candidates, final, threads)
-    scout = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
-    if lattice.suits(header.native, header.eps) and (_in_steps(judged, served) or _repeats(scout.blocks[0])):
-        judged.append(final.size(_best_lattice(scout)[1]))
+    small = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
+    if lattice.suits(header.native, header.eps) and (_in_steps(judged, served) or _repeats(small.blocks[0])):
+        judged.append(final.size(_best_lattice(small)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
         block = [_middle(coded[0], _MIXED_BLOCK)]
