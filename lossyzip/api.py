@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lossyzip.bound import Bound
 from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import pack_archive, unpack_archive
-from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
+from lossyzip.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from lossyzip.field import Number
 
 
 @dataclass(frozen=True)
@@ -58,21 +61,26 @@ def compress(
     effort: str = "balanced",
     idempotent: bool = False,
     threads: int | None = None,
-    fill_value: float | Iterable[float] | None = None,
+    fill_value: Number | Iterable[Number] | None = None,
 ) -> bytes:
-    """``array`` (float32 or float64, any shape, strides, byte order) as bytes, every value within ``bound``.
+    """``array`` as bytes, every value within ``bound``.
 
-    The bytes are decoded again and every value is checked in exact arithmetic before they are
-    returned. NaN (payloads too), infinities, -0.0 and ``fill_value`` come back bit for bit, and do not
-    count for the range of a relative bound, nor for a PSNR. ``effort`` is "fast", "balanced" or "max";
-    ``threads`` defaults to the cores at hand, and never changes the bytes.
+    It may be of floats (16 to 64 bits), complex numbers (64 and 128 bits), integers or bool, of any shape,
+    strides and byte order, and a masked array. Both parts of a complex number are within the bound; integers
+    come back as integers, True and False as they are. A mask comes back as it is, and what is under it as the
+    array's fill value.
+
+    The bytes are decoded again and every value is checked in exact arithmetic before they are returned.
+    NaN (payloads too), infinities, -0.0 and ``fill_value`` come back bit for bit, and do not count for the
+    range of a relative bound, nor for a PSNR. ``effort`` is "fast", "balanced" or "max"; ``threads`` defaults
+    to the cores at hand, and never changes the bytes.
 
     ``idempotent``: what was decompressed comes back bit for bit when it, or a part of it, is compressed
     again with the same absolute eps, however often. It costs a few percent at tight bounds, and up to
     half of the ratio at loose ones. There is no such thing for a PSNR.
 
-    Raises UnsupportedDataError, also for a masked array whose mask would be lost; InvalidArgumentError;
-    BoundViolationError if lossyzip has a bug.
+    Raises UnsupportedDataError (for other dtypes, or integers with a pointwise relative bound);
+    InvalidArgumentError; BoundViolationError if lossyzip has a bug.
     """
     if not isinstance(bound, Bound):
         raise InvalidArgumentError(
@@ -81,7 +89,7 @@ def compress(
         )
     parts: list[bytes] = []
     compress_field(
-        _unmasked(array),
+        _as_array(array),
         bound,
         parts.append,
         effort=effort,
@@ -93,21 +101,22 @@ def compress(
 
 
 def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -> np.ndarray:
-    """The array in ``blob``: same shape, dtype and byte order as what was compressed.
+    """The array in ``blob``: same shape, dtype, byte order and mask as what was compressed.
 
     ``region`` is a basic index (integers, slices, ``...``), as in ``array[region]``; only the tiles that
     it touches are decoded. Raises a DecodeError subclass for bytes that are not what `compress` made;
     InvalidArgumentError for a region that does not fit.
     """
     frame = Frame.of_bytes(blob)
+    new = np.ma.empty if frame.masked else np.empty
     if region is None:
-        result = np.empty(frame.shape, frame.dtype)
+        result = new(frame.shape, frame.dtype)
         for where, values in frame.tiles(threads=threads, into=result):
             if not np.may_share_memory(result, values):
                 result[where] = values
-        return result
+        return _with_fill(result, frame)
     box, rest = _resolve_region(region, frame.shape)
-    result = np.empty([s.stop - s.start for s in box], frame.dtype)
+    result = new([s.stop - s.start for s in box], frame.dtype)
     if result.size:
         for where, values in frame.tiles(threads=threads, region=box):
             inside = [
@@ -120,7 +129,8 @@ def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -
                 slice(s.start - w.start, s.stop - w.start) for s, w in zip(inside, where, strict=True)
             )
             result[target] = values[part]
-    return result[rest]
+    inner: np.ndarray = _with_fill(result, frame)[rest]
+    return inner
 
 
 def inspect(blob: bytes) -> Inspection:
@@ -146,26 +156,20 @@ def verify(
     array: np.ndarray,
     blob: bytes,
     *,
-    fill_value: float | Iterable[float] | None = None,
+    fill_value: Number | Iterable[Number] | None = None,
     threads: int | None = None,
 ) -> Verification:
     """Decode ``blob`` and compare it with ``array`` in exact arithmetic.
 
     Raises InvalidArgumentError when shape or dtype differ, a DecodeError subclass for damaged bytes.
     """
-    from lossyzip.field import valid_range
-
-    array = _unmasked(array)
+    array = _as_array(array)
     frame = Frame.of_bytes(blob)
     if array.shape != frame.shape or array.dtype != frame.dtype:
         raise InvalidArgumentError(
             f"the array is {array.dtype.str} {array.shape}, the frame's {frame.dtype.str} {frame.shape}"
         )
-    fills = _fill_values(fill_value)
-    checker = frame.checker(valid_range(array, fills), fills)
-    for where, values in frame.tiles(threads=threads):
-        checker.update(array[where], values, tuple(s.start for s in where))
-    report = checker.report()
+    report = frame.compare(array, _fill_values(fill_value), threads=threads)
     return Verification(
         report.max_error,
         report.violations,
@@ -183,7 +187,7 @@ def compress_fields(
     effort: str = "balanced",
     idempotent: bool = False,
     threads: int | None = None,
-    fill_value: float | Iterable[float] | None = None,
+    fill_value: Number | Iterable[Number] | None = None,
 ) -> bytes:
     """Many fields as one archive. ``bounds`` maps patterns (as in a shell) to bounds; the first match counts.
 
@@ -217,12 +221,14 @@ def decompress_fields(
     return {name: decompress(bytes(frames[name]), threads=threads) for name in names}
 
 
-def _unmasked(array: Any) -> np.ndarray:
-    if isinstance(array, np.ma.MaskedArray) and np.ma.getmaskarray(array).any():
-        raise UnsupportedDataError(
-            "a masked array has no bytes of its own for its mask; pass array.filled(value), fill_value=value"
-        )
-    return np.asarray(array)
+def _as_array(array: Any) -> np.ndarray:
+    return array if isinstance(array, np.ma.MaskedArray) else np.asarray(array)
+
+
+def _with_fill(result: np.ndarray, frame: Frame) -> np.ndarray:
+    if isinstance(result, np.ma.MaskedArray):
+        result.fill_value = frame.fill_value
+    return result
 
 
 def _bound_for(name: str, bounds: Mapping[str, Bound]) -> Bound:
@@ -234,11 +240,12 @@ def _bound_for(name: str, bounds: Mapping[str, Bound]) -> Bound:
     )
 
 
-def _fill_values(fill_value: float | Iterable[float] | None) -> tuple[float, ...]:
+def _fill_values(fill_value: Number | Iterable[Number] | None) -> tuple[Number, ...]:
     if fill_value is None:
         return ()
     try:
-        return tuple(np.atleast_1d(np.asarray(fill_value, np.float64)).tolist())
+        values = np.atleast_1d(np.asarray(fill_value)).tolist()
+        return tuple(value if isinstance(value, int) else float(value) for value in values)
     except (TypeError, ValueError):
         raise InvalidArgumentError(f"fill values are numbers, not {fill_value!r}") from None
 

@@ -1,4 +1,4 @@
-"""Error bounds: what a user asks for, and the absolute tolerance it resolves to. Knows no arrays.
+"""Error bounds: what a user asks for, and the absolute tolerance it resolves to. Knows no fields.
 
 A `Bound` is the question; `eps`, an absolute tolerance, is the answer for one field; for a pointwise
 relative bound it is relative to each value.
@@ -9,8 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 from lossyzip.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _KINDS = {
     "abs": "absolute",
@@ -22,13 +26,22 @@ _KINDS = {
 _ROUNDING = Fraction(1, 10**8)  # relative, more than that of 10 ** x and of what the checker adds up
 
 
+class Regions:
+    """An array of numbers that broadcasts to a field, in the place of one; equal to itself alone."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+
 @dataclass(frozen=True)
 class Bound:
     """What was asked: ``kind`` is "absolute", "relative", "pointwise_relative", "psnr" or "lossless", whose
-    ``value`` is 0."""
+    ``value`` is 0. With ``regions`` each value of the field has its own number; ``value`` is the largest.
+    """
 
     kind: str
     value: float
+    regions: Regions | None = None
 
     def __str__(self) -> str:
         short = next(short for short, kind in _KINDS.items() if kind == self.kind)
@@ -54,23 +67,25 @@ class Bound:
         factor = Fraction(self.value)
         if self.kind == "psnr":
             factor = Fraction(10.0 ** (-self.value / 20.0)) * (1 - _ROUNDING)
-        return _round_down(factor * (Fraction(high) - Fraction(low)))
+        return round_down(factor * (Fraction(high) - Fraction(low)))
 
 
-def absolute(eps: float) -> Bound:
+def absolute(eps: float | np.ndarray) -> Bound:
     """Every value within ``eps`` of the original, in the field's own units. 0 means lossless.
 
-    Raises InvalidArgumentError unless ``eps`` is a finite number >= 0.
+    An array that broadcasts to the field gives each value its own, for regions of interest. Up to 16 that
+    differ are kept as they are; where there are more, some values get a smaller one.
+    Raises InvalidArgumentError unless ``eps`` is a finite number >= 0, or an array of such.
     """
-    return Bound("absolute", _tolerance("absolute", eps))
+    return _with_regions("absolute", eps)
 
 
-def relative(r: float) -> Bound:
+def relative(r: float | np.ndarray) -> Bound:
     """Every value within ``r`` x (max - min), taken over the finite, unmasked values of the whole field.
 
-    Raises InvalidArgumentError unless ``r`` is a finite number >= 0.
+    ``r`` may be an array, as for `absolute`. Raises InvalidArgumentError unless it is a finite number >= 0.
     """
-    return Bound("relative", _tolerance("relative", r))
+    return _with_regions("relative", r)
 
 
 def pointwise_relative(r: float) -> Bound:
@@ -118,6 +133,23 @@ def parse(text: str) -> Bound:
     )
 
 
+def _with_regions(kind: str, value: Any) -> Bound:
+    if not getattr(value, "ndim", 0):
+        return Bound(kind, _tolerance(kind, value))
+    import numpy as np
+
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"{kind} bounds must be numbers, not {value!r}") from None
+    if not array.size:  # for a field without values
+        return Bound(kind, 0.0)
+    smallest, largest = (_tolerance(kind, number) for number in (array.min(), array.max()))
+    if smallest == largest:
+        return Bound(kind, largest)
+    return Bound(kind, largest, Regions(array))
+
+
 def _tolerance(name: str, value: float) -> float:
     try:
         number = float(value)
@@ -128,7 +160,8 @@ def _tolerance(name: str, value: float) -> float:
     return number + 0.0  # -0.0 becomes 0.0
 
 
-def _round_down(exact: Fraction) -> float:
+def round_down(exact: Fraction) -> float:
+    """The largest float64 that is not above ``exact``."""
     try:
         nearest = float(exact)
     except OverflowError:

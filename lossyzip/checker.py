@@ -8,14 +8,14 @@ unless it equals eps, where the sign of e does. Subtraction is in float64 for fl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from lossyzip._jit import helper, kernel, lean
-from lossyzip.field import special_patterns
+from lossyzip.field import Number, native, parts_of, special_patterns
 
 
 @dataclass(frozen=True)
@@ -179,22 +179,48 @@ _SUM_ROUNDING, _LOG_ROUNDING = 2.0**-29, 1e-9
 _UNDERFLOW = 2.0**-1000  # what is lost where a square is too small
 
 
+def compare_integers(
+    original: np.ndarray,
+    decoded: np.ndarray,
+    eps: float,
+    unit: float,
+    patterns: np.ndarray,
+    result: np.ndarray,
+) -> None:
+    """`compare` for flat arrays of integers: differences modulo 2**64 are exact, and never negative."""
+    result[:] = 0.0
+    result[2] = -1.0
+    unsigned = f"u{original.itemsize}"
+    a, b = original.view(unsigned), decoded.view(unsigned)
+    difference = np.where(original > decoded, a - b, b - a)
+    filled = np.isin(a, patterns.astype(unsigned))
+    most = min(math.floor(eps), np.iinfo(unsigned).max)
+    bad = np.flatnonzero((difference > a.dtype.type(most)) | (filled & (difference != 0)))
+    errors = difference[~filled].astype(np.float64)
+    result[0] = errors.max(initial=0.0)
+    result[1], result[2] = bad.size, bad[0] if bad.size else -1
+    result[3] = float(np.square(errors * unit).sum())
+    result[4] = errors.size
+
+
 class Checker:
     """Feed it tiles of the original and the decoded field; it says whether all are within ``eps``.
 
     ``low`` and ``high`` span the valid values (for the PSNR); ``fill_values`` must come back bit for bit.
-    ``pointwise``: ``eps`` is relative to each value.
+    ``pointwise``: ``eps`` is relative to each value. ``levels``: what is in the place of ``eps`` for values
+    of each level. Of complex numbers both parts must be within it.
     """
 
     def __init__(
         self,
         eps: float,
-        low: float,
-        high: float,
-        fill_values: Iterable[float] = (),
+        low: Number,
+        high: Number,
+        fill_values: Iterable[Number] = (),
         pointwise: bool = False,
+        levels: Sequence[float] = (),
     ) -> None:
-        self._eps = eps
+        self._eps, self._levels = eps, levels
         self._pointwise = pointwise
         exponent = math.frexp(max(abs(low), abs(high)))[1]
         self._unit = math.ldexp(1.0, max(-1000, min(-exponent, 1000)))  # so that no square overflows
@@ -206,29 +232,80 @@ class Checker:
         self._squared: list[float] = []
         self._valid = 0
 
-    def update(self, original: np.ndarray, decoded: np.ndarray, origin: tuple[int, ...]) -> None:
-        """Compare arrays of one shape and dtype; ``origin`` is where their first value lies in the field."""
-        a, b = (np.ascontiguousarray(x, x.dtype.newbyteorder("=")).reshape(-1) for x in (original, decoded))
-        if a.shape != b.shape or a.dtype != b.dtype:
-            raise ValueError(f"{a.dtype} {original.shape} against {b.dtype} {decoded.shape}")
-        unsigned = f"u{a.dtype.itemsize}"
-        patterns = special_patterns(a.dtype, self._fill_values)
-        result = np.zeros(5)
+    def update(
+        self,
+        original: np.ndarray,
+        decoded: np.ndarray,
+        origin: tuple[int, ...],
+        levels: np.ndarray | None = None,
+    ) -> None:
+        """Compare arrays of one shape and dtype; ``origin`` is where their first value lies in the field.
+
+        Masks must be equal, masked values are not compared. ``levels``: the level of each value.
+        """
+        if original.shape != decoded.shape or original.dtype.newbyteorder("=") != decoded.dtype.newbyteorder(
+            "="
+        ):
+            raise ValueError(f"{original.dtype} {original.shape} against {decoded.dtype} {decoded.shape}")
+        shape = original.shape
+        if isinstance(original, np.ma.MaskedArray) or isinstance(decoded, np.ma.MaskedArray):
+            masks = np.ma.getmaskarray(original), np.ma.getmaskarray(decoded)
+            self._found(np.flatnonzero(masks[0] != masks[1]), shape, origin)
+            kept = ~(masks[0] | masks[1])
+        else:
+            kept = None
+        parts = [parts_of(np.ma.getdata(array)) for array in (original, decoded)]
+        a, b = map(native, parts)
+        for eps, chosen in self._groups(kept, levels, parts[0].shape):
+            result = self._compare(a, b, eps) if chosen is None else self._compare(a[chosen], b[chosen], eps)
+            self._largest = max(self._largest, float(result[0]))
+            if result[1]:
+                first = int(result[2]) if chosen is None else int(chosen[int(result[2])])
+                self._found(np.array([first % max(math.prod(shape), 1)]), shape, origin, int(result[1]))
+            self._squared.append(float(result[3]))
+            self._valid += int(result[4])
+
+    def _groups(
+        self, kept: np.ndarray | None, levels: np.ndarray | None, shape: tuple[int, ...]
+    ) -> Iterator[tuple[float, np.ndarray | None]]:
+        """(tolerance, flat indices of the values that have it); None for all."""
+        if levels is None:
+            if kept is None:
+                yield self._eps, None
+            else:
+                yield self._eps, np.flatnonzero(np.broadcast_to(kept, shape))
+            return
+        for level, eps in enumerate(self._levels):
+            chosen = levels == level if kept is None else (levels == level) & kept
+            yield eps, np.flatnonzero(np.broadcast_to(chosen, shape))
+
+    def _found(
+        self, bad: np.ndarray, shape: tuple[int, ...], origin: tuple[int, ...], count: int | None = None
+    ) -> None:
+        """Note violations at flat places of a tile of ``shape``: as many as they are, or ``count``."""
+        self._violations += bad.size if count is None else count
+        if not bad.size:
+            return
+        inside = np.unravel_index(int(bad[0]), shape) if shape else ()
+        place = tuple(int(i) + o for i, o in zip(inside, origin, strict=True))
+        self._first = place if self._first is None else min(self._first, place)
+
+    def _compare(self, a: np.ndarray, b: np.ndarray, eps: float) -> np.ndarray:
+        """What `compare` finds in flat arrays of floats or integers."""
+        patterns, result = special_patterns(a.dtype, self._fill_values), np.zeros(5)
+        if a.dtype.kind != "f":
+            compare_integers(a, b, eps, self._unit, patterns, result)
+            return result
+        bits = [values.view(f"u{values.itemsize}") for values in (a, b)]
+        if a.itemsize == 2:
+            a, b = a.astype(np.float32), b.astype(np.float32)
         if self._pointwise:
             doubtful = np.zeros(a.size, bool)
-            compare_pointwise(
-                *(a, b, a.view(unsigned), b.view(unsigned), self._eps, self._unit, patterns, result, doubtful)
-            )
+            compare_pointwise(a, b, *bits, eps, self._unit, patterns, result, doubtful)
             self._settle(a, b, np.flatnonzero(doubtful), result)
         else:
-            compare(a, b, a.view(unsigned), b.view(unsigned), self._eps, self._unit, patterns, result)
-        self._largest = max(self._largest, float(result[0]))
-        if self._first is None and result[2] >= 0:
-            inside = np.unravel_index(int(result[2]), original.shape) if original.ndim else ()
-            self._first = tuple(int(i) + o for i, o in zip(inside, origin, strict=True))
-        self._violations += int(result[1])
-        self._squared.append(float(result[3]))
-        self._valid += int(result[4])
+            compare(a, b, *bits, eps, self._unit, patterns, result)
+        return result
 
     def _settle(self, a: np.ndarray, b: np.ndarray, doubtful: np.ndarray, result: np.ndarray) -> None:
         """Decide in fractions what `compare_pointwise` could not."""
@@ -241,7 +318,8 @@ class Checker:
     def merge(self, other: Checker) -> None:
         """Take up what ``other``, made for the same field, has found in the tiles that follow."""
         self._largest = max(self._largest, other._largest)
-        self._first = other._first if self._first is None else self._first
+        firsts = [first for first in (self._first, other._first) if first is not None]
+        self._first = min(firsts, default=None)
         self._violations += other._violations
         self._squared += other._squared
         self._valid += other._valid

@@ -22,7 +22,7 @@ import xxhash
 
 from lossyzip.bound import Bound
 from lossyzip.container import frame
-from lossyzip.container.header import MOST_SPECIALS, Header
+from lossyzip.container.header import MOST_SPECIALS, Header, part_of
 from lossyzip.errors import (
     BoundViolationError,
     ContentMismatchError,
@@ -30,14 +30,17 @@ from lossyzip.errors import (
     DecodeError,
     InvalidArgumentError,
     SelfCheckError,
+    UnsupportedDataError,
 )
 from lossyzip.threads import in_order, thread_count
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:
-    from lossyzip.checker import Checker
+    from lossyzip.checker import Checker, CheckReport
     from lossyzip.decompose.families import Plan
-    from lossyzip.field import Source
+    from lossyzip.field import Number, Source, Summary
+    from lossyzip.levels import Levels
+    from lossyzip.tile import Decoded
     from lossyzip.tuning import Effort
     from lossyzip.tuning_psnr import Aim
 
@@ -96,10 +99,10 @@ def compress_field(
     effort: str = "balanced",
     idempotent: bool = False,
     threads: int | None = None,
-    fill_values: Iterable[float] = (),
+    fill_values: Iterable[Number] = (),
     progress: Callable[[int], Any] | None = None,
 ) -> FieldReport:
-    """Compress ``source`` (ndarray or h5py.Dataset, float32 or float64, any shape) into ``write(bytes)``.
+    """Compress ``source`` (ndarray, masked array or h5py.Dataset, of any shape) into ``write(bytes)``.
 
     The source is read twice, for a PSNR bound a few times more, tile by tile, from the calling thread; memory
     in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
@@ -110,44 +113,40 @@ def compress_field(
     frame written, when a tile does not keep the bound: what was written must be thrown away.
     """
     from lossyzip import field, tuning, tuning_psnr
+    from lossyzip.carrier import as_coded
     from lossyzip.decompose.families import write_plan
-    from lossyzip.logarithms import LogSource, scale_of
+    from lossyzip.levels import levels_of
 
     dtype = field.check_supported(source)
     if effort not in tuning.EFFORTS:
         raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
-    if idempotent and bound.kind in ("psnr", "pointwise_relative"):
-        raise InvalidArgumentError(
-            f"no {bound.kind} bound is idempotent: its eps depends on the values; name an absolute eps"
-        )
+    _check_bound(bound, dtype, idempotent)
     workers = thread_count(threads)
-    fill_values = tuple(float(value) for value in fill_values)
+    fill_values = tuple(value if isinstance(value, int) else float(value) for value in fill_values)
     shape = tuple(source.shape)
     started = time.process_time()  # tuning may use several threads; nothing else runs
-    tiles = (np.asarray(source[s]) for s in field.tile_slices(shape))
-    summary = field.summarize(tiles, dtype, fill_values, workers)
-    draft = _draft_header(dtype, shape, bound, summary)
-    coded: Source = source
-    if draft.pointwise and draft.eps > 0.0:
-        scale = scale_of(bound.value, draft.native)
-        coded = LogSource(source, scale, draft.specials)
-        logs = (np.asarray(coded[s]) for s in field.tile_slices(shape))
-        spans = field.summarize(logs, coded.dtype, (), workers)
-        if spans.coded_low <= spans.coded_high:
-            low, high = spans.coded_low - scale.shift, spans.coded_high - scale.shift
-            draft = replace(draft, low=low, high=high)
+    summary = field.summarize(
+        (field.read(source, where) for where in field.tile_slices(shape)), dtype, fill_values, workers
+    )
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
+    levels = levels_of(bound, shape, *span)
+    levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
+    draft = _draft_header(source, dtype, bound, summary, levels)
+    if draft.pointwise and draft.eps > 0.0:
+        draft = _with_range_of_logarithms(draft, source, workers)
+    coded, coded_header = as_coded(source, draft, levels.most_frequent() if levels else draft.eps)
     chosen = tuning.EFFORTS[effort]
-    job = _Job(source, span, fill_values, chosen, workers)
+    job = _Job(source, span, fill_values, levels, chosen, workers)
     if bound.kind == "psnr":
-        aim = tuning_psnr.Aim(source, draft, chosen, span, fill_values, workers)
+        coded_fills = fill_values if coded is source else ()
+        wide = replace(draft, tile_shape=_tile_shape(dtype, shape, tuning_psnr.WAVELET_TILES)).as_coded()
+        aim = tuning_psnr.Aim(coded, coded_header, wide.tile_shape, chosen, span, coded_fills, workers)
         tuned = time.process_time() - started
-        done = job.reach(aim, bound.value, write, progress)
+        done = job.reach(aim, draft, bound.value, write, progress)
     else:
         plan: Plan | None = None
-        if draft.eps > 0.0:
-            as_coded = replace(draft, dtype=coded.dtype, specials=()) if draft.pointwise else draft
-            plan = tuning.choose_plan(coded, as_coded, chosen, workers, idempotent)
+        if coded_header.eps > 0.0:
+            plan = tuning.choose_plan(coded, coded_header, chosen, workers, idempotent)
         header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
         tuned = time.process_time() - started
         done = job.encode(header, write, progress)
@@ -171,12 +170,13 @@ class _Job:
     def __init__(
         self,
         source: Source,
-        span: tuple[float, float],
-        fill_values: tuple[float, ...],
+        span: tuple[Number, Number],
+        fill_values: tuple[Number, ...],
+        levels: Levels | None,
         effort: Effort,
         workers: int,
     ) -> None:
-        self._source, self._span, self._fill_values = source, span, fill_values
+        self._source, self._span, self._fill_values, self._levels = source, span, fill_values, levels
         self._effort, self._workers = effort, workers
 
     def encode(
@@ -192,7 +192,7 @@ class _Job:
         checked = _checker(header, self._span, self._fill_values)
         mixed = self._effort.mixes(header.tile_shape)
         door = _Door(header, self._span, self._fill_values, mixed)
-        jobs = (partial(door.encode, np.asarray(self._source[w]), w) for w in header.tile_slices())
+        jobs = (partial(door.encode, *self._tile(w), w) for w in header.tile_slices())
         for result in in_order(jobs, self._workers):
             write(result.record)
             written += len(result.record)
@@ -206,9 +206,15 @@ class _Job:
         write(end)
         return _Written(header, written + len(end), checked, *seconds)
 
+    def _tile(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+        from lossyzip.field import read
+
+        return read(self._source, where), self._levels.of(where) if self._levels else None
+
     def reach(
         self,
         aim: Aim,
+        draft: Header,
         db: float,
         write: Callable[[bytes], Any],
         progress: Callable[[int], Any] | None,
@@ -219,7 +225,8 @@ class _Job:
             if attempt == _ATTEMPTS - 1:
                 aim.settle()
             with tempfile.SpooledTemporaryFile(_SPOOLED) as spool:
-                done = self.encode(aim.header(), spool.write, None if attempt else progress)
+                header = draft.with_plan_of(aim.header())
+                done = self.encode(header, spool.write, None if attempt else progress)
                 seconds = [seconds[0] + done.encode_seconds, seconds[1] + done.verify_seconds]
                 if done.checked.report().psnr_floor >= db:
                     spool.seek(0)
@@ -240,7 +247,7 @@ class _Door:
     """
 
     def __init__(
-        self, header: Header, span: tuple[float, float], fill_values: tuple[float, ...], mixed: bool
+        self, header: Header, span: tuple[Number, Number], fill_values: tuple[Number, ...], mixed: bool
     ) -> None:
         self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
         self._plan = _plan_of(self._header)
@@ -250,33 +257,34 @@ class _Door:
         self._own = threading.local()  # of each thread: room for a decoded tile
 
     def _room(self, values: int) -> np.ndarray:
-        """A flat array of NaN for so many values: what decoding does not write is not within any bound."""
+        """A flat array of NaN for so many coded values: what is not written is not within any bound."""
         room: np.ndarray | None = getattr(self._own, "room", None)
         if room is None or room.size < values:
-            room = self._own.room = np.empty(values, self._header.native)
+            room = self._own.room = np.empty(values, self._header.coded)
         room[:values] = np.nan
         return room[:values]
 
-    def encode(self, tile: np.ndarray, where: tuple[slice, ...]) -> _Encoded:
+    def encode(self, tile: np.ndarray, levels: np.ndarray | None, where: tuple[slice, ...]) -> _Encoded:
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
-        payload = encode_tile(tile, self._header, self._plan, self._mixed)
+        payload = encode_tile(tile, self._header, self._plan, self._mixed, levels)
         encoded = time.thread_time()
+        room = self._room(tile.size * (2 if self._header.dtype.kind == "c" else 1))
         try:
-            decoded = decode_tile(payload, tile.shape, self._header, self._plan, self._room(tile.size))
+            decoded = decode_tile(payload, tile.shape, self._header, self._plan, room)
         except DecodeError as error:
             raise SelfCheckError(
                 f"lossyzip cannot decode its own output: {error}; nothing was kept. Please report this"
             ) from error
-        if (decoded.shape, decoded.dtype) != (tile.shape, self._header.native):
+        values = decoded.values
+        if (values.shape, values.dtype) != (tile.shape, self._header.native):
             raise SelfCheckError(
-                f"{self._header.native} {tile.shape} would come back as {decoded.dtype} {decoded.shape}; "
+                f"{self._header.native} {tile.shape} would come back as {values.dtype} {values.shape}; "
                 "nothing was kept. Please report this"
             )
-        origin = tuple(s.start for s in where)
         checker = _checker(self._header, self._span, self._fill_values)
-        checker.update(tile.astype(self._header.native, copy=False), decoded, origin)
+        checker.update(tile, values, tuple(s.start for s in where), levels)
         report = checker.report()
         if report.violations:
             raise BoundViolationError(
@@ -285,7 +293,7 @@ class _Door:
             )
         record = frame.pack_record(payload, content_checksum(decoded))
         finished = time.thread_time()
-        return _Encoded(record, checker, decoded.size, encoded - started, finished - encoded)
+        return _Encoded(record, checker, values.size, encoded - started, finished - encoded)
 
 
 class Frame:
@@ -305,6 +313,8 @@ class Frame:
         self.dtype = self._header.dtype
         bound = self._header.bound
         self.bound = str(bound)
+        self.masked = self._header.fill is not None
+        self.fill_value = self._header.fill_value
         self.least_psnr = bound.value if bound.kind == "psnr" else -math.inf  # in dB, what was asked
         self.eps = self._header.tolerance
         self.max_error: float = struct.unpack("<d", error)[0]
@@ -337,21 +347,30 @@ class Frame:
         decoded in its place, of which its values are a view then.
         Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
-        plan = _plan_of(self._header)
-        touched = [
-            (number, where)
-            for number, where in enumerate(self._header.tile_slices())
-            if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
-        ]
-        jobs = (
-            partial(self._decode, self._reader.tile(number), number, where, plan, _flat_part(into, where))
-            for number, where in touched
-        )
-        yield from in_order(jobs, thread_count(threads))
+        for where, decoded in self._decoded(threads, region, into):
+            yield where, decoded.values.astype(self.dtype, copy=False)
 
-    def checker(self, span: tuple[float, float], fill_values: tuple[float, ...] = ()) -> Checker:
-        """For the original, whose valid values have this ``span``."""
-        return _checker(self._header, span, fill_values)
+    def compare(
+        self,
+        original: Source,
+        fill_values: tuple[Number, ...] = (),
+        *,
+        threads: int | None = None,
+        progress: Callable[[int], Any] | None = None,
+    ) -> CheckReport:
+        """Decode all tiles and compare them with the ``original``, of the frame's shape and dtype.
+
+        ``progress`` is told how many values were done since the last call.
+        """
+        from lossyzip.field import read, valid_range
+
+        checker = _checker(self._header, valid_range(original, fill_values), fill_values)
+        for where, decoded in self._decoded(threads):
+            origin = tuple(s.start for s in where)
+            checker.update(read(original, where), decoded.values, origin, decoded.levels)
+            if progress is not None:
+                progress(decoded.values.size)
+        return checker.report()
 
     def check(self) -> None:
         """Read every tile and compare its checksum; decode nothing. Raises a DecodeError subclass."""
@@ -364,6 +383,25 @@ class Frame:
         header = len(self._reader.header)
         return {"header": header, "tiles": tiles, "index and framing": self.compressed_bytes - header - tiles}
 
+    def _decoded(
+        self,
+        threads: int | None,
+        region: tuple[slice, ...] | None = None,
+        into: np.ndarray | None = None,
+    ) -> Iterator[tuple[tuple[slice, ...], Decoded]]:
+        plan = _plan_of(self._header)
+        touched = [
+            (number, where)
+            for number, where in enumerate(self._header.tile_slices())
+            if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
+        ]
+        into = into if self._header.part == self._header.coded == self.dtype and not self.masked else None
+        jobs = (
+            partial(self._decode, self._reader.tile(number), number, where, plan, _flat_part(into, where))
+            for number, where in touched
+        )
+        yield from in_order(jobs, thread_count(threads))
+
     def _decode(
         self,
         tile: frame.Tile,
@@ -371,14 +409,14 @@ class Frame:
         where: tuple[slice, ...],
         plan: Plan | None,
         into: np.ndarray | None,
-    ) -> tuple[tuple[slice, ...], np.ndarray]:
+    ) -> tuple[tuple[slice, ...], Decoded]:
         from lossyzip.tile import decode_tile
 
         shape = tuple(s.stop - s.start for s in where)
-        values = decode_tile(tile.payload, shape, self._header, plan, into)
-        if content_checksum(values) != tile.content:
+        decoded = decode_tile(tile.payload, shape, self._header, plan, into)
+        if content_checksum(decoded) != tile.content:
             raise ContentMismatchError(f"tile {number} does not decode to the values that were checked")
-        return where, values.astype(self.dtype, copy=False)
+        return where, decoded
 
 
 def _flat_part(array: np.ndarray | None, where: tuple[slice, ...]) -> np.ndarray | None:
@@ -389,10 +427,16 @@ def _flat_part(array: np.ndarray | None, where: tuple[slice, ...]) -> np.ndarray
     return part.reshape(-1) if part.flags.c_contiguous else None
 
 
-def content_checksum(values: np.ndarray) -> int:
-    """The low 32 bits of the XXH3 hash of the values as little-endian bytes in C order."""
+def content_checksum(decoded: Decoded) -> int:
+    """The low 32 bits of the XXH3 hash of the values as little-endian bytes in C order; of masked arrays the
+    mask follows, a byte a value."""
+    values = np.ma.getdata(decoded.values)
     flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
-    return int(xxhash.xxh3_64_intdigest(flat.view(np.uint8).data)) & 0xFFFFFFFF
+    if not isinstance(decoded.values, np.ma.MaskedArray):
+        return int(xxhash.xxh3_64_intdigest(flat.view(np.uint8).data)) & 0xFFFFFFFF
+    state = xxhash.xxh3_64(flat.view(np.uint8).data)
+    state.update(np.ascontiguousarray(np.ma.getmaskarray(decoded.values)).reshape(-1).view(np.uint8).data)
+    return int(state.intdigest()) & 0xFFFFFFFF
 
 
 def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
@@ -408,27 +452,75 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
                 compress_field(wave, relative(rel), parts.append, effort=effort, threads=1)
 
 
-def _draft_header(dtype: np.dtype, shape: tuple[int, ...], bound: Bound, summary: Any) -> Header:
+def _check_bound(bound: Bound, dtype: np.dtype, idempotent: bool) -> None:
+    whole = dtype.kind in "biu"
+    if whole and bound.kind == "pointwise_relative":
+        raise UnsupportedDataError(f"no {bound.kind} bound for {dtype}; name an absolute or a relative one")
+    if not idempotent:
+        return
+    if bound.kind in ("psnr", "pointwise_relative"):
+        raise InvalidArgumentError(
+            f"no {bound.kind} bound is idempotent: its eps depends on the values; name an absolute eps"
+        )
+    if bound.regions is not None:
+        raise InvalidArgumentError("bounds that differ from value to value are not idempotent")
+    if bound.kind != "lossless" and (whole or dtype == np.float16):
+        raise UnsupportedDataError(f"no bound is idempotent for {dtype}, but lossless; for float32 it can be")
+
+
+def _tile_shape(dtype: np.dtype, shape: tuple[int, ...], times: float = 1) -> tuple[int, ...]:
     from lossyzip.field import tile_shape
+
+    return tile_shape(shape, times / 2 if dtype.kind == "c" else times)
+
+
+def _draft_header(
+    source: Source, dtype: np.dtype, bound: Bound, summary: Summary, levels: Levels | None
+) -> Header:
+    """The header of the field, but for its plan."""
     from lossyzip.logarithms import scale_of, zero_and
 
+    shape = tuple(source.shape)
     valid = summary.low <= summary.high
     eps = bound.resolve(*((summary.low, summary.high) if valid else (0.0, 0.0)))
+    eps = 0.0 if dtype.kind == "b" else eps
     specials = summary.specials
     if bound.kind == "pointwise_relative":
-        eps = scale_of(eps, dtype.newbyteorder("=")).eps
-        specials = zero_and(specials, dtype, MOST_SPECIALS)
+        eps = scale_of(eps, part_of(dtype)).eps
+        specials = zero_and(specials, part_of(dtype), MOST_SPECIALS)
     coded = summary.coded_low <= summary.coded_high
     low, high = (summary.coded_low, summary.coded_high) if coded else (0.0, 0.0)
-    specials = specials if eps > 0.0 else ()
+    fill = None
+    if isinstance(source, np.ma.MaskedArray):
+        with np.errstate(over="ignore", invalid="ignore"):  # numpy's own may be too large for the dtype
+            fill = np.asarray(source.fill_value, dtype).astype(dtype.newbyteorder("<")).tobytes()
     writer = tuple(int(part) for part in VERSION.split(".")[:3])
-    return Header(dtype, shape, tile_shape(shape), bound, eps, low, high, specials, "lossless", b"", writer)
+    header = Header(
+        *(dtype, shape, _tile_shape(dtype, shape), bound, eps, low, high, specials, "lossless", b"", writer),
+        fill=fill,
+        levels=levels.eps if levels else (),
+    )
+    return header if header.coded_eps > 0.0 else replace(header, specials=())
 
 
-def _checker(header: Header, span: tuple[float, float], fill_values: tuple[float, ...]) -> Checker:
+def _with_range_of_logarithms(draft: Header, source: Source, workers: int) -> Header:
+    from lossyzip import field
+    from lossyzip.carrier import CodedSource
+    from lossyzip.logarithms import scale_of
+
+    coded = CodedSource(source, draft)
+    tiles = (coded[where] for where in field.tile_slices(coded.shape))
+    spans = field.summarize(tiles, coded.dtype, (), workers)
+    if spans.coded_low > spans.coded_high:
+        return draft
+    shift = scale_of(draft.bound.value, draft.part).shift
+    return replace(draft, low=spans.coded_low - shift, high=spans.coded_high - shift)
+
+
+def _checker(header: Header, span: tuple[Number, Number], fill_values: tuple[Number, ...]) -> Checker:
     from lossyzip.checker import Checker
 
-    return Checker(header.tolerance, *span, fill_values, header.pointwise)
+    return Checker(header.tolerance, *span, fill_values, header.pointwise, header.levels)
 
 
 def _plan_of(header: Header) -> Plan | None:

@@ -1,7 +1,8 @@
 """Arrays as fields: valid values and special ones, ranges, tiles. Knows nothing of compression.
 
 A value is *special* when it must come back bit for bit whatever the bound: NaN, infinities, -0.0,
-declared fill values, and values so large that predicting from them could overflow.
+declared fill values, and values so large that predicting from them could overflow, or integers so large
+that no float holds them. The parts of complex numbers are values of their own.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from lossyzip._jit import kernel
-from lossyzip.container.header import MOST_AXES, MOST_SPECIALS
+from lossyzip.container.header import MOST_AXES, MOST_SPECIALS, part_of
 from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
 from lossyzip.threads import in_order
 
 TILE_VALUES = 1 << 21
 RAW = 255  # class of a special value whose bits are not in the list
-_LARGEST = {4: float(np.finfo(np.float32).max) / 64, 8: float(np.finfo(np.float64).max) / 64}
+_LARGEST = {
+    2: float(np.finfo(np.float16).max),  # which is coded as float32
+    4: float(np.finfo(np.float32).max) / 64,
+    8: float(np.finfo(np.float64).max) / 64,
+}
+_LARGEST_INTEGER = 2.0**52
+_KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
+Number = float | int  # an int where it may be too long for a float
 
 
 class Source(Protocol):
@@ -41,8 +49,8 @@ class Summary:
     ``low`` > ``high`` when no value is valid. ``coded_low`` and ``coded_high`` leave out huge values.
     """
 
-    low: float
-    high: float
+    low: Number
+    high: Number
     coded_low: float
     coded_high: float
     specials: tuple[int, ...]
@@ -51,14 +59,17 @@ class Summary:
 def check_supported(source: Source) -> np.dtype:
     """The field's dtype. Raises UnsupportedDataError when lossyzip does not take it."""
     dtype = np.dtype(source.dtype)
-    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
-        raise UnsupportedDataError(f"data type {dtype} is not supported; float32 and float64 are")
+    if dtype.itemsize not in _KINDS.get(dtype.kind, ()):
+        raise UnsupportedDataError(
+            f"data type {dtype} is not supported; floats and complex numbers of up to 64 bits a part, "
+            "integers and bool are"
+        )
     if len(source.shape) > MOST_AXES:
         raise UnsupportedDataError(f"{len(source.shape)} axes are not supported; up to {MOST_AXES} are")
     return dtype
 
 
-def tile_shape(shape: tuple[int, ...], times: int = 1) -> tuple[int, ...]:
+def tile_shape(shape: tuple[int, ...], times: float = 1) -> tuple[int, ...]:
     """Tiles of at most ``times`` TILE_VALUES: the longest axis is halved, leading ones first, rows last.
 
     Axes before the last three count eightfold: they are often short, and one of their steps is cut
@@ -78,13 +89,36 @@ def _with_halo(tile: list[int]) -> int:
     return math.prod(long[:-2]) * math.prod(n + 6 for n in long[-2:])
 
 
-def special_patterns(dtype: np.dtype, fill_values: Iterable[float]) -> np.ndarray:
-    """The bit patterns (uint64) of ``fill_values`` in ``dtype``. More than the header takes are refused."""
+def special_patterns(part: np.dtype, fill_values: Iterable[Number]) -> np.ndarray:
+    """The bit patterns (uint64) of ``fill_values`` in the dtype ``part``; of integers, those it can hold.
+
+    More than the header takes are refused.
+    """
+    numbers = list(fill_values)
+    if len(numbers) > MOST_SPECIALS:
+        raise InvalidArgumentError(f"{len(numbers)} fill values; there may be up to {MOST_SPECIALS}")
+    if part.kind in "iu":
+        limits = np.iinfo(part)
+        whole = [int(n) for n in numbers if math.isfinite(n) and n == math.floor(n)]
+        kept = [n for n in whole if limits.min <= n <= limits.max]
+        return np.array(kept, part.newbyteorder("=")).view(f"u{part.itemsize}").astype(np.uint64)
     with np.errstate(over="ignore"):
-        values = np.array(list(fill_values), np.float64).astype(dtype.newbyteorder("="))
-    if values.size > MOST_SPECIALS:
-        raise InvalidArgumentError(f"{values.size} fill values; there may be up to {MOST_SPECIALS}")
-    return values.view(f"u{dtype.itemsize}").astype(np.uint64)
+        values = np.array(numbers, np.float64).astype(part.newbyteorder("="))
+    return values.view(f"u{part.itemsize}").astype(np.uint64)
+
+
+def parts_of(array: np.ndarray) -> np.ndarray:
+    """The numbers that ``array`` consists of: complex ones' along a new first axis, bools as 0 and 1."""
+    if array.dtype.kind == "c":
+        return np.stack([array.real, array.imag])
+    return array.view(np.uint8) if array.dtype.kind == "b" else array
+
+
+def negative_zeros(values: np.ndarray) -> np.ndarray:
+    """Which of the flat array ``values`` are -0.0; no integer is."""
+    if values.dtype.kind != "f":
+        return np.zeros(values.size, bool)
+    return (values == 0) & np.signbit(values)
 
 
 @kernel
@@ -149,28 +183,55 @@ def _scan(values, bits, patterns, largest, spans, found):
     return count
 
 
-def _scan_tile(tile: np.ndarray, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Spans (4,) and the special patterns of one tile."""
-    flat = native(tile)
+Spans = tuple[Number, Number, float, float]  # low, high, coded low, coded high
+
+
+def _scan_tile(tile: np.ndarray, patterns: np.ndarray) -> tuple[Spans, np.ndarray]:
+    """Spans and the special patterns of one tile, masked values apart."""
+    flat = native(parts_of(np.ma.getdata(tile)))
+    if isinstance(tile, np.ma.MaskedArray):
+        masked = np.broadcast_to(np.ma.getmaskarray(tile), (flat.size // max(tile.size, 1), *tile.shape))
+        flat = flat[~masked.reshape(-1)]
+    if flat.dtype.kind != "f" or flat.itemsize == 2:
+        return _scan_widened(flat, patterns)
     span = None if patterns.size else plain_span(flat)
     if span is not None:
-        return np.array([*span, *span]), patterns
+        return (*span, *span), patterns
     spans, found = np.empty(4), np.empty(MOST_SPECIALS, np.uint64)
     bits = flat.view(f"u{flat.itemsize}")
     count = _scan(flat, bits, patterns, _LARGEST[flat.itemsize], spans, found)
-    return spans, found[:count]
+    low, high, coded_low, coded_high = spans.tolist()
+    return (low, high, coded_low, coded_high), found[:count]
+
+
+def _scan_widened(flat: np.ndarray, patterns: np.ndarray) -> tuple[Spans, np.ndarray]:
+    """The same for float16 and integers, the span of which is one of ints."""
+    bits = flat.view(f"u{flat.itemsize}")
+    filled, negative_zero = np.isin(bits, patterns), negative_zeros(flat)
+    special = filled | negative_zero | (~np.isfinite(flat) if flat.dtype.kind == "f" else False)
+    found = np.unique(bits[special]).astype(np.uint64)
+    valid = flat[~special | (negative_zero & ~filled)]
+    if not valid.size:
+        return (math.inf, -math.inf, math.inf, -math.inf), found
+    coded = flat[~special & (np.abs(flat.astype(np.float64)) <= largest_coded(flat.dtype))]
+    low, high = valid.min().item(), valid.max().item()
+    if not coded.size:
+        return (low, high, math.inf, -math.inf), found
+    return (low, high, float(coded.min()), float(coded.max())), found
 
 
 def summarize(
-    tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterable[float], threads: int = 1
+    tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterable[Number], threads: int = 1
 ) -> Summary:
     """Go once through all ``tiles`` of a field. The same for any number of threads."""
-    patterns = special_patterns(dtype, fill_values)
-    low, high, coded_low, coded_high = math.inf, -math.inf, math.inf, -math.inf
+    patterns = special_patterns(part_of(dtype), fill_values)
+    low: Number = math.inf
+    high: Number = -math.inf
+    coded_low, coded_high = math.inf, -math.inf
     found = dict.fromkeys(patterns.tolist())  # first: the header must list them
     for spans, specials in in_order((partial(_scan_tile, tile, patterns) for tile in tiles), threads):
-        low, high = min(low, float(spans[0])), max(high, float(spans[1]))
-        coded_low, coded_high = min(coded_low, float(spans[2])), max(coded_high, float(spans[3]))
+        low, high = min(low, spans[0]), max(high, spans[1])
+        coded_low, coded_high = min(coded_low, spans[2]), max(coded_high, spans[3])
         found |= dict.fromkeys(specials.tolist())
     return Summary(low, high, coded_low, coded_high, tuple(found)[:MOST_SPECIALS])
 
@@ -206,15 +267,26 @@ def classify(values, bits, specials, largest, classes, coded):
     return special, raw
 
 
-def largest_coded(dtype: np.dtype) -> float:
-    """Values beyond this magnitude are special: sums of weighted neighbours must not overflow."""
-    return _LARGEST[dtype.itemsize]
+def largest_coded(part: np.dtype) -> float:
+    """Values beyond this magnitude are special: sums of weighted neighbours must not overflow, and carriers
+    must be exact."""
+    return _LARGEST[part.itemsize] if part.kind == "f" else _LARGEST_INTEGER
 
 
-def valid_range(source: Source, fill_values: Iterable[float] = ()) -> tuple[float, float]:
-    """(low, high) over finite, unmasked values, read tile by tile; (0.0, 0.0) when there are none."""
+def read(source: Source, where: tuple[slice, ...]) -> np.ndarray:
+    """A part of ``source``; a masked array if that is one."""
+    part = source[(*where, ...)]  # an array even if it has no axes
+    return part if isinstance(part, np.ma.MaskedArray) else np.asarray(part)
+
+
+def valid_range(source: Source, fill_values: Iterable[Number] = ()) -> tuple[Number, Number]:
+    """(low, high) over finite, unmasked values, read tile by tile; (0.0, 0.0) when there are none.
+
+    Over the parts of complex numbers. Ints, for a field of integers.
+    """
     dtype = check_supported(source)
-    summary = summarize((source[s] for s in tile_slices(tuple(source.shape))), dtype, tuple(fill_values))
+    tiles = (read(source, s) for s in tile_slices(tuple(source.shape)))
+    summary = summarize(tiles, dtype, tuple(fill_values))
     return (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
 
 

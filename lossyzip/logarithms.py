@@ -8,13 +8,13 @@ decoding must find the same bits everywhere. docs/FORMAT.md, "Logarithms".
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lossyzip._jit import kernel
 from lossyzip.container.header import LARGEST_LOGARITHM
-from lossyzip.field import RAW, Source, largest_coded, native, special_patterns
+from lossyzip.field import RAW, largest_coded, special_patterns
 
 _ROUNDED = 4.0  # relative, in halves of an ulp of the field's dtype: more than decoding rounds
 _LOG_ROUNDED = 1e-12  # more than all logarithms are off, which are below 1100
@@ -41,20 +41,6 @@ def scale_of(r: float, dtype: np.dtype) -> Scale:
     eps = 0.5 * (up - down) - _LOG_ROUNDED
     least = 4.0 * float(limits.tiny) / (1.0 - r)
     return Scale(eps if eps > _LEAST else 0.0, 0.5 * (up + down), least)
-
-
-class LogSource:
-    """What is coded of ``source``: float64 logarithms of its magnitudes, NaN where a value is special."""
-
-    dtype = np.dtype(np.float64)
-
-    def __init__(self, source: Source, scale: Scale, specials: tuple[int, ...]) -> None:
-        self._source, self._scale, self._specials = source, scale, specials
-        self.shape = tuple(source.shape)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        part = np.asarray(self._source[key])
-        return logarithms(native(part), self._scale, self._specials)[0].reshape(part.shape)
 
 
 def zero_and(specials: tuple[int, ...], dtype: np.dtype, most: int) -> tuple[int, ...]:

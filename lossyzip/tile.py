@@ -1,4 +1,6 @@
-"""One tile: values <-> payload. Masks, codes and outliers together; the unit of threads and of random access.
+"""One tile: values <-> payload. Masks, levels of tolerance, codes and outliers together.
+
+The unit of threads and of random access.
 
 docs/FORMAT.md, "Tile payload".
 """
@@ -6,9 +8,11 @@ docs/FORMAT.md, "Tile payload".
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from lossyzip.carrier import Carried, carry, restore
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import (
     Codes,
@@ -24,93 +28,153 @@ from lossyzip.decompose.rows import Quantizer
 from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
-from lossyzip.field import RAW, classify, largest_coded, native, plain_span
-from lossyzip.logarithms import logarithms, powers, scale_of
+from lossyzip.field import RAW, native, parts_of
 
-_LOSSLESS, _MASKED, _OUTLIERS, _SIGNED = 1, 2, 4, 8  # flags
+_LOSSLESS, _SPECIAL, _OUTLIERS, _SIGNED, _MASKED, _LEVELS = 1, 2, 4, 8, 16, 32  # flags
 
 
-def encode_tile(tile: np.ndarray, header: Header, plan: Plan | None, mixed: bool = False) -> bytes:
+class Decoded(NamedTuple):
+    """A tile in native byte order, a masked array if its field is one.
+
+    ``levels``: which of the header's levels each value has (uint8); None where there are none.
+    """
+
+    values: np.ndarray
+    levels: np.ndarray | None
+
+
+def encode_tile(
+    tile: np.ndarray,
+    header: Header,
+    plan: Plan | None,
+    mixed: bool = False,
+    levels: np.ndarray | None = None,
+) -> bytes:
     """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless.
 
-    ``mixed``: the codes are mixed where that is smaller.
+    ``mixed``: the codes are mixed where that is smaller. ``levels``: as in `Decoded`.
     """
-    values = native(tile)
-    rule = quantizer(header.coded, header.eps, header.low, header.high) if plan else None
-    if plan is None or rule is None or not values.size:
-        return bytes([_LOSSLESS]) + lossless.pack(values.reshape(tile.shape))
-    bits = values.view(f"u{values.itemsize}")
-    negative = np.zeros(0, bool)
-    if header.pointwise:
-        scale = scale_of(header.bound.value, header.native)
-        coded, classes, negative, raw = logarithms(values, scale, header.specials)
-        special = int(np.count_nonzero(classes))
+    parts = parts_of(np.ma.getdata(tile))
+    values, shape = native(parts), parts.shape
+    masked = np.ma.getmaskarray(tile) if header.fill is not None else np.zeros(0, bool)
+    head, left_out = bytearray(), None
+    if masked.any():
+        _put(head, lossless.pack(masked.view(np.uint8)))
+        left_out = np.broadcast_to(masked, shape).reshape(-1)
+    if levels is None:
+        payload = _encode(values, shape, header, plan, mixed, left_out)
     else:
-        coded, classes, special, raw = _without_specials(values, header)
-    result = decompose(coded, tile.shape, plan, rule)
+        payload = bytes([_LEVELS]) + _encode_levels(values, shape, header, plan, mixed, left_out, levels)
+    return bytes([payload[0] | _MASKED * bool(head)]) + bytes(head) + payload[1:]
+
+
+def _encode_levels(
+    values: np.ndarray,
+    shape: tuple[int, ...],
+    header: Header,
+    plan: Plan | None,
+    mixed: bool,
+    left_out: np.ndarray | None,
+    levels: np.ndarray,
+) -> bytes:
+    """Which level each value has; for each level that occurs, a payload for which the others are left out."""
+    out = bytearray()
+    _put(out, lossless.pack(levels))
+    of_parts = np.broadcast_to(levels, shape).reshape(-1)
+    for level in np.unique(levels).tolist():
+        others = of_parts != level
+        if left_out is not None:
+            others |= left_out
+        here = header.at_level(level)
+        _put(out, _encode(values, shape, here, plan, mixed, others))
+    return bytes(out)
+
+
+def _encode(
+    values: np.ndarray,
+    shape: tuple[int, ...],
+    header: Header,
+    plan: Plan | None,
+    mixed: bool,
+    left_out: np.ndarray | None,
+) -> bytes:
+    """The payload of flat ``values``, where it does not matter what comes back of those ``left_out``."""
+    rule = _rule(header) if plan else None
+    if plan is None or rule is None or not values.size:
+        return bytes([_LOSSLESS]) + lossless.pack(_filled(values, left_out).reshape(shape))
+    bits = values.view(f"u{values.itemsize}")
+    carried = carry(values, header, left_out)
+    coded, classes = carried.coded, carried.classes
+    result = decompose(coded, shape, plan, rule)
     if result.outliers is None:
-        return bytes([_LOSSLESS]) + _stand_in(values, coded, tile.shape, header, plan, rule)
-    mixed_codes = mix(result, tile.shape, plan, rule) if mixed else None
+        return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
+    mixed_codes = mix(result, shape, plan, rule) if mixed else None
     codes, outliers = result.to_bytes(), result.outliers
     if mixed_codes is not None and len(mixed_codes.data) < len(codes):
         codes, outliers = mixed_codes.data, mixed_codes.outliers
-    signed = bool(negative.any())
-    out = bytearray([_MASKED * bool(special) | _OUTLIERS * bool(outliers.size) | _SIGNED * signed])
+    signed = bool(carried.negative.any())
+    special = bool(carried.special)
+    out = bytearray([_SPECIAL * special | _OUTLIERS * bool(outliers.size) | _SIGNED * signed])
     if special:
         _put(out, lossless.pack(classes))
-        put_varint(out, raw)
-        if raw:
+        put_varint(out, carried.raw)
+        if carried.raw:
             _put(out, lossless.pack(bits[classes == RAW]))
     if signed:
-        _put(out, lossless.pack(np.packbits(negative)))
+        _put(out, lossless.pack(np.packbits(carried.negative)))
     if outliers.size:
         put_varint(out, outliers.size)
         _put(out, lossless.pack(outliers))
     out += codes
-    if len(out) > values.nbytes // 2:
-        exact = _stand_in(values, coded, tile.shape, header, plan, rule)
+    if len(out) > values.nbytes // 2 or header.eps < header.coded_eps:
+        exact = _stand_in(values, carried, shape, header, plan, rule, left_out)
         if len(exact) < len(out):
             return bytes([_LOSSLESS]) + exact
     return bytes(out)
 
 
+def _rule(header: Header) -> Quantizer | None:
+    return quantizer(header.coded, header.coded_eps, header.low, header.high)
+
+
 def _stand_in(
     values: np.ndarray,
-    coded: np.ndarray,
+    carried: Carried,
     shape: tuple[int, ...],
     header: Header,
     plan: Plan,
     rule: Quantizer,
+    left_out: np.ndarray | None,
 ) -> bytes:
     """What stands for the flat array ``values`` without loss, packed."""
-    exact = values if header.pointwise else lossless_stand_in(values, coded, plan, rule)
-    return lossless.pack(exact.reshape(shape))
+    coded_as_they_are = header.part == header.coded and not header.pointwise
+    exact = lossless_stand_in(values, carried.coded, plan, rule) if coded_as_they_are else values
+    return lossless.pack(_filled(exact, left_out).reshape(shape))
+
+
+def _filled(values: np.ndarray, left_out: np.ndarray | None) -> np.ndarray:
+    """``values`` with those that are left out replaced by the last before them that is not, or 0."""
+    if left_out is None:
+        return values
+    last = np.maximum.accumulate(np.where(left_out, -1, np.arange(values.size)))
+    return np.where(last < 0, values.dtype.type(0), values[np.maximum(last, 0)])
 
 
 def preview_tile(tile: np.ndarray, header: Header, plan: Plan) -> tuple[np.ndarray, Codes] | None:
-    """(what would be decoded of ``tile``, its codes), without coding; None where it would be lossless."""
+    """(what would be decoded of ``tile``, its codes), without coding; None where it would be lossless.
+
+    For values that are coded as they are: those of float32 and float64.
+    """
     values = native(tile)
-    rule = quantizer(header.native, header.eps, header.low, header.high)
+    rule = _rule(header)
     if rule is None or not values.size:
         return None
-    coded, _, special, _ = _without_specials(values, header)
-    codes, seen = decompose_and_see(coded, tile.shape, plan, rule)
+    carried = carry(values, header)
+    codes, seen = decompose_and_see(carried.coded, tile.shape, plan, rule)
     if codes.outliers is None:
         return None
-    return (np.where(np.isnan(coded), values, seen) if special else seen).reshape(tile.shape), codes
-
-
-def _without_specials(values: np.ndarray, header: Header) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """(values with NaN for specials, class of each, how many are special, how many of those have no number).
-
-    ``values`` themselves and no classes where none is special.
-    """
-    if not header.specials and plain_span(values) is not None:
-        return values, np.empty(0, np.uint8), 0, 0
-    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
-    bits, specials = values.view(f"u{values.itemsize}"), np.array(header.specials, np.uint64)
-    special, raw = classify(values, bits, specials, largest_coded(header.native), classes, coded)
-    return coded, classes, special, raw
+    seen = np.where(np.isnan(carried.coded), values, seen) if carried.special else seen
+    return seen.reshape(tile.shape), codes
 
 
 def decode_tile(
@@ -119,31 +183,85 @@ def decode_tile(
     header: Header,
     plan: Plan | None,
     into: np.ndarray | None = None,
-) -> np.ndarray:
-    """The tile of ``shape`` in native byte order; it may be in the flat array ``into``, if there is one.
+) -> Decoded:
+    """The tile of ``shape``; its values may be in the flat array ``into``, if there is one.
 
     Raises DecodeError for any other payload than its own.
     """
+    flags, position = (payload[0] if payload else 0), 1
+    inner = (2, *shape) if header.dtype.kind == "c" else shape
+    masked = None
+    if flags & _MASKED:
+        if header.fill is None:
+            raise CorruptError("a tile has a mask, in a field without masks")
+        data, position = _get(payload, position)
+        masked = lossless.unpack(data, shape, np.dtype(np.uint8))
+        if masked.max(initial=0) > 1:
+            raise CorruptError("a tile's mask is not of 0 and 1")
+    flags &= ~_MASKED
+    levels = None
+    if header.levels:
+        if flags != _LEVELS:
+            raise CorruptError(f"a tile has flags {flags}, in a field with levels of tolerance")
+        levels, values = _decode_levels(payload, position, shape, inner, header, plan)
+    else:
+        values = _decode(payload, position, flags, inner, header, plan, into)
+    return Decoded(_assembled(values, masked, shape, header), levels)
+
+
+def _decode_levels(
+    payload: bytes,
+    position: int,
+    shape: tuple[int, ...],
+    inner: tuple[int, ...],
+    header: Header,
+    plan: Plan | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    data, position = _get(payload, position)
+    levels = lossless.unpack(data, shape, np.dtype(np.uint8))
+    if levels.max(initial=0) >= len(header.levels):
+        raise CorruptError(f"a tile names level {levels.max()} of {len(header.levels)}")
+    values = np.zeros(inner, header.part)
+    of_parts = np.broadcast_to(levels, inner)
+    for level in np.unique(levels).tolist():
+        data, position = _get(payload, position)
+        here = header.at_level(level)
+        flags = data[0] if data else 0
+        found = _decode(data, 1, flags, inner, here, plan, None)
+        np.copyto(values, found, where=of_parts == level)
+    if position != len(payload):
+        raise CorruptError(f"{len(payload) - position} bytes behind the levels of a tile")
+    return levels, values
+
+
+def _decode(
+    payload: bytes,
+    position: int,
+    flags: int,
+    shape: tuple[int, ...],
+    header: Header,
+    plan: Plan | None,
+    into: np.ndarray | None,
+) -> np.ndarray:
+    """The values of ``header.part`` that `_encode` was given, those left out apart."""
     count = math.prod(shape)
-    flags = payload[0] if payload else 0
     if flags == _LOSSLESS:
-        return lossless.unpack(payload[1:], shape, header.native)
-    if flags & ~(_MASKED | _OUTLIERS | _SIGNED * header.pointwise) or not payload:
+        return lossless.unpack(payload[position:], shape, header.part)
+    if flags & ~(_SPECIAL | _OUTLIERS | _SIGNED * header.pointwise) or not payload:
         raise CorruptError(f"a tile has flags {flags}")
-    rule = quantizer(header.coded, header.eps, header.low, header.high) if plan else None
+    rule = _rule(header) if plan else None
     if plan is None or rule is None:
         raise CorruptError("a tile is coded with loss in a field that is lossless")
-    position = 1
     classes = raw = None
-    if flags & _MASKED:
+    if flags & _SPECIAL:
         data, position = _get(payload, position)
         classes = lossless.unpack(data, (count,), np.dtype(np.uint8))
         raw_count, position = get_varint(payload, position)
         if raw_count != np.count_nonzero(classes == RAW):
-            raise CorruptError(f"a tile's mask does not have {raw_count} special values")
+            raise CorruptError(f"a tile does not have {raw_count} values of class {RAW}")
         if raw_count:
             data, position = _get(payload, position)
-            raw = lossless.unpack(data, (raw_count,), np.dtype(f"u{header.dtype.itemsize}"))
+            raw = lossless.unpack(data, (raw_count,), np.dtype(f"u{header.part.itemsize}"))
     negative = None
     if flags & _SIGNED:
         data, position = _get(payload, position)
@@ -156,16 +274,30 @@ def decode_tile(
             raise CorruptError(f"a tile of {count} values has {size} outliers")
         data, position = _get(payload, position)
         outliers = lossless.unpack(data, (size,), header.coded)
-    if header.pointwise:
-        logs = recompose(payload[position:], outliers, shape, plan, rule)
-        flat = np.empty(count, header.native) if into is None else into
-        powers(logs.reshape(-1), negative, flat)
-        values = flat.reshape(shape)
-    else:
-        values = recompose(payload[position:], outliers, shape, plan, rule, into)
+    if into is None:  # NaN: what decoding does not write is not within any bound
+        into = np.full(count, np.nan, header.coded)
+    coded = recompose(payload[position:], outliers, shape, plan, rule, into)
+    values = restore(coded.reshape(-1), negative, header)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
-    return values
+    return values.reshape(shape)
+
+
+def _assembled(
+    values: np.ndarray, masked: np.ndarray | None, shape: tuple[int, ...], header: Header
+) -> np.ndarray:
+    """``values``, which are parts, as the field has them."""
+    if header.dtype.kind == "c":
+        array = np.empty(shape, header.native)
+        array.real, array.imag = values
+    else:
+        array = values.view(header.native)
+    fill = header.fill_value
+    if fill is None:
+        return array
+    mask = np.zeros(shape, bool) if masked is None else masked.view(bool)
+    array = np.where(mask, fill, array).astype(header.native, copy=False)
+    return np.ma.MaskedArray(array, mask, fill_value=fill)
 
 
 def _put_specials(
@@ -176,7 +308,7 @@ def _put_specials(
         bits[classes == RAW] = raw
     highest = int(classes[classes != RAW].max(initial=0))
     if highest > len(specials):
-        raise CorruptError(f"a tile's mask names special value {highest} of {len(specials)}")
+        raise CorruptError(f"a tile names special value {highest} of {len(specials)}")
     for k, pattern in enumerate(specials):
         bits[classes == k + 1] = pattern
 

@@ -21,7 +21,7 @@ from lossyzip.container.header import Header
 from lossyzip.decompose.families import Codes, Plan, estimated_size, mix, quantizer, write_plan
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.wavelet import Wavelet
-from lossyzip.field import Source, tile_shape
+from lossyzip.field import Number, Source
 from lossyzip.threads import in_order
 from lossyzip.tile import preview_tile
 from lossyzip.tuning import Effort
@@ -55,21 +55,23 @@ class Tried:
 class Aim:
     """Headers to encode a field with, until the PSNR is reached.
 
-    ``draft`` is the field's header, its eps the one that cannot miss. ``span`` and ``fill_values``: as for
-    a `Checker`. The source is read in this thread; the result does not depend on their number.
+    ``draft`` is the header of what is coded, its eps the one that cannot miss; ``wide`` is the shape of tiles
+    for wavelets. ``span`` and ``fill_values``: as for a `Checker`. The source is read in this thread; the
+    result does not depend on their number.
     """
 
     def __init__(
         self,
         source: Source,
         draft: Header,
+        wide: tuple[int, ...],
         effort: Effort,
-        span: tuple[float, float],
-        fill_values: tuple[float, ...],
+        span: tuple[Number, Number],
+        fill_values: tuple[Number, ...],
         threads: int,
     ) -> None:
         self._source, self._draft, self._effort, self._threads = source, draft, effort, threads
-        self._span, self._fill_values = span, fill_values
+        self._wide, self._span, self._fill_values = wide, span, fill_values
         self._target = 10.0 ** (-draft.bound.value / 10.0)
         self._sure = False
         self._plan: Plan | None = None
@@ -103,7 +105,7 @@ class Aim:
         if not judged:
             self.settle()
             return
-        wide = replace(self._draft, tile_shape=tile_shape(self._draft.shape, WAVELET_TILES))
+        wide = replace(self._draft, tile_shape=self._wide)
         compared = _spread(wide.tile_slices(), 1)
         here, self._plan = self._compare(judged, self._at(compared), self._at(blocks))
         self._draft = wide if isinstance(self._plan, Wavelet) else self._draft

@@ -1,5 +1,7 @@
 """Within the bound, decided with integers and fractions alone. Shares no code with lossyzip.
 
+Arrays of floats, integers (in Python's own arithmetic) and bool; complex ones are compared part by part.
+
 A finite float is mantissa * 2**exponent, both integers. Where the exponents of two values are near,
 their difference is exact in int64 and whole arrays are compared at once; the rest go through `Fraction`.
 """
@@ -11,12 +13,12 @@ from fractions import Fraction
 
 import numpy as np
 
-_MANTISSA_BITS = {4: 23, 8: 52}
+_MANTISSA_BITS = {2: 10, 4: 23, 8: 52}
 
 
 def tolerance(original: np.ndarray, kind: str, value: float, fills: tuple[float, ...] = ()) -> Fraction:
     """The absolute tolerance that a bound ("absolute", "relative", "lossless") promises for ``original``."""
-    if kind == "lossless":
+    if kind == "lossless" or original.dtype.kind == "b":
         return Fraction(0)
     if kind == "absolute":
         return Fraction(value)
@@ -24,13 +26,13 @@ def tolerance(original: np.ndarray, kind: str, value: float, fills: tuple[float,
     valid = valid[np.isfinite(valid) & ~equals_any(valid, fills)]
     if not valid.size:
         return Fraction(0)
-    return Fraction(value) * (Fraction(float(valid.max())) - Fraction(float(valid.min())))
+    return Fraction(value) * (Fraction(valid.max().item()) - Fraction(valid.min().item()))
 
 
 def violations(
     original: np.ndarray, decoded: np.ndarray, eps: Fraction | float, fills: tuple[float, ...] = ()
 ) -> np.ndarray:
-    """Flat indices of the values that break the guarantee.
+    """Flat indices of the values (of complex ones: of parts, next to one another) that break the guarantee.
 
     NaN, infinities, -0.0 and ``fills`` must come back bit for bit, and everything when ``eps`` is 0;
     all other values within ``eps``.
@@ -41,9 +43,15 @@ def violations(
     unsigned = f"u{a.dtype.itemsize}"
     good = a.view(unsigned) == b.view(unsigned)
     if eps > 0:
-        special = ~np.isfinite(a) | ((a == 0) & np.signbit(a)) | equals_any(a, fills)
+        special = equals_any(a, fills)
+        if a.dtype.kind == "f":
+            special |= ~np.isfinite(a) | ((a == 0) & np.signbit(a))
         compared = np.flatnonzero(~good & ~special & np.isfinite(b))
-        good[compared] = _within(a[compared], b[compared], Fraction(eps))
+        if a.dtype.kind == "f":
+            good[compared] = _within(a[compared], b[compared], Fraction(eps))
+        else:
+            pairs = zip(a[compared].tolist(), b[compared].tolist(), strict=True)
+            good[compared] = [abs(int(x) - int(y)) <= eps for x, y in pairs]
     return np.flatnonzero(~good)
 
 
@@ -105,10 +113,14 @@ def _split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def equals_any(values: np.ndarray, fills: tuple[float, ...]) -> np.ndarray:
+    if values.dtype.kind != "f":
+        return np.isin(values, [fill for fill in fills if fill == int(fill)])
     unsigned = f"u{values.dtype.itemsize}"
     patterns = np.array(fills, np.float64).astype(values.dtype).view(unsigned)
     return np.isin(values.view(unsigned), patterns)
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1)
+    """Flat and in native order; the parts of complex numbers one after the other."""
+    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1)
+    return flat.view(f"f{flat.itemsize // 2}") if flat.dtype.kind == "c" else flat

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lossyzip.entropy.tokens import Symbols
+from lossyzip.tile import Decoded
 
 Lie = Callable[[np.ndarray], np.ndarray]
 
@@ -73,10 +74,12 @@ CODES: dict[str, Lie] = {
 
 
 def lying(function: Callable[..., Any], lie: Lie) -> Callable[..., Any]:
-    """``function``; where it returns an array of floats, that goes through ``lie`` first."""
+    """``function``; where it returns an array of floats, or a tile, that goes through ``lie`` first."""
 
     def call(*args: Any, **options: Any) -> Any:
         result = function(*args, **options)
+        if isinstance(result, Decoded):
+            return result._replace(values=lie(result.values))
         return lie(result) if result.dtype.kind == "f" else result
 
     return call

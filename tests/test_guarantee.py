@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossyzip as lz
-from lossyzip import field, tile, tuning
+from lossyzip import carrier, field, tile, tuning
 from lossyzip.decompose import families, interpolation, regression, wavelet
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import PHASES, Multigrid
@@ -130,7 +130,7 @@ def test_a_decoder_that_returns_another_shape_or_type(case, lie):
 
 def test_a_decoder_that_only_seems_right_is_found_out_when_decoding():
     array, rel = FIELDS["smooth"]
-    patch = patched((tile, "decode_tile"), lambda honest: lambda *_: array.copy())
+    patch = patched((tile, "decode_tile"), lambda honest: lambda *_: tile.Decoded(array.copy(), None))
     blob = lz.compress(array, lz.relative(rel))
     patch.undo()
     with pytest.raises(lz.ContentMismatchError):
@@ -229,7 +229,7 @@ def test_a_classification_that_finds_no_special_values(case):
 
         return classify
 
-    patch = patched((tile, "classify"), make)
+    patch = patched((carrier, "classify"), make)
     blob = compress(case)
     patch.undo()
     assert_honest(case, blob)
@@ -391,7 +391,11 @@ def test_what_the_tile_before_left_is_no_decoded_value(monkeypatch):
 
     def idle(payload, shape, header, plan, into):
         calls.append(shape)
-        return honest(payload, shape, header, plan, into) if len(calls) == 1 else into.reshape(shape)
+        return (
+            honest(payload, shape, header, plan, into)
+            if len(calls) == 1
+            else tile.Decoded(into.reshape(shape), None)
+        )
 
     monkeypatch.setattr(tile, "decode_tile", idle)
     with pytest.raises(lz.BoundViolationError):

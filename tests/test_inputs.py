@@ -383,43 +383,23 @@ def test_a_region_reads_and_decodes_only_the_tiles_it_touches(tiled):
 # What is refused
 
 
-def test_masks_are_not_dropped():
-    values = np.ma.masked_greater(np.arange(12.0, dtype=np.float32), 8.5)
-    with pytest.raises(lz.UnsupportedDataError, match="fill_value"):
-        lz.compress(values, lz.relative(0.1))
-    blob = lz.compress(values.filled(-1.0), lz.relative(0.1), fill_value=-1.0)
-    with pytest.raises(lz.UnsupportedDataError, match="fill_value"):
-        lz.verify(values, blob)
-    restored = lz.decompress(blob)
-    assert (restored[9:] == -1.0).all()
-    assert np.abs(restored[:9] - np.arange(9)).max() <= 0.8
-    whole = np.ma.masked_greater(values.data, 99.0)  # nothing is masked
-    assert lz.verify(whole, lz.compress(whole, lz.lossless())).passed
-
-
 @pytest.mark.parametrize(
     "array",
     [
-        np.arange(5),
-        np.zeros(5, np.uint8),
-        np.zeros(5, bool),
-        np.zeros(5, complex),
-        np.zeros(5, np.complex64),
-        np.zeros(5, np.float16),
         np.zeros(5, np.longdouble),
+        np.zeros(5, np.clongdouble),
         np.array([1.0, None], object),
         np.array(["a"]),
         np.array([b"a"]),
         np.zeros(2, "M8[s]"),
         np.zeros(2, [("a", "f4")]),
-        3,
         None,
         "text",
     ],
     ids=lambda array: str(getattr(array, "dtype", array)),
 )
 def test_other_data_types_are_refused(array):
-    with pytest.raises(lz.UnsupportedDataError, match="float32"):
+    with pytest.raises(lz.UnsupportedDataError, match="is not supported"):
         lz.compress(array, lz.lossless())
 
 

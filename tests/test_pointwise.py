@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 import lossyzip as lz
 from datasets import synthetic
-from lossyzip import checker, logarithms, tile
+from lossyzip import carrier, checker, logarithms, tile
 from lossyzip.bound import parse
 from lossyzip.cli import exits
 from lossyzip.cli import lossyzip as command
@@ -190,7 +190,7 @@ def test_a_lying_power_does_not_pass_the_door(monkeypatch):
     def lying(logs, negative, into):
         logarithms.powers(logs + 0.2, negative, into)
 
-    monkeypatch.setattr(tile, "powers", lying)
+    monkeypatch.setattr(carrier, "powers", lying)
     with pytest.raises(lz.BoundViolationError, match="pwrel"):
         lz.compress(decades((9, 10)), lz.pointwise_relative(0.1))
 

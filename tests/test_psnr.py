@@ -263,12 +263,11 @@ def test_parts_that_lie(monkeypatch, part, lie):
     where = tuning_psnr if part == "preview_tile" else tile
     honest = getattr(where, part)
 
-    def lying(*args):
+    def previewing(*args):
         seen = honest(*args)
-        if part == "preview_tile":
-            return None if seen is None else (hostile.LIES[lie](seen[0]), seen[1])
-        return hostile.LIES[lie](seen)
+        return None if seen is None else (hostile.LIES[lie](seen[0]), seen[1])
 
+    lying = previewing if part == "preview_tile" else hostile.lying(honest, hostile.LIES[lie])
     monkeypatch.setattr(where, part, lying)
     try:
         blob = lz.compress(array, lz.psnr(50), threads=1)

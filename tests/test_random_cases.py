@@ -19,17 +19,19 @@ from datasets import synthetic
 FEW = 250
 CASES = int(os.environ.get("LOSSYZIP_CASES", "2000"))
 FIRST = int(os.environ.get("LOSSYZIP_FIRST_CASE", "0"))
-FILL = -9999.0
+FILL = -9999
+DTYPES = ["f4", "f8", "f2", "c8", "c16", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "b1"]
+SHARES = [0.3, 0.3, 0.08, 0.05, 0.03, *[0.24 / 9] * 9]
 
 
 @dataclass
 class Case:
     """What goes into `lossyzip.compress`, and what to make of it."""
 
-    array: np.ndarray
+    array: np.ndarray  # or a masked array
     content: str
     kind: str
-    value: float
+    value: float | np.ndarray
     fills: tuple[float, ...]
     effort: str
     idempotent: bool
@@ -57,15 +59,27 @@ def shape_of(rng: np.random.Generator) -> tuple[int, ...]:
 
 def content_of(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, str]:
     """An array of ``dtype``, and what it is like."""
+    if dtype.kind == "c":
+        part = np.dtype(f"f{dtype.itemsize // 2}")
+        array = np.empty(shape, dtype)
+        (array.real, kind), (array.imag, _) = (content_of(rng, shape, part) for _ in range(2))
+        return array, kind
+    if dtype.kind in "biu" and rng.random() < 0.8:
+        array, kind = content_of(rng, shape, np.dtype("f8"))
+        numbers = np.nan_to_num(array * 10.0 ** rng.integers(0, 6), posinf=0, neginf=0)
+        limits = np.iinfo(dtype) if dtype.kind != "b" else np.iinfo("u1")
+        return np.clip(numbers, float(limits.min), float(limits.max) * (1 - 2**-50)).astype(dtype), kind
     size = int(np.prod(shape))
     kind = str(
         rng.choice(["waves", "noise", "bits", "constant", "steps", "walk", "decades", "spikes", "edges"])
     )
     if kind == "waves" and shape and size:
         array = synthetic.waves(shape, rng, 5).astype(np.float64)
-    elif kind == "bits":
+    elif dtype.kind == "b":
+        return rng.random(shape) < 0.5, "bits"
+    elif kind == "bits" or dtype.kind != "f":
         unsigned = np.dtype(f"u{dtype.itemsize}")
-        return rng.integers(0, np.iinfo(unsigned).max, shape, unsigned, endpoint=True).view(dtype), kind
+        return rng.integers(0, np.iinfo(unsigned).max, shape, unsigned, endpoint=True).view(dtype), "bits"
     elif kind == "constant":
         array = np.full(shape, rng.choice([0.0, -0.0, 1.5, 1e-40, 3e30]))
     elif kind == "steps":
@@ -98,14 +112,15 @@ def content_of(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype
 
 def case_of(seed: int) -> Case:
     rng = np.random.default_rng([7, seed])
-    dtype = np.dtype(str(rng.choice(["f4", "f8"])))
+    dtype = np.dtype(str(rng.choice(DTYPES, p=SHARES)))
     array, content = content_of(rng, shape_of(rng), dtype)
+    array = np.asarray(array)
     flat = array.reshape(-1)
-    if flat.size and rng.random() < 0.25:
+    if flat.size and dtype.kind in "fc" and rng.random() < 0.25:
         special = rng.choice([np.nan, np.inf, -np.inf, -0.0], flat.size)
         flat[:] = np.where(rng.random(flat.size) < 0.2, special, flat)
     fills: tuple[float, ...] = ()
-    if flat.size and rng.random() < 0.2:
+    if flat.size and dtype.str[1:] not in ("i1", "u1", "u2", "u4", "u8", "b1") and rng.random() < 0.2:
         fills = (FILL,)
         flat[: int(rng.integers(flat.size + 1))] = FILL
     if rng.random() < 0.3:
@@ -114,19 +129,28 @@ def case_of(seed: int) -> Case:
         array = array.transpose(rng.permutation(array.ndim))
     if array.ndim and rng.random() < 0.2:
         array = array[::-1]
-    kind = str(rng.choice(["absolute", "relative", "pointwise_relative", "lossless"], p=[0.4, 0.3, 0.2, 0.1]))
+    shares = [0.4, 0.3, 0.0 if dtype.kind in "biu" else 0.2, 0.1]
+    kinds = ["absolute", "relative", "pointwise_relative", "lossless"]
+    kind = str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
     exponent = rng.uniform(-9, 1 if kind == "absolute" else -0.01)
-    valid = np.abs(array[np.isfinite(array) & (array != FILL)].astype(np.float64))
+    valid = array[np.isfinite(array) & (array != FILL)]
+    valid = np.abs(valid.astype(np.complex128 if dtype.kind == "c" else np.float64))
     scale = float(rng.choice(valid)) if kind == "absolute" and valid.size and rng.random() < 0.8 else 1.0
-    value = min(10.0**exponent * (scale or 1.0), 1e300)
+    value: float | np.ndarray = min(10.0**exponent * (scale or 1.0), 1e300)
+    if kind in ("absolute", "relative") and rng.random() < 0.1:
+        value = value * 2.0 ** rng.integers(-8, 1, array.shape[int(rng.integers(array.ndim + 1)) :])
+        value = np.where(rng.random(value.shape) < 0.1, 0.0, value)
     effort = str(rng.choice(["fast", "balanced", "max"], p=[0.5, 0.35, 0.15]))
-    idempotent = kind in ("absolute", "relative") and rng.random() < 0.1
+    idempotent = dtype.kind in "fc" and dtype.itemsize > 2 and not np.ndim(value)
+    idempotent = idempotent and kind in ("absolute", "relative") and rng.random() < 0.1
+    if rng.random() < 0.1:
+        array = np.ma.MaskedArray(array, rng.random(array.shape) < rng.choice([0.0, 0.1, 0.5, 1.0]))
     return Case(array, content, kind, value, fills, effort, idempotent)
 
 
 def problem_of(case: Case) -> str:
     """What is wrong with what comes back; nothing, hopefully."""
-    before = case.array.copy()
+    before = np.ma.getdata(case.array).copy()
     blob = lz.compress(
         *(case.array, case.bound()),
         effort=case.effort,
@@ -137,14 +161,23 @@ def problem_of(case: Case) -> str:
     decoded = lz.decompress(blob, threads=1)
     if (decoded.shape, decoded.dtype) != (case.array.shape, case.array.dtype):
         return f"{decoded.dtype.str} {decoded.shape}"
-    if before.tobytes() != case.array.tobytes():
+    if before.tobytes() != np.ma.getdata(case.array).tobytes():
         return "the input was changed"
+    if type(decoded) is not type(case.array):
+        return f"{type(decoded)}"
+    kept = ~np.ma.getmaskarray(case.array)
+    if (np.ma.getmaskarray(decoded) == kept).any():
+        return "another mask"
+    a, b = before[kept], np.ma.getdata(decoded)[kept]
     if case.kind == "pointwise_relative":
-        bad = exact.pointwise_violations(case.array, decoded, case.value, case.fills)
+        bad = exact.pointwise_violations(a, b, case.value, case.fills).size
     else:
-        eps = exact.tolerance(case.array, case.kind, case.value, case.fills)
-        bad = exact.violations(case.array, decoded, eps, case.fills)
-    return f"{bad.size} violations, the first at {bad[0]}" if bad.size else ""
+        values = np.broadcast_to(case.value, kept.shape)[kept]
+        bad = 0
+        for value in np.unique(values):
+            eps = exact.tolerance(a, case.kind, float(value), case.fills)
+            bad += exact.violations(a[values == value], b[values == value], eps, case.fills).size
+    return f"{bad} violations" if bad else ""
 
 
 def run(seeds: range) -> Counter[str]:
@@ -154,14 +187,16 @@ def run(seeds: range) -> Counter[str]:
         case = case_of(seed)
         problem = problem_of(case)
         assert not problem, f"case {seed}: {problem}; {case}"
-        seen.update([case.content, case.kind, case.effort])
+        how = ["masked"] if isinstance(case.array, np.ma.MaskedArray) else []
+        how += ["regions"] if np.ndim(case.value) else []
+        seen.update([case.content, case.kind, case.effort, case.array.dtype.str[1:], *how])
     return seen
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_some_random_cases():
     seen = run(range(FEW))
-    assert len(seen) == 9 + 4 + 3
+    assert len(seen) == 9 + 4 + 3 + len(DTYPES) + 2
 
 
 @pytest.mark.slow

@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
-from lossyzip.bound import Bound
+from lossyzip.bound import Bound, round_down
 from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, UnsupportedFormatError
@@ -21,7 +22,16 @@ from lossyzip.errors import CorruptError, UnsupportedFormatError
 FAMILIES = ("lossless", "multigrid", "raster", "wavelet", "lattice")
 MOST_AXES = 32
 MOST_SPECIALS = 16
-_DTYPES = ("<f4", "<f8", ">f4", ">f8")
+MOST_LEVELS = 16
+_DTYPES = (
+    *("<f4", "<f8", ">f4", ">f8", "<f2", ">f2", "|b1", "|i1", "|u1"),
+    *(f"{order}{kind}{width}" for width in (2, 4, 8) for kind in "iu" for order in "<>"),
+    *("<c8", ">c8", "<c16", ">c16"),
+)
+_WIDE_INTEGERS = 4  # bytes, from which on integers are coded as float64
+_INTEGER_SLACK = Fraction(1, 2**11)  # below the half up to which an integer is found by rounding
+_LEAST_NORMAL_HALF, _HALF_BITS = 2.0**-14, 11  # of float16: smaller values are as far apart; bits a value has
+_HALF_SLACK = Fraction(1, 2**20)  # relative, more than differences in float32 are off
 _KINDS = ("absolute", "relative", "lossless", "psnr", "pointwise_relative")
 LARGEST_LOGARITHM = 1100.0  # in magnitude, of a float64, subnormal ones too
 MOST_TILE_VALUES = 1 << 22  # a decoder holds a tile at a time, whatever the header says
@@ -34,7 +44,9 @@ class Header:
 
     ``low`` and ``high`` span the valid values; decoded ones stay within. With a pointwise relative bound,
     they and ``eps`` are those of the values' logarithms (logarithms.py). ``specials`` are bit patterns
-    (as unsigned integers of the field's width) that come back as they are. ``plan`` is the family's own.
+    (as unsigned integers of the width of `part`) that come back as they are. ``plan`` is the family's own.
+    ``fill``: little-endian bytes of what stands at masked places; None where the field is no masked array.
+    ``levels``: tolerances, of which each value has one, where they are not all ``eps``, the largest.
     """
 
     dtype: np.dtype
@@ -48,11 +60,18 @@ class Header:
     family: str
     plan: bytes
     writer: tuple[int, ...]
+    fill: bytes | None = None
+    levels: tuple[float, ...] = ()
 
     @property
     def native(self) -> np.dtype:
         """The field's dtype in this machine's byte order."""
         return self.dtype.newbyteorder("=")
+
+    @property
+    def part(self) -> np.dtype:
+        """That of the numbers a value consists of: two floats for a complex one, 0 or 1 for a bool."""
+        return part_of(self.dtype)
 
     @property
     def pointwise(self) -> bool:
@@ -62,12 +81,64 @@ class Header:
     @property
     def coded(self) -> np.dtype:
         """The dtype of what is coded with loss."""
-        return np.dtype(np.float64) if self.pointwise else self.native
+        if self.pointwise:
+            return np.dtype(np.float64)
+        return coded_as(self.part)
+
+    @property
+    def coded_eps(self) -> float:
+        """The tolerance of what is coded; rounded to the field's dtype it is within ``eps`` then.
+
+        0.0 where it cannot be. Integers are found by rounding even where ``eps`` is 0.
+        """
+        if self.part.kind in "iu":
+            return round_down(math.floor(self.eps) + Fraction(1, 2) - _INTEGER_SLACK)
+        if self.part.itemsize == 2 and not self.pointwise and self.eps > 0.0:
+            exponent = math.frexp(max(abs(self.low), abs(self.high), _LEAST_NORMAL_HALF))[1]
+            lost = Fraction(math.ldexp(1.0, exponent - _HALF_BITS)) / 2
+            return round_down(max(Fraction(self.eps) - lost, Fraction(0)) * (1 - _HALF_SLACK))
+        return self.eps
 
     @property
     def tolerance(self) -> float:
         """What errors are compared with; 0.0 where every bit must come back."""
         return self.bound.value if self.pointwise and self.eps > 0.0 else self.eps
+
+    @property
+    def fill_value(self) -> np.generic | None:
+        """What stands at masked places."""
+        if self.fill is None:
+            return None
+        value: np.generic = np.frombuffer(self.fill, self.dtype.newbyteorder("<"))[0]
+        return value.astype(self.native)
+
+    def as_coded(self) -> Header:
+        """That of the field that is coded in the place of this one: carrier.py."""
+        both = () if self.dtype.kind != "c" else (2,)
+        return replace(
+            self,
+            dtype=self.coded,
+            shape=(*both, *self.shape),
+            tile_shape=(*both, *self.tile_shape),
+            eps=self.coded_eps,
+            specials=(),
+            fill=None,
+            levels=(),
+        )
+
+    def with_plan_of(self, as_coded: Header) -> Header:
+        """This header with what was decided about that of the field that is coded in its place."""
+        return replace(
+            self,
+            tile_shape=as_coded.tile_shape[len(as_coded.shape) - len(self.shape) :],
+            eps=as_coded.eps,
+            family=as_coded.family,
+            plan=as_coded.plan,
+        )
+
+    def at_level(self, level: int) -> Header:
+        """That of the values of one of ``levels``."""
+        return replace(self, eps=self.levels[level], levels=())
 
     def grid(self) -> tuple[int, ...]:
         """How many tiles there are along each axis."""
@@ -96,32 +167,45 @@ class Header:
         if self.bound.kind in ("relative", "psnr", "pointwise_relative"):
             bound += struct.pack("<d", self.eps)
         sections = {"A": bytes(array), "B": bound}
-        if self.eps > 0.0:
+        if self.coded_eps > 0.0 or self.eps > 0.0:
             sections["R"] = self._pack_values([self.low, self.high])
         if self.specials:
-            width = self.dtype.itemsize
+            width = self.part.itemsize
             sections["S"] = b"".join(pattern.to_bytes(width, "little") for pattern in self.specials)
+        if self.fill is not None:
+            sections["M"] = self.fill
+        if self.levels:
+            sections["L"] = struct.pack(f"<{len(self.levels)}d", *self.levels)
         sections["P"] = bytes([FAMILIES.index(self.family)]) + self.plan
         sections["w"] = bytes(self.writer)
         return pack_sections(sections)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSP")
+        sections = unpack_sections(data, known="ABRSMLP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
         bound, eps = _read_bound(sections["B"])
         low, high = 0.0, 0.0
-        if eps > 0.0:
-            coded = np.dtype(np.float64) if bound.kind == "pointwise_relative" else dtype
+        part = part_of(dtype)
+        eps = 0.0 if dtype.kind == "b" else eps
+        if bound.kind == "pointwise_relative" and part.kind != "f":
+            raise CorruptError(f"a pointwise relative bound for {dtype}")
+        if eps > 0.0 or part.kind in "iu":
+            coded = np.dtype(np.float64) if bound.kind == "pointwise_relative" else coded_as(part)
             low, high = _read_range(sections.get("R", b""), coded)
             if bound.kind == "pointwise_relative" and max(-low, high) > LARGEST_LOGARITHM:
                 raise CorruptError(f"logarithms of values range from {low} to {high}")
+            if bound.kind != "pointwise_relative" and not _are_of(part, low, high):
+                raise CorruptError(f"{part} ranges from {low} to {high}")
         patterns = sections.get("S", b"")
-        width = dtype.itemsize
+        width = part.itemsize
         if len(patterns) % width or len(patterns) > MOST_SPECIALS * width:
             raise CorruptError(f"special values take {len(patterns)} bytes")
+        fill = sections.get("M")
+        if fill is not None and len(fill) != dtype.itemsize:
+            raise CorruptError(f"the value at masked places has {len(fill)} bytes")
         specials = tuple(
             int.from_bytes(patterns[k : k + width], "little") for k in range(0, len(patterns), width)
         )
@@ -140,10 +224,26 @@ class Header:
             FAMILIES[plan[0]],
             plan[1:],
             tuple(sections.get("w", b"")),
+            fill,
+            _read_levels(sections.get("L", b""), eps),
         )
 
     def _pack_values(self, values: list[float]) -> bytes:
         return np.array(values, self.coded.newbyteorder("<")).tobytes()
+
+
+def part_of(dtype: np.dtype) -> np.dtype:
+    """The native dtype of the numbers that a value of ``dtype`` consists of."""
+    if dtype.kind == "c":
+        return np.dtype(f"=f{dtype.itemsize // 2}")
+    return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+
+
+def coded_as(part: np.dtype) -> np.dtype:
+    """The floats that numbers of the dtype ``part`` are coded as: themselves, or wide enough for them."""
+    if part.kind == "f":
+        return part if part.itemsize > 2 else np.dtype(np.float32)
+    return np.dtype(np.float64 if part.itemsize >= _WIDE_INTEGERS else np.float32)
 
 
 def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]]:
@@ -159,6 +259,8 @@ def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]
     shape, tile_shape = tuple(lengths[:axes]), tuple(lengths[axes:])
     if math.prod(n for n in shape if n) > _MOST_VALUES or not 0 < math.prod(tile_shape) <= MOST_TILE_VALUES:
         raise CorruptError(f"shape {shape} in tiles of {tile_shape}")
+    if np.dtype(_DTYPES[data[0]]).kind == "c" and 2 * math.prod(tile_shape) > MOST_TILE_VALUES:
+        raise CorruptError(f"complex tiles of {tile_shape}")
     if any(t > max(n, 1) for n, t in zip(shape, tile_shape, strict=True)):
         raise CorruptError(f"tiles of {tile_shape} in shape {shape}")
     return np.dtype(_DTYPES[data[0]]), shape, tile_shape
@@ -183,3 +285,21 @@ def _read_range(data: bytes, dtype: np.dtype) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise CorruptError(f"the range of values is {low} to {high}")
     return low, high
+
+
+def _are_of(part: np.dtype, low: float, high: float) -> bool:
+    """Whether the dtype ``part`` has numbers from ``low`` to ``high``, and those."""
+    if part.kind == "f":
+        limits = np.finfo(part)
+        return float(limits.min) <= low and high <= float(limits.max)
+    whole = np.iinfo(part)
+    return low.is_integer() and high.is_integer() and whole.min <= low and high <= whole.max
+
+
+def _read_levels(data: bytes, eps: float) -> tuple[float, ...]:
+    if len(data) % 8 or len(data) > 8 * MOST_LEVELS:
+        raise CorruptError(f"the levels of tolerance take {len(data)} bytes")
+    levels = struct.unpack(f"<{len(data) // 8}d", data)
+    if not all(0.0 <= level <= eps for level in levels):
+        raise CorruptError(f"levels of tolerance {levels}, the largest of which is {eps}")
+    return levels

@@ -13,7 +13,8 @@ from lossyzip.io.selection import Candidate
 from lossyzip.io.stored import is_compressed
 from lossyzip.io.tree import Tree, attribute_names, encode
 
-_FIELD_TYPES = (h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IEEE_F64LE, h5t.IEEE_F64BE)
+_FIELDS = ("<f2", ">f2", "<f4", ">f4", "<f8", ">f8", "<c8", ">c8", "<c16", ">c16")
+_INTEGERS = ("i1", "u1", *(f"{order}{kind}{width}" for order in "<>" for kind in "iu" for width in (2, 4, 8)))
 _FILL_ATTRIBUTES = ("_FillValue", "missing_value", "fill_value")
 _MOST_FILL_VALUES = 16
 
@@ -26,23 +27,20 @@ def find_candidates(tree: Tree) -> list[Candidate]:
     ]
 
 
-def is_field_type(kind: h5t.TypeID) -> bool:
-    return any(kind.equal(known) for known in _FIELD_TYPES)
-
-
-def fill_values(dataset: h5py.Dataset) -> tuple[float, ...]:
+def fill_values(dataset: h5py.Dataset) -> tuple[float | int, ...]:
     """What marks missing values: the usual attributes, and HDF5's own fill value unless it is zero.
 
     netCDF sets the latter to 9.97e36 where no attribute says so; in a range it would be a disaster.
     """
-    found: list[float] = []
+    found: list[float | int] = []
     for name in _FILL_ATTRIBUTES:
         if name in dataset.attrs:
             value = np.asarray(_attribute(dataset, name))
             if value.dtype.kind in "fiu" and value.size <= _MOST_FILL_VALUES:
-                found += [float(v) for v in value.reshape(-1)]
+                found += value.reshape(-1).tolist()
     if dataset.id.get_create_plist().fill_value_defined() == h5d.FILL_VALUE_USER_DEFINED:
-        found += [float(value) for value in (dataset.fillvalue,) if value != 0]
+        value = np.asarray(dataset.fillvalue)
+        found += [value.item()] if value.dtype.kind in "fiu" and value != 0 else []
     return tuple(dict.fromkeys(found))[:_MOST_FILL_VALUES]
 
 
@@ -57,8 +55,9 @@ def _candidate(names: tuple[str, ...], dataset: h5py.Dataset, pinned: bool) -> C
     plan = dataset.id.get_create_plist()
     if is_compressed(dataset):
         return Candidate(names, keep="it is compressed already")
-    if not is_field_type(dataset.id.get_type()):
-        return Candidate(names, keep=f"{_type_name(dataset)} is no float32 or float64", refused=True)
+    kind = dataset.id.get_type()
+    if not _is_one_of(kind, (*_FIELDS, *_INTEGERS)):
+        return Candidate(names, keep=f"{_type_name(dataset)} is no type of numbers", refused=True)
     if plan.get_layout() == h5d.VIRTUAL:
         return Candidate(names, keep="it is a virtual dataset, a view of others", refused=True)
     if not plan.all_filters_avail():
@@ -70,7 +69,14 @@ def _candidate(names: tuple[str, ...], dataset: h5py.Dataset, pinned: bool) -> C
         return Candidate(names, keep="it has no axes or no values")
     if dataset.is_scale:
         return Candidate(names, keep="readers need dimension scales", named_only=True)
+    if _is_one_of(kind, _INTEGERS):
+        return Candidate(names, keep="integers are often flags or indices", named_only=True)
     return Candidate(names)
+
+
+def _is_one_of(kind: h5t.TypeID, dtypes: tuple[str, ...]) -> bool:
+    """Whether numpy's type for ``kind`` is one of ``dtypes``, and says all that there is to it."""
+    return any(kind.equal(h5t.py_create(np.dtype(dtype))) for dtype in dtypes)
 
 
 def _type_name(dataset: h5py.Dataset) -> str:

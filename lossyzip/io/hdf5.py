@@ -45,13 +45,14 @@ def compress_file(
     force: bool = False,
     progress: Progress | None = None,
 ) -> FileReport:
-    """Copy an HDF5 file with its float32 and float64 datasets compressed, each within its bound.
+    """Copy an HDF5 file with its fields, of floats or complex numbers, compressed, each within its bound.
 
     ``bounds`` maps patterns, as in a shell, to bounds; the first that matches counts. A pattern is for
     the whole path ("run/velocity_*"); without a slash also for the last part of it. Fields that no
-    pattern names are lossless. Dimension scales are compressed only when a pattern spells out their
-    name, without wildcards, because readers need them. Small fields, and those that would not get
-    smaller, stay as they are, as does everything else in the file; the report tells.
+    pattern names are lossless. Dimension scales and integers are compressed only when a pattern spells out
+    their name, without wildcards: readers need the former, and the latter are often flags or indices. Small
+    fields, and those that would not get smaller, stay as they are, as does everything else in the file; the
+    report tells.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
     replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing

@@ -13,7 +13,6 @@ import numpy as np
 from h5py import h5a
 
 from lossyzip.errors import LossyZipError
-from lossyzip.field import valid_range
 from lossyzip.io import stored, values
 from lossyzip.io.fields import fill_values
 from lossyzip.io.hdf5 import Progress, compressed_fields, opened
@@ -88,14 +87,9 @@ def _verify_field(
         frame = stored.open_frame(packed)
         if field.shape != frame.shape or field.dtype != frame.dtype:
             return _failed(name, f"is {frame.dtype.str} {frame.shape}, not {field.dtype.str} {field.shape}")
-        fills = fill_values(field)
-        checker = frame.checker(valid_range(field, fills), fills)
-        for where, decoded in frame.tiles(threads=threads):
-            checker.update(np.asarray(field[where]), decoded, tuple(s.start for s in where))
-            tell(decoded.size)
+        report = frame.compare(field, fill_values(field), threads=threads, progress=tell)
     except LossyZipError as error:
         return _failed(name, f"{type(error).__name__}: {error}")
-    report = checker.report()
     problem = ""
     if report.violations:
         problem = f"{report.violations} values are outside the bound, the first at {report.first_violation}"

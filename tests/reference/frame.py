@@ -6,9 +6,10 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import product
-from math import prod
+from math import floor, prod
 
 import numpy as np
 import xxhash
@@ -50,13 +51,14 @@ def opening(reader: Bytes, magic: bytes, version: int, known: str) -> dict[str, 
 
 def decode_frame(data: bytes) -> np.ndarray:
     reader = Bytes(data)
-    header = Header.read(opening(reader, b"LsyZ", 2, "ABRSP"))
+    header = Header.read(opening(reader, b"LsyZ", 2, "ABRSMLP"))
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]
     require(magic == b"ZysL" and zlib.crc32(index + data[-12:-8]) == index_crc, "trailer")
     sizes = Bytes(sections(index)["T"])
 
-    out = np.empty(header.shape, header.dtype)
+    out = np.empty(header.shape, header.type)
+    masks = np.zeros(header.shape, bool)
     for where in header.tiles():
         start, size = reader.at, sizes.varint()
         payload_size = reader.varint()
@@ -64,27 +66,51 @@ def decode_frame(data: bytes) -> np.ndarray:
         payload = reader.take(payload_size)
         reader.check_crc(start)
         require(reader.at - start == size, "size of a tile record")
-        tile = decode_tile(payload, header, out[where].shape)
-        found = xxhash.xxh3_64_intdigest(tile.tobytes()) % 2**32
-        require(found == content, "decoded values are not those that were checked")
-        out[where] = tile
+        tile, mask = decode_tile(payload, header, out[where].shape)
+        checked = tile.tobytes() + (b"" if header.fill is None else mask.tobytes())
+        require(xxhash.xxh3_64_intdigest(checked) % 2**32 == content, "not the values that were checked")
+        out[where], masks[where] = tile, mask
     require(reader.rest() == index + data[-12:] and sizes.rest() == b"", "tiles do not fill the frame")
-    return out.astype(header.dtype.newbyteorder(">")) if header.big_endian else out
+    return out if header.fill is None else np.ma.MaskedArray(out, masks)
 
 
 # 2. Header
 
 
+TYPES = (
+    *(
+        "<f4",
+        "<f8",
+        ">f4",
+        ">f8",
+        "<f2",
+        ">f2",
+        "|b1",
+        "|i1",
+        "|u1",
+        "<i2",
+        ">i2",
+        "<u2",
+        ">u2",
+        "<i4",
+        ">i4",
+    ),
+    *("<u4", ">u4", "<i8", ">i8", "<u8", ">u8", "<c8", ">c8", "<c16", ">c16"),
+)
+
+
 @dataclass
 class Header:
-    dtype: np.dtype  # little-endian
+    type: np.dtype  # of the values, in their own byte order
+    dtype: np.dtype  # of what is coded, little-endian
     pointwise: bool
-    big_endian: bool
     shape: tuple[int, ...]
     tile: tuple[int, ...]
     eps: float
     span: np.ndarray  # low, high
     specials: np.ndarray  # bit patterns
+    fill: bytes | None
+    levels: tuple[float, ...]
     family: int
     plan: bytes
 
@@ -94,59 +120,122 @@ class Header:
         kind, axes = array.numbers("BB")
         shape = tuple(array.varint() for _ in range(axes))
         tile = tuple(array.varint() for _ in range(axes))
-        dtype = np.dtype(("<f4", "<f8")[kind & 1])
-        pointwise = found["B"][0] == 4
-        eps = 0.0 if found["B"][0] == 2 else struct.unpack("<d", found["B"][-8:])[0]
-        specials = np.frombuffer(found.get("S", b""), f"<u{dtype.itemsize}")
-        span = np.frombuffer(found.get("R", b""), "<f8" if pointwise else dtype)
+        type_, pointwise = np.dtype(TYPES[kind]), found["B"][0] == 4
+        part = part_of(type_)
+        dtype = np.dtype("<f8" if pointwise or part.str in DOUBLES else "<f4")
+        eps = 0.0 if found["B"][0] == 2 or type_.kind == "b" else struct.unpack("<d", found["B"][-8:])[0]
+        specials = np.frombuffer(found.get("S", b""), f"<u{part.itemsize}")
+        span = np.frombuffer(found.get("R", b""), dtype)
         require(not pointwise or max(np.abs(span), default=0) <= 1100, "range of logarithms")
-        return cls(
-            dtype, pointwise, kind >= 2, shape, tile, eps, span, specials, found["P"][0], found["P"][1:]
-        )
+        levels = struct.unpack(f"<{len(found.get('L', b'')) // 8}d", found.get("L", b""))
+        require(all(0 <= level <= eps for level in levels), "levels")
+        own = (found["P"][0], found["P"][1:])
+        return cls(*(type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), levels, *own))
+
+    @property
+    def part(self) -> np.dtype:
+        return part_of(self.type)
+
+    def coded_eps(self) -> float:
+        """What sections 3 to 6 call eps."""
+        if self.part.kind in "iu":
+            return floored(floor(self.eps) + Fraction(1, 2) - Fraction(1, 2**11))
+        if self.part.itemsize == 2 and not self.pointwise:
+            largest = float(np.abs(self.span).max(initial=0))
+            n = max(floor(math.log2(largest)), -14) if largest else -14
+            rest = Fraction(self.eps) - Fraction(2) ** (n - 11)
+            return floored(max(rest, Fraction(0)) * (1 - Fraction(1, 2**20)))
+        return self.eps
 
     def tiles(self) -> Iterator[tuple[slice, ...]]:
         for start in product(*(range(0, n, size) for n, size in zip(self.shape, self.tile, strict=True))):
             yield tuple(slice(a, a + size) for a, size in zip(start, self.tile, strict=True))
 
 
+DOUBLES = ("<f8", "<i4", "<u4", "<i8", "<u8")
+
+
+def part_of(type_: np.dtype) -> np.dtype:
+    """The little-endian type of the parts of values."""
+    if type_.kind == "c":
+        return np.dtype(f"<f{type_.itemsize // 2}")
+    return np.dtype("u1") if type_.kind == "b" else type_.newbyteorder("<")
+
+
+def floored(exact: Fraction) -> float:
+    near = float(exact)
+    return near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
+
+
 # 5. Tile payload
 
 
-def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.ndarray:
-    reader, size, bits_dtype = Bytes(payload), prod(shape), f"<u{header.dtype.itemsize}"
+def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(values, mask)"""
+    reader, flags = Bytes(payload[1:]), payload[0]
+    mask = np.zeros(shape, bool)
+    if flags & 16:
+        require(header.fill is not None, "mask")
+        mask = lossless_array(reader.sized().data, np.uint8, shape).astype(bool)
+    inner = (2, *shape) if header.type.kind == "c" else shape
+    if flags & ~16 == 32:
+        require(header.levels != (), "levels")
+        levels = np.broadcast_to(lossless_array(reader.sized().data, np.uint8, shape), inner)
+        parts = np.zeros(inner, header.part)
+        for level in np.unique(levels):
+            here = replace(header, eps=header.levels[level], levels=())
+            some = decode_parts(reader.sized().data, here, inner)
+            parts[levels == level] = some[levels == level]
+        require(reader.rest() == b"", "bytes behind the levels")
+    else:
+        require(header.levels == (), "levels")
+        parts = decode_parts(bytes([flags & ~16]) + reader.rest(), header, inner)
+    values = parts.view(bool) if header.type.kind == "b" else parts
+    if header.type.kind == "c":
+        values = np.empty(shape, header.type.newbyteorder("<"))
+        values.real, values.imag = parts
+    if header.fill is not None:
+        values = values.copy()
+        values[mask] = np.frombuffer(header.fill, values.dtype)[0]
+    return values, mask
+
+
+def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.ndarray:
+    reader, size, bits_dtype = Bytes(payload), prod(shape), f"<u{header.part.itemsize}"
     (flags,) = reader.numbers("B")
     require(flags in (0, 1, 2, 4, 6, 8, 10, 12, 14) and (flags < 8 or header.pointwise), "flags")
     if flags & 1:
-        return lossless_array(reader.rest(), header.dtype, shape)
+        return lossless_array(reader.rest(), header.part, shape)
     classes, own = np.zeros(size, np.uint8), np.empty(0, bits_dtype)
     if flags & 2:
         classes = lossless_array(reader.sized().data, np.uint8, (size,))
         if count := reader.varint():
             own = lossless_array(reader.sized().data, bits_dtype, (count,))
-    coded = np.dtype("<f8") if header.pointwise else header.dtype
     negative = np.zeros(size, bool)
     if flags & 8:
         packed = lossless_array(reader.sized().data, np.uint8, (-(-size // 8),))
         negative = np.array([packed[i // 8] >> (7 - i % 8) & 1 for i in range(size)], bool)
-    outliers = np.empty(0, coded)
+    outliers = np.empty(0, header.dtype)
     if flags & 4:
         count = reader.varint()
-        outliers = lossless_array(reader.sized().data, coded, (count,))
+        outliers = lossless_array(reader.sized().data, header.dtype, (count,))
 
     values = decode_values(reader.rest(), outliers, header, shape).reshape(-1)
     if header.pointwise:
         magnitudes = [power(x) for x in values]
-        values = np.where(negative, np.negative(magnitudes), magnitudes).astype(header.dtype)
+        values = np.where(negative, np.negative(magnitudes), magnitudes)
+    if header.part.kind != "f":
+        values = np.minimum(np.maximum(np.rint(values), header.span[0]), header.span[1])
+    values = values.astype(header.part)
     patterns = values.view(bits_dtype)
     for k, pattern in enumerate(header.specials, start=1):
         patterns[classes == k] = pattern
     patterns[classes == 255] = own
-    return patterns.view(header.dtype).reshape(shape)
+    return patterns.view(header.part).reshape(shape)
 
 
 def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tuple[int, ...]) -> np.ndarray:
-    dtype = np.dtype("<f8") if header.pointwise else header.dtype
-    quantizer, left = Quantizer(dtype, header.eps, *header.span), iter(outliers)
+    quantizer, left = Quantizer(header.dtype, header.coded_eps(), *header.span), iter(outliers)
     if header.family == LATTICE:
         codes = Codes(stream, 1)
         with np.errstate(all="ignore"):
@@ -156,7 +245,7 @@ def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tu
     points_of, groups = FAMILIES[header.family]
     mixed = stream[:1] == b"\0"
     codes, left = MixedCodes(stream[1:]) if mixed else Codes(stream, groups), iter(outliers)
-    known = Known(fold(shape, Bits(header.plan).take(2)), dtype, quantizer, mixed)
+    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer, mixed)
     batch, some = None, True
     with np.errstate(all="ignore"):
         for step in points_of(known, header.plan):

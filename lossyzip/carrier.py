@@ -1,0 +1,128 @@
+"""What is coded in the place of a field's values: themselves, wider floats, or logarithms; and the way back.
+
+float16 and integers are coded as floats that hold them exactly, and rounded when they come back; a complex
+number is two numbers, along an axis of their own before all others; see also logarithms.py. Special values
+(field.py) and those that are left out are NaN among what is coded. docs/FORMAT.md, "Carriers".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lossyzip.container.header import Header
+from lossyzip.field import (
+    RAW,
+    Source,
+    classify,
+    largest_coded,
+    native,
+    negative_zeros,
+    parts_of,
+    plain_span,
+    read,
+)
+from lossyzip.logarithms import logarithms, powers, scale_of
+
+
+class Carried(NamedTuple):
+    """What is coded of some values, as flat arrays."""
+
+    coded: np.ndarray  # of the header's coded dtype; NaN for values that are special or left out
+    classes: np.ndarray  # uint8: 0 coded, k + 1 special k, RAW other bits; empty where no value is special
+    special: int  # how many are,
+    raw: int  # and how many of those are RAW
+    negative: np.ndarray  # of logarithms: which values are negative; empty otherwise
+
+
+class CodedSource:
+    """What is coded of ``source``, a field with this ``header``, to be read in parts."""
+
+    def __init__(self, source: Source, header: Header) -> None:
+        self._source, self._header = source, header
+        self.shape, self.dtype = header.as_coded().shape, header.coded
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        in_parts = self._header.dtype.kind == "c"
+        array = read(self._source, key[1:] if in_parts else key)
+        parts = parts_of(np.ma.getdata(array))
+        left_out = None
+        if self._header.fill is not None:
+            left_out = np.broadcast_to(np.ma.getmaskarray(array), parts.shape).reshape(-1)
+        coded = carry(native(parts), self._header, left_out).coded.reshape(parts.shape)
+        return coded[key[:1]] if in_parts else coded
+
+
+def as_coded(source: Source, header: Header, eps: float) -> tuple[Source, Header]:
+    """What is coded of ``source``, at the tolerance ``eps``, and a header for that as a field of its own.
+
+    Values that are coded as they are need no copy: special ones are found later.
+    """
+    here = replace(header, eps=eps)
+    if header.part == header.coded == header.native and header.fill is None and not header.pointwise:
+        return source, here
+    return CodedSource(source, here), here.as_coded()
+
+
+def carry(values: np.ndarray, header: Header, left_out: np.ndarray | None = None) -> Carried:
+    """What is coded of the flat array ``values``, of ``header.part``, but for those ``left_out`` (bool)."""
+    if header.pointwise:
+        scale = scale_of(header.bound.value, header.part)
+        coded, classes, negative, raw = logarithms(values, scale, header.specials)
+        carried = Carried(coded, classes, int(np.count_nonzero(classes)), raw, negative)
+    elif header.part == header.coded:
+        carried = _as_they_are(values, header)
+    else:
+        carried = _widened(values, header)
+    return carried if left_out is None else _without(carried, values, left_out)
+
+
+def restore(coded: np.ndarray, negative: np.ndarray | None, header: Header) -> np.ndarray:
+    """The flat array of ``header.part`` whose carriers are ``coded``: the reverse of `carry`, but rounded."""
+    if header.pointwise:
+        values = np.empty(coded.size, header.part)
+        powers(coded, negative, values)
+        return values
+    if header.part == header.coded:
+        return coded
+    if header.part.kind == "f":
+        return coded.astype(header.part)
+    whole = np.clip(np.rint(coded), header.low, header.high)
+    with np.errstate(invalid="ignore"):  # NaN, in a frame that was forged
+        return whole.astype(header.part)
+
+
+def _as_they_are(values: np.ndarray, header: Header) -> Carried:
+    none = np.empty(0, np.uint8)
+    if not header.specials and plain_span(values) is not None:
+        return Carried(values, none, 0, 0, none)
+    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
+    bits, specials = values.view(f"u{values.itemsize}"), np.array(header.specials, np.uint64)
+    special, raw = classify(values, bits, specials, largest_coded(header.part), classes, coded)
+    return Carried(coded, classes, special, raw, none)
+
+
+def _widened(values: np.ndarray, header: Header) -> Carried:
+    bits = values.view(f"u{values.itemsize}")
+    coded = values.astype(header.coded)
+    beyond = ~(np.abs(coded) <= largest_coded(header.part)) | negative_zeros(values)
+    classes = np.where(beyond, RAW, 0).astype(np.uint8)
+    for k, pattern in enumerate(header.specials):
+        classes[bits == pattern] = k + 1
+    special, raw = int(np.count_nonzero(classes)), int(np.count_nonzero(classes == RAW))
+    coded[classes != 0] = np.nan
+    return Carried(coded, classes, special, raw, np.empty(0, bool))
+
+
+def _without(carried: Carried, values: np.ndarray, left_out: np.ndarray) -> Carried:
+    coded = carried.coded.copy() if carried.coded is values else carried.coded
+    coded[left_out] = np.nan
+    classes, negative = carried.classes, carried.negative
+    if classes.size:
+        classes[left_out] = 0
+    if negative.size:
+        negative[left_out] = False
+    special, raw = int(np.count_nonzero(classes)), int(np.count_nonzero(classes == RAW))
+    return Carried(coded, classes, special, raw, negative)
