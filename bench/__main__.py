@@ -195,6 +195,8 @@ def robustness_command(pattern: str, only: str, output: Path | None) -> None:
     """What odd inputs and damaged streams lead to; exit code 1 if ours let anything pass."""
     contestants = [one for one in robustness.installed() if fnmatchcase(one.name, only)]
     rows = robustness.run(pattern, contestants, output, partial(click.echo, err=True))
+    if not rows:
+        raise click.UsageError(f"no row is like {pattern!r}, or no compressor like {only!r}")
     click.echo(table.robustness_table(rows))
     if any(row["compressor"] == "lossyzip" and row["outcome"] in robustness.FAILURES for row in rows):
         sys.exit(1)
