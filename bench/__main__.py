@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import click
 
-from bench import ablation, generations, lossless, rate_distortion, ratio, speed, table
+from bench import ablation, generations, lossless, rate_distortion, ratio, robustness, speed, table
 from bench.fields import find, prepared_fields
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
@@ -183,6 +185,21 @@ def generations_command(
     contestants = generations.lossyzips() | generations.peers()
     rows = generations.run(list(first.values()), rel, contestants, output, _tell_generations)
     click.echo(table.generations_table(rows))
+
+
+@main.command("robustness")
+@click.option("--situations", "pattern", default="*", help='Only rows like this: "damage*".')
+@click.option("--only", default="*", help="Only compressors like this.")
+@csv_option
+def robustness_command(pattern: str, only: str, output: Path | None) -> None:
+    """What odd inputs and damaged streams lead to; exit code 1 if ours let anything pass."""
+    contestants = [one for one in robustness.installed() if fnmatchcase(one.name, only)]
+    rows = robustness.run(pattern, contestants, output, partial(click.echo, err=True))
+    if not rows:
+        raise click.UsageError(f"no row is like {pattern!r}, or no compressor like {only!r}")
+    click.echo(table.robustness_table(rows))
+    if any(row["compressor"] == "lossyzip" and row["outcome"] in robustness.FAILURES for row in rows):
+        sys.exit(1)
 
 
 @main.command("ablation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench import generations
+from bench import generations, robustness
 from bench.ablation import VARIANTS
 from bench.lossless import LEVELS
 from bench.peers import PEERS
@@ -127,6 +127,12 @@ def psnr_summary(rows: list[Row]) -> str:
                 ]
             )
     return _markdown(["rel", "rows", "gain in dB (mean)", "smallest", "at", "below 0"], lines, left=0)
+
+
+def robustness_table(rows: list[Row]) -> str:
+    """How many cases of a situation had which outcome, the worst first."""
+    header, *lines = robustness.cells(rows)
+    return _markdown(header, lines, left=len(header))
 
 
 def ablation_table(rows: list[Row]) -> str:
