@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from lossyzip.bound import Bound
 from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import pack_archive, unpack_archive
 from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
+
+if TYPE_CHECKING:
+    from lossyzip.bound_search import Tuned
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,35 @@ def decompress_fields(
     if missing:
         raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
     return {name: decompress(bytes(frames[name]), threads=threads) for name in names}
+
+
+def tune(
+    array: np.ndarray,
+    *,
+    psnr: float | None = None,
+    ratio: float | None = None,
+    max_error: float | None = None,
+    effort: str = "balanced",
+    threads: int | None = None,
+    fill_value: float | Iterable[float] | None = None,
+) -> Tuned:
+    """The bound to give to `compress` for ``array`` where something else is what counts.
+
+    ``psnr`` (dB) and ``max_error`` (the field's units): the loosest absolute bound that meets all of them
+    that are named. ``ratio`` (raw / compressed bytes): the tightest that still has it, and meets the others.
+    The figures of the result are those of the whole array, compressed and decoded with this ``effort``, and
+    they meet the targets; another bound that does is at most 2 % of ratio or 0.1 dB nearer, unless they leap.
+    Of the eps three decimal digits are kept. It takes as long as two or three calls of `compress`, mostly.
+
+    `lossless()` is the answer where only that will do, or where it has the ratio. Without valid values the
+    PSNR is NaN, and met. Raises InvalidArgumentError without a target, or for one out of range;
+    UnreachableTargetError, with the nearest figures, where no bound meets all; and what `compress` raises.
+    """
+    from lossyzip.bound_search import Targets, find_bound
+
+    targets = Targets(psnr, ratio, max_error)
+    fills = _fill_values(fill_value)
+    return find_bound(_unmasked(array), targets, effort=effort, threads=threads, fill_values=fills)
 
 
 def _unmasked(array: Any) -> np.ndarray:

@@ -48,7 +48,8 @@ _COPIED = 1 << 22
 
 @dataclass(frozen=True)
 class FieldReport:
-    """What became of one field. Errors are in the field's units; seconds are summed over threads."""
+    """What became of one field. Errors are in the field's units; seconds are summed over threads. ``psnr``
+    and ``psnr_floor``: as in a `CheckReport`."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -60,6 +61,8 @@ class FieldReport:
     encode_seconds: float
     verify_seconds: float
     families: tuple[str, ...]
+    psnr: float
+    psnr_floor: float
 
     @property
     def ratio(self) -> float:
@@ -151,17 +154,20 @@ def compress_field(
         header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
         tuned = time.process_time() - started
         done = job.encode(header, write, progress)
+    checked = done.checked.report()
     return FieldReport(
         shape,
         dtype.str,
         str(bound),
         done.header.tolerance,
-        done.checked.report().max_error,
+        checked.max_error,
         math.prod(shape) * dtype.itemsize,
         done.size,
         tuned + done.encode_seconds,
         done.verify_seconds,
         (done.header.family,),
+        checked.psnr,
+        checked.psnr_floor,
     )
 
 
