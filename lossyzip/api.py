@@ -235,8 +235,8 @@ def tune(
     ``psnr`` (dB) and ``max_error`` (the field's units): the loosest absolute bound that meets all of them
     that are named. ``ratio`` (raw / compressed bytes): the tightest that still has it, and meets the others.
     The figures of the result are those of the whole array, compressed and decoded with this ``effort``, and
-    they meet the targets; another bound that does is at most 2 % of ratio or 0.1 dB nearer, unless they leap.
-    Of the eps three decimal digits are kept. It takes as long as two or three calls of `compress`, mostly.
+    meet the targets: by at most 0.1 dB or 2 %, unless they leap from one eps to the next, as where another
+    family becomes the best. An eps has three decimal digits. It takes a few times as long as `compress`.
 
     `lossless()` is the answer where only that will do, or where it has the ratio. Without valid values the
     PSNR is NaN, and met. Raises InvalidArgumentError without a target, or for one out of range;
