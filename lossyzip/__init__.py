@@ -19,9 +19,11 @@ if TYPE_CHECKING:
         decompress,
         decompress_fields,
         inspect,
+        tune,
         verify,
     )
     from lossyzip.bound import Bound, absolute, lossless, pointwise_relative, psnr, relative
+    from lossyzip.bound_search import Tuned
     from lossyzip.errors import (
         BoundViolationError,
         ContentMismatchError,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         NotALossyZipError,
         SelfCheckError,
         TruncatedError,
+        UnreachableTargetError,
         UnsupportedDataError,
         UnsupportedFormatError,
     )
@@ -46,6 +49,7 @@ _HOME = {
     "decompress": "api",
     "decompress_fields": "api",
     "inspect": "api",
+    "tune": "api",
     "verify": "api",
     "Bound": "bound",
     "absolute": "bound",
@@ -53,6 +57,7 @@ _HOME = {
     "pointwise_relative": "bound",
     "psnr": "bound",
     "relative": "bound",
+    "Tuned": "bound_search",
     "compress_file": "io.hdf5",
     "decompress_file": "io.hdf5",
     "BoundViolationError": "errors",
@@ -65,6 +70,7 @@ _HOME = {
     "NotALossyZipError": "errors",
     "SelfCheckError": "errors",
     "TruncatedError": "errors",
+    "UnreachableTargetError": "errors",
     "UnsupportedDataError": "errors",
     "UnsupportedFormatError": "errors",
 }

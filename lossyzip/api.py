@@ -18,6 +18,7 @@ from lossyzip.container.archive import pack_archive, unpack_archive
 from lossyzip.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from lossyzip.bound_search import Tuned
     from lossyzip.field import Number
 
 
@@ -219,6 +220,35 @@ def decompress_fields(
     if missing:
         raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
     return {name: decompress(bytes(frames[name]), threads=threads) for name in names}
+
+
+def tune(
+    array: np.ndarray,
+    *,
+    psnr: float | None = None,
+    ratio: float | None = None,
+    max_error: float | None = None,
+    effort: str = "balanced",
+    threads: int | None = None,
+    fill_value: Number | Iterable[Number] | None = None,
+) -> Tuned:
+    """The bound to give to `compress` for ``array`` where something else is what counts.
+
+    ``psnr`` (dB) and ``max_error`` (the field's units): the loosest absolute bound that meets all of them
+    that are named. ``ratio`` (raw / compressed bytes): the tightest that still has it, and meets the others.
+    The figures of the result are those of the whole array, compressed and decoded with this ``effort``, and
+    meet the targets: by at most 0.1 dB or 2 %, unless they leap from one eps to the next, as where another
+    family becomes the best. An eps has three decimal digits. It takes a few times as long as `compress`.
+
+    `lossless()` is the answer where only that will do, or where it has the ratio. Without valid values the
+    PSNR is NaN, and met. Raises InvalidArgumentError without a target, or for one out of range;
+    UnreachableTargetError, with the nearest figures, where no bound meets all; and what `compress` raises.
+    """
+    from lossyzip.bound_search import Targets, find_bound
+
+    targets = Targets(psnr, ratio, max_error)
+    fills = _fill_values(fill_value)
+    return find_bound(_as_array(array), targets, effort=effort, threads=threads, fill_values=fills)
 
 
 def _as_array(array: Any) -> np.ndarray:

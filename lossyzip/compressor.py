@@ -51,7 +51,8 @@ _COPIED = 1 << 22
 
 @dataclass(frozen=True)
 class FieldReport:
-    """What became of one field. Errors are in the field's units; seconds are summed over threads."""
+    """What became of one field. Errors are in the field's units; seconds are summed over threads. ``psnr``
+    and ``psnr_floor``: as in a `CheckReport`."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -63,6 +64,8 @@ class FieldReport:
     encode_seconds: float
     verify_seconds: float
     families: tuple[str, ...]
+    psnr: float
+    psnr_floor: float
 
     @property
     def ratio(self) -> float:
@@ -131,7 +134,7 @@ def compress_field(
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     levels = levels_of(bound, shape, *span)
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
-    draft = _draft_header(source, dtype, bound, summary, levels)
+    draft = draft_header(source, bound, summary, levels)
     if draft.pointwise and draft.eps > 0.0:
         draft = _with_range_of_logarithms(draft, source, workers)
     coded, coded_header = as_coded(source, draft, levels.most_frequent() if levels else draft.eps)
@@ -150,17 +153,20 @@ def compress_field(
         header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
         tuned = time.process_time() - started
         done = job.encode(header, write, progress)
+    checked = done.checked.report()
     return FieldReport(
         shape,
         dtype.str,
         str(bound),
         done.header.tolerance,
-        done.checked.report().max_error,
+        checked.max_error,
         math.prod(shape) * dtype.itemsize,
         done.size,
         tuned + done.encode_seconds,
         done.verify_seconds,
         (done.header.family,),
+        checked.psnr,
+        checked.psnr_floor,
     )
 
 
@@ -474,13 +480,11 @@ def _tile_shape(dtype: np.dtype, shape: tuple[int, ...], times: float = 1) -> tu
     return tile_shape(shape, times / 2 if dtype.kind == "c" else times)
 
 
-def _draft_header(
-    source: Source, dtype: np.dtype, bound: Bound, summary: Summary, levels: Levels | None
-) -> Header:
+def draft_header(source: Source, bound: Bound, summary: Summary, levels: Levels | None = None) -> Header:
     """The header of the field, but for its plan."""
     from lossyzip.logarithms import scale_of, zero_and
 
-    shape = tuple(source.shape)
+    dtype, shape = np.dtype(source.dtype), tuple(source.shape)
     valid = summary.low <= summary.high
     eps = bound.resolve(*((summary.low, summary.high) if valid else (0.0, 0.0)))
     eps = 0.0 if dtype.kind == "b" else eps

@@ -3,6 +3,7 @@
 LossyZipError
 ├── InvalidArgumentError          the caller: a bound, a pattern, an option (also a ValueError)
 │   └── UnsupportedDataError      the data: a dtype or shape that lossyzip does not take
+├── UnreachableTargetError        the targets: no bound meets them, or not all of them together
 ├── SelfCheckError                us: an output that failed its own check never leaves
 │   └── BoundViolationError       a value would have come back outside the bound
 └── DecodeError                   the bytes
@@ -25,6 +26,10 @@ class InvalidArgumentError(LossyZipError, ValueError):
 
 class UnsupportedDataError(InvalidArgumentError):
     """The data is of a kind that lossyzip does not take; nothing was written."""
+
+
+class UnreachableTargetError(LossyZipError):
+    """No bound was found that meets what `tune` was asked for; the message has the nearest figures."""
 
 
 class SelfCheckError(LossyZipError):

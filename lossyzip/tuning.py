@@ -35,6 +35,7 @@ _CLOSE = 1.03
 _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
+_LOW_RATE, _LOW_MARGIN = 0.6, 1.5  # bits a value, below which small blocks say little: their edges cost most
 _MIXED_BLOCK = 1 << 18
 _MANY = 1 << 20  # values, from which on it matters how long each takes
 _LATTICE_SCOUT = 1 << 14
@@ -154,6 +155,9 @@ def choose_plan(
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
         candidates, sizes = _shortlist(candidates, scout, effort.margin, threads)
+        if sparse and len(candidates) > 1 and _has_low_rate(min(sizes), served):
+            larger = sample_blocks(header.shape, replace(effort, block=2 * effort.block))
+            final = replace(final, blocks=_coded_blocks(source, header, larger) or final.blocks)
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape):
         judged = [(sizes[0], _plan_alone(candidates[0], final))]
     else:
@@ -308,6 +312,7 @@ def _shortlist(
         tried = rasters + others
     judged += _judged(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
+    margin = max(margin, _LOW_MARGIN) if scout.sparse and _has_low_rate(best, scout.served) else margin
     best_of_kind: dict[tuple[str, bool], float] = {}
     for size, plan in judged:
         kind = _kind(plan)
@@ -323,6 +328,10 @@ def _shortlist(
         if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
             chosen = [_with_step(candidate, _FINE_STEP) for candidate in chosen]
     return chosen, sizes
+
+
+def _has_low_rate(size: float, served: int) -> bool:
+    return 8.0 * size < _LOW_RATE * served
 
 
 def _plan_alone(candidate: Attempt, judge: _Judge) -> Plan:

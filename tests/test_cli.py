@@ -18,7 +18,7 @@ from lossyzip import errors
 from lossyzip.cli import exits, main
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("compress", "decompress", "demo", "info", "verify", "warmup")
+VERBS = ("compress", "decompress", "demo", "info", "tune", "verify", "warmup")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""float16, integers, bool, complex numbers and masked arrays: within their bounds, alike by a second decoder."""
+"""float16, integers, bool, complex numbers, masked arrays, tolerances of each value: both decoders agree."""
 
 from __future__ import annotations
 

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     help="abs:EPS, rel:R (of the field's range), pwrel:R (of each value), psnr:DB or lossless, for fields "
     "that match. May be repeated; the first that matches counts.",
 )
-@click.option(
-    "--effort", type=click.Choice(["fast", "balanced", "max"]), default="balanced", show_default=True
-)
+@options.effort_option
 @click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
 @options.threads_option
 @options.force_option

@@ -15,6 +15,9 @@ output_option = click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write."
 )
 force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+effort_option = click.option(
+    "--effort", type=click.Choice(["fast", "balanced", "max"]), default="balanced", show_default=True
+)
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lossyzip.io.report import FileReport
+    from lossyzip.io.tune import TuneReport
     from lossyzip.io.verify import VerifyReport
 
 
@@ -83,6 +84,28 @@ def verified_table(report: VerifyReport) -> str:
     text = [_table(head, lines), *(f"differs: {difference}" for difference in report.differences)]
     text.append("verified: every value is within its bound, all else is equal" if report.passed else "FAILED")
     return "\n".join(text)
+
+
+def tuned_table(report: TuneReport) -> str:
+    """What `tune` found, each bound as an option of `compress`."""
+    head = ("field", "eps / range", "max error", "PSNR dB", "ratio", "bound")
+    lines = [
+        (
+            row.name,
+            _number(row.relative_eps),
+            _number(row.max_error),
+            f"{row.psnr:.2f}",
+            f"{row.ratio:.2f}",
+            f"-b {_quoted(f'{row.name}={row.bound}')}",
+        )
+        for row in report.fields
+    ]
+    return _table(head, lines) if lines else "no field meets the targets"
+
+
+def _quoted(text: str) -> str:
+    """In single quotes, for a shell."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def _total(report: FileReport) -> str:

@@ -59,9 +59,10 @@ class MixedCodes:
     outliers: np.ndarray
 
 
-def estimated_size(parts: Sequence[Codes]) -> float:
-    """About how many bytes the codes of ``parts``, of one plan, make together."""
-    return stream.estimated_size([part.symbols for part in parts], parts[0].groups, CELLS)
+def estimated_size(parts: Sequence[Codes], scale: float = 1.0) -> float:
+    """About how many bytes the codes of ``parts``, of one plan, make together; or ``scale`` times as many
+    codes of their kind, whose tables are written once all the same."""
+    return stream.estimated_size([part.symbols for part in parts], parts[0].groups, CELLS, scale)
 
 
 def write_plan(plan: Plan) -> bytes:

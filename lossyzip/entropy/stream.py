@@ -104,10 +104,13 @@ def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:
     return bytes(out)
 
 
-def estimated_size(symbols: Sequence[Symbols], groups: int, group_cells: int) -> float:
-    """About the bytes that `encode_codes` makes of all ``symbols`` together, without making them."""
+def estimated_size(symbols: Sequence[Symbols], groups: int, group_cells: int, scale: float = 1.0) -> float:
+    """About the bytes that `encode_codes` makes of all ``symbols`` together, without making them.
+
+    ``scale``: of that many times as many, with one model.
+    """
     draft = _Draft.of(symbols, groups, group_cells)
-    return len(draft.model_bytes) + (draft.extra_bits + draft.token_bits) / 8.0
+    return len(draft.model_bytes) + scale * (draft.extra_bits + draft.token_bits) / 8.0
 
 
 class CodeStream:
