@@ -257,5 +257,7 @@ def test_golden_files(name):
 
 
 def described(array: np.ndarray) -> dict[str, object]:
-    digest = hashlib.sha256(array.tobytes()).hexdigest()
-    return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest}
+    digest = hashlib.sha256(np.ma.getdata(array).tobytes())
+    if isinstance(array, np.ma.MaskedArray):
+        digest.update(np.ma.getmaskarray(array).tobytes())
+    return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest.hexdigest()}

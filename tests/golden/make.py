@@ -31,8 +31,10 @@ def main() -> None:
 
 
 def described(array: np.ndarray) -> dict[str, object]:
-    digest = hashlib.sha256(array.tobytes()).hexdigest()
-    return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest}
+    digest = hashlib.sha256(np.ma.getdata(array).tobytes())
+    if isinstance(array, np.ma.MaskedArray):
+        digest.update(np.ma.getmaskarray(array).tobytes())
+    return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest.hexdigest()}
 
 
 def frames() -> dict[str, bytes]:
@@ -55,6 +57,13 @@ def frames() -> dict[str, bytes]:
     disorder = np.random.default_rng(1).random((12, 13, 14), np.float32)
     decades = (np.exp(4.0 * noisy) * np.where(noisy > -0.5, 1, -1)).astype(">f4")[:8]
     decades[2, 3:9] = 0.0
+    counts = np.rint(1000 * noisy[:6]).astype(">i2")
+    halves = noisy[:9].astype("<f2")
+    halves[3, 4, 5:9] = np.nan, np.inf, -0.0, 7.0
+    vectors = (noisy[:5] + 1j * noisy[5:10]).astype("<c8")
+    sea = np.ma.masked_greater(smooth, 0.4)
+    finer = np.where(np.arange(28) < 9, 0.01, 0.2)
+    finer[20:] = 0.0
     archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
     return {
         "multigrid.lz": coded_as("multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
@@ -69,6 +78,11 @@ def frames() -> dict[str, bytes]:
         "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
         "pointwise.lz": coded_as("raster", decades, lz.pointwise_relative(0.05)),
+        "integers.lz": coded_as("raster", counts, lz.absolute(20)),
+        "halves.lz": coded_as("raster", halves, lz.absolute(0.05)),
+        "complex.lz": coded_as("raster", vectors, lz.relative(0.02)),
+        "masked.lz": coded_as("raster", sea, lz.relative(0.01)),
+        "regions.lz": coded_as("raster", noisy[:4], lz.absolute(finer)),
         "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
         "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),
