@@ -5,6 +5,7 @@ The work is in compressor.py; files are in io/.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ import numpy as np
 from lossyzip.bound import Bound
 from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import pack_archive, unpack_archive
-from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
+from lossyzip.errors import DecodeError, InvalidArgumentError, UnsupportedDataError
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,13 @@ def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -
     """
     frame = Frame.of_bytes(blob)
     if region is None:
-        result = np.empty(frame.shape, frame.dtype)
+        result = _empty(frame.shape, frame.dtype)
         for where, values in frame.tiles(threads=threads, into=result):
             if not np.may_share_memory(result, values):
                 result[where] = values
         return result
     box, rest = _resolve_region(region, frame.shape)
-    result = np.empty([s.stop - s.start for s in box], frame.dtype)
+    result = _empty(tuple(s.stop - s.start for s in box), frame.dtype)
     if result.size:
         for where, values in frame.tiles(threads=threads, region=box):
             inside = [
@@ -121,6 +122,14 @@ def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -
             )
             result[target] = values[part]
     return result[rest]
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError:
+        size = math.prod(shape) * dtype.itemsize
+        raise DecodeError(f"shape {shape} takes {size} bytes, more than can be had; read a region") from None
 
 
 def inspect(blob: bytes) -> Inspection:
