@@ -1,11 +1,12 @@
 """The decoder fed bytes that a fuzzer makes (libFuzzer, through atheris).
 
 pip install -e '.[fuzz]'
-NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=FOLDER python tests/fuzz.py CORPUS -runs=1000000
+NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=FOLDER python tests/fuzz.py CORPUS -keep_seed=1 -runs=1000000
 
 CORPUS is a folder; small frames of all kinds are put into it if it is empty. With NUMBA_BOUNDSCHECK a kernel
 that reaches outside its arrays raises an IndexError (machine code is kept apart, in NUMBA_CACHE_DIR). What is
-Python is watched, so that the fuzzer knows what is new; with NUMBA_DISABLE_JIT=1 kernels are, too, and slow.
+Python is watched, so that the fuzzer knows what is new. So are kernels with NUMBA_DISABLE_JIT=1 -timeout=120,
+which is slow; what that adds to CORPUS is of use later with -keep_seed=1. Results: docs/GUARANTEES.md.
 `python tests/fuzz.py FILE` repeats what was found.
 """
 
