@@ -5,6 +5,7 @@ The work is in compressor.py; files are in io/.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ import numpy as np
 from lossyzip.bound import Bound
 from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import pack_archive, unpack_archive
-from lossyzip.errors import InvalidArgumentError
+from lossyzip.errors import DecodeError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from lossyzip.bound_search import Tuned
@@ -109,15 +110,14 @@ def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -
     InvalidArgumentError for a region that does not fit.
     """
     frame = Frame.of_bytes(blob)
-    new = np.ma.empty if frame.masked else np.empty
     if region is None:
-        result = new(frame.shape, frame.dtype)
+        result = _empty(frame.shape, frame)
         for where, values in frame.tiles(threads=threads, into=result):
             if not np.may_share_memory(result, values):
                 result[where] = values
         return _with_fill(result, frame)
     box, rest = _resolve_region(region, frame.shape)
-    result = new([s.stop - s.start for s in box], frame.dtype)
+    result = _empty(tuple(s.stop - s.start for s in box), frame)
     if result.size:
         for where, values in frame.tiles(threads=threads, region=box):
             inside = [
@@ -132,6 +132,15 @@ def decompress(blob: bytes, *, region: Any = None, threads: int | None = None) -
             result[target] = values[part]
     inner: np.ndarray = _with_fill(result, frame)[rest]
     return inner
+
+
+def _empty(shape: tuple[int, ...], frame: Frame) -> np.ndarray:
+    try:
+        array: np.ndarray = np.ma.empty(shape, frame.dtype) if frame.masked else np.empty(shape, frame.dtype)
+        return array
+    except MemoryError:
+        size = math.prod(shape) * frame.dtype.itemsize
+        raise DecodeError(f"shape {shape} takes {size} bytes, more than can be had; read a region") from None
 
 
 def inspect(blob: bytes) -> Inspection:

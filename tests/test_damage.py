@@ -9,11 +9,12 @@ import struct
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import zstandard
+from forgery import Parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import STATIC
@@ -23,6 +24,7 @@ from lossyzip import field, tuning
 from lossyzip.compressor import Frame
 from lossyzip.container import archive, frame
 from lossyzip.container.header import MOST_TILE_VALUES
+from lossyzip.decompose.families import write_plan
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.lattice import Lattice
@@ -43,6 +45,11 @@ def small_field() -> np.ndarray:
 
 
 ARRAY = small_field()
+
+
+def small_field_of(dtype: str) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return (100 + 50 * np.nan_to_num(np.clip(ARRAY, -2, 2))).astype(dtype)
 
 
 BOUND = lz.absolute(0.1)
@@ -88,6 +95,13 @@ FRAMES = {
     "pointwise": compress("raster", array=ARRAY[:9] - 0.1, bound=lz.pointwise_relative(0.1)),
     "zeros, multigrid": compress("multigrid", array=np.zeros_like(ARRAY)),
     "zeros, raster": compress("raster", array=np.zeros_like(ARRAY)),
+    "f2": compress("raster", array=small_field_of("<f2")[:9]),
+    "i2": compress("raster", array=small_field_of(">i2")[:9], bound=lz.absolute(3)),
+    "u1": compress("multigrid", array=small_field_of("u1")[:9], bound=lz.lossless()),
+    "c8": compress("raster", array=small_field_of("<c8")[:5]),
+    "masked": compress("raster", array=np.ma.masked_less(ARRAY[:9], 0.1)),
+    "masked, lossless": compress("lossless", array=np.ma.masked_less(ARRAY[:5], 0.1)),
+    "levels": compress("raster", array=ARRAY[:9], bound=lz.absolute(np.where(np.arange(20) < 9, 0.1, 0.0))),
 }
 QUICK = (
     "wavelet",
@@ -96,6 +110,9 @@ QUICK = (
     "pointwise",
     "mixed, multigrid",
     "zeros, multigrid",
+    "i2",
+    "masked",
+    "levels",
 )  # for forgery: minutes with all
 FORGED = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FRAMES]
 ARCHIVE = archive.pack_archive({"a": FRAMES["lossless"], "β": FRAMES["multigrid"]})
@@ -229,35 +246,6 @@ def test_a_stretch_replaced_by_other_bytes(name, at, length, other):
 
 
 # Forgery
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A frame taken apart; `forge` puts it together with checksums that fit."""
-
-    header: bytes
-    tiles: tuple[frame.Tile, ...]
-    index: dict[str, bytes]
-    first_tile_at: int
-
-    @classmethod
-    def of(cls, data: bytes) -> Parts:
-        reader = frame.FrameReader(
-            lambda o, n: data[o : o + n], len(data), lambda _: Frame.of_bytes(data).tile_count
-        )
-        tiles = tuple(reader.tile(number) for number in range(len(reader.records)))
-        start = reader.records[0].offset if reader.records else 0
-        return cls(reader.header, tiles, reader.index, start)
-
-    def forge(self) -> bytes:
-        records = [frame.pack_record(tile.payload, tile.content) for tile in self.tiles]
-        rest = {tag: payload for tag, payload in self.index.items() if tag != "T"}
-        return b"".join(
-            [frame.pack_head(self.header), *records, frame.pack_end([len(r) for r in records], rest)]
-        )
-
-    def with_payload(self, payload: bytes) -> bytes:
-        return replace(self, tiles=(replace(self.tiles[0], payload=payload), *self.tiles[1:])).forge()
 
 
 def hammer(data: bytes) -> None:
@@ -419,6 +407,38 @@ def test_zstd_bombs():
     mask = bytearray([2])
     put_varint(mask, len(bomb) + 1)
     assert error_of(masked.with_payload(bytes(mask) + b"\1" + bomb)) is lz.CorruptError
+
+
+# Found by tests/fuzz.py, or on the way there
+
+
+def with_sections(name: str, **changed: bytes) -> Parts:
+    parts = Parts.of(FRAMES[name])
+    sections = frame.unpack_sections(parts.header, "ABRSP")
+    return replace(parts, header=frame.pack_sections({**sections, **changed}))
+
+
+def test_steps_whose_inverse_is_infinite():
+    parts = with_sections(
+        "wavelet",
+        B=b"\0" + struct.pack("<d", 1.2e-38),
+        R=struct.pack("<2f", 0.0, 1e-37),
+        P=b"\3" + write_plan(Wavelet(Fold.MERGED, 1)),
+    )
+    assert error_of(parts.forge()) is lz.ContentMismatchError
+
+
+def test_more_than_there_is_memory_for():
+    """Ten thousand tiles of 2**22 values each, in three megabytes: nothing but memory speaks against it."""
+    array = bytearray([1, 1])
+    put_varint(array, 10_000 * MOST_TILE_VALUES)
+    put_varint(array, MOST_TILE_VALUES)
+    parts = with_sections("lossless", A=bytes(array), B=b"\2", S=b"")
+    data = replace(parts, tiles=parts.tiles * 10_000).forge()
+    for read in (decode, lambda data: lz.decompress(data, region=np.s_[:], threads=1)):
+        with pytest.raises(lz.DecodeError, match=r"335544320000 bytes.*region|lossless data"):
+            read(data)
+    assert lz.inspect(data).tile_count == 10_000
 
 
 def test_a_tag_that_is_unknown():

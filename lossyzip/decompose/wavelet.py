@@ -236,7 +236,9 @@ def _coefficient_rule(rule: Quantizer, sixteenths: int) -> Quantizer:
     number = rule.step.dtype.type
     largest = number(np.finfo(number).max / 64)
     step = number(float(rule.eps) * sixteenths / 16.0)
-    return Quantizer(step, number(1) / step, largest, -largest, largest)
+    with np.errstate(over="ignore"):  # of a subnormal step
+        inverse = number(1) / step
+    return Quantizer(step, inverse, largest, -largest, largest)
 
 
 def _coefficients(source: np.ndarray, field: Shape4, steps: list[Split], step: np.floating) -> np.ndarray:
