@@ -23,6 +23,7 @@ _KINDS = {
     "psnr": "psnr",
     "lossless": "lossless",
 }
+_AND_LESS = " and less"  # where the bound differs from value to value
 _ROUNDING = Fraction(1, 10**8)  # relative, more than that of 10 ** x and of what the checker adds up
 
 
@@ -48,7 +49,8 @@ class Bound:
         if self.kind == "lossless":
             return short
         text = repr(self.value)
-        return f"{short}:{text.removesuffix('.0') if self.kind == 'psnr' else text}"
+        text = text.removesuffix(".0") if self.kind == "psnr" else text
+        return f"{short}:{text}{_AND_LESS if self.regions else ''}"
 
     def resolve(self, low: float, high: float) -> float:
         """The absolute tolerance for a field whose valid values span ``low`` to ``high``; that of a pointwise

@@ -7,7 +7,7 @@ number is two numbers, along an axis of their own before all others; see also lo
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,33 +37,39 @@ class Carried(NamedTuple):
     negative: np.ndarray  # of logarithms: which values are negative; empty otherwise
 
 
+LeftOut = Callable[[tuple[slice, ...]], np.ndarray]  # which values of a part of the field are left out
+
+
 class CodedSource:
     """What is coded of ``source``, a field with this ``header``, to be read in parts."""
 
-    def __init__(self, source: Source, header: Header) -> None:
-        self._source, self._header = source, header
+    def __init__(self, source: Source, header: Header, left_out: LeftOut | None = None) -> None:
+        self._source, self._header, self._left_out = source, header, left_out
         self.shape, self.dtype = header.as_coded().shape, header.coded
 
     def __getitem__(self, key: Any) -> np.ndarray:
         in_parts = self._header.dtype.kind == "c"
-        array = read(self._source, key[1:] if in_parts else key)
+        where = key[1:] if in_parts else key
+        array = read(self._source, where)
         parts = parts_of(np.ma.getdata(array))
         left_out = None
-        if self._header.fill is not None:
-            left_out = np.broadcast_to(np.ma.getmaskarray(array), parts.shape).reshape(-1)
+        if self._header.fill is not None or self._left_out is not None:
+            left_out = np.ma.getmaskarray(array)
+            left_out = left_out if self._left_out is None else left_out | self._left_out(where)
+            left_out = np.broadcast_to(left_out, parts.shape).reshape(-1)
         coded = carry(native(parts), self._header, left_out).coded.reshape(parts.shape)
         return coded[key[:1]] if in_parts else coded
 
 
-def as_coded(source: Source, header: Header, eps: float) -> tuple[Source, Header]:
-    """What is coded of ``source``, at the tolerance ``eps``, and a header for that as a field of its own.
+def as_coded(source: Source, header: Header, left_out: LeftOut | None = None) -> tuple[Source, Header]:
+    """What is coded of ``source``, and a header for that as a field of its own.
 
     Values that are coded as they are need no copy: special ones are found later.
     """
-    here = replace(header, eps=eps)
-    if header.part == header.coded == header.native and header.fill is None and not header.pointwise:
-        return source, here
-    return CodedSource(source, here), here.as_coded()
+    themselves = header.part == header.coded == header.native and not header.pointwise
+    if themselves and header.fill is None and left_out is None:
+        return source, header
+    return CodedSource(source, header, left_out), header.as_coded()
 
 
 def carry(values: np.ndarray, header: Header, left_out: np.ndarray | None = None) -> Carried:

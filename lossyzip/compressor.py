@@ -22,7 +22,7 @@ import xxhash
 
 from lossyzip.bound import Bound
 from lossyzip.container import frame
-from lossyzip.container.header import MOST_SPECIALS, Header, part_of
+from lossyzip.container.header import Header
 from lossyzip.errors import (
     BoundViolationError,
     ContentMismatchError,
@@ -33,12 +33,11 @@ from lossyzip.errors import (
     UnsupportedDataError,
 )
 from lossyzip.threads import in_order, thread_count
-from lossyzip.version import VERSION
 
 if TYPE_CHECKING:
     from lossyzip.checker import Checker, CheckReport
     from lossyzip.decompose.families import Plan
-    from lossyzip.field import Number, Source, Summary
+    from lossyzip.field import Number, Source
     from lossyzip.levels import Levels
     from lossyzip.tile import Decoded
     from lossyzip.tuning import Effort
@@ -115,9 +114,8 @@ def compress_field(
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
     """
-    from lossyzip import field, tuning, tuning_psnr
+    from lossyzip import field, planning, tuning, tuning_psnr
     from lossyzip.carrier import as_coded
-    from lossyzip.decompose.families import write_plan
     from lossyzip.levels import levels_of
 
     dtype = field.check_supported(source)
@@ -134,23 +132,18 @@ def compress_field(
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     levels = levels_of(bound, shape, *span)
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
-    draft = draft_header(source, bound, summary, levels)
-    if draft.pointwise and draft.eps > 0.0:
-        draft = _with_range_of_logarithms(draft, source, workers)
-    coded, coded_header = as_coded(source, draft, levels.most_frequent() if levels else draft.eps)
+    draft = planning.draft_header(source, bound, summary, levels, workers)
     chosen = tuning.EFFORTS[effort]
     job = _Job(source, span, fill_values, levels, chosen, workers)
     if bound.kind == "psnr":
+        coded, coded_header = as_coded(source, draft)
         coded_fills = fill_values if coded is source else ()
-        wide = replace(draft, tile_shape=_tile_shape(dtype, shape, tuning_psnr.WAVELET_TILES)).as_coded()
-        aim = tuning_psnr.Aim(coded, coded_header, wide.tile_shape, chosen, span, coded_fills, workers)
+        wide = planning.tile_shape_as_coded(draft, tuning_psnr.WAVELET_TILES)
+        aim = tuning_psnr.Aim(coded, coded_header, wide, chosen, span, coded_fills, workers)
         tuned = time.process_time() - started
         done = job.reach(aim, draft, bound.value, write, progress)
     else:
-        plan: Plan | None = None
-        if coded_header.eps > 0.0:
-            plan = tuning.choose_plan(coded, coded_header, chosen, workers, idempotent)
-        header = draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
+        header = planning.with_plans(draft, source, levels, chosen, workers, idempotent)
         tuned = time.process_time() - started
         done = job.encode(header, write, progress)
     checked = done.checked.report()
@@ -164,7 +157,7 @@ def compress_field(
         done.size,
         tuned + done.encode_seconds,
         done.verify_seconds,
-        (done.header.family,),
+        done.header.families,
         checked.psnr,
         checked.psnr_floor,
     )
@@ -318,7 +311,7 @@ class Frame:
         self.shape = self._header.shape
         self.dtype = self._header.dtype
         bound = self._header.bound
-        self.bound = str(bound)
+        self.bound = f"{bound} and less" if self._header.levels else str(bound)
         self.masked = self._header.fill is not None
         self.fill_value = self._header.fill_value
         self.least_psnr = bound.value if bound.kind == "psnr" else -math.inf  # in dB, what was asked
@@ -327,7 +320,7 @@ class Frame:
         self.version = ".".join(map(str, self._header.writer))
         self.compressed_bytes = reader.size
         self.raw_bytes = math.prod(self.shape) * self.dtype.itemsize
-        self.families = (self._header.family,)
+        self.families = self._header.families
         self.tile_shape = self._header.tile_shape
         self.tile_count = self._header.tile_count()
 
@@ -474,65 +467,17 @@ def _check_bound(bound: Bound, dtype: np.dtype, idempotent: bool) -> None:
         raise UnsupportedDataError(f"no bound is idempotent for {dtype}, but lossless; for float32 it can be")
 
 
-def _tile_shape(dtype: np.dtype, shape: tuple[int, ...], times: float = 1) -> tuple[int, ...]:
-    from lossyzip.field import tile_shape
-
-    return tile_shape(shape, times / 2 if dtype.kind == "c" else times)
-
-
-def draft_header(source: Source, bound: Bound, summary: Summary, levels: Levels | None = None) -> Header:
-    """The header of the field, but for its plan."""
-    from lossyzip.logarithms import scale_of, zero_and
-
-    dtype, shape = np.dtype(source.dtype), tuple(source.shape)
-    valid = summary.low <= summary.high
-    eps = bound.resolve(*((summary.low, summary.high) if valid else (0.0, 0.0)))
-    eps = 0.0 if dtype.kind == "b" else eps
-    specials = summary.specials
-    if bound.kind == "pointwise_relative":
-        eps = scale_of(eps, part_of(dtype)).eps
-        specials = zero_and(specials, part_of(dtype), MOST_SPECIALS)
-    coded = summary.coded_low <= summary.coded_high
-    low, high = (summary.coded_low, summary.coded_high) if coded else (0.0, 0.0)
-    fill = None
-    if isinstance(source, np.ma.MaskedArray):
-        with np.errstate(over="ignore", invalid="ignore"):  # numpy's own may be too large for the dtype
-            fill = np.asarray(source.fill_value, dtype).astype(dtype.newbyteorder("<")).tobytes()
-    writer = tuple(int(part) for part in VERSION.split(".")[:3])
-    header = Header(
-        *(dtype, shape, _tile_shape(dtype, shape), bound, eps, low, high, specials, "lossless", b"", writer),
-        fill=fill,
-        levels=levels.eps if levels else (),
-    )
-    return header if header.coded_eps > 0.0 else replace(header, specials=())
-
-
-def _with_range_of_logarithms(draft: Header, source: Source, workers: int) -> Header:
-    from lossyzip import field
-    from lossyzip.carrier import CodedSource
-    from lossyzip.logarithms import scale_of
-
-    coded = CodedSource(source, draft)
-    tiles = (coded[where] for where in field.tile_slices(coded.shape))
-    spans = field.summarize(tiles, coded.dtype, (), workers)
-    if spans.coded_low > spans.coded_high:
-        return draft
-    shift = scale_of(draft.bound.value, draft.part).shift
-    return replace(draft, low=spans.coded_low - shift, high=spans.coded_high - shift)
-
-
 def _checker(header: Header, span: tuple[Number, Number], fill_values: tuple[Number, ...]) -> Checker:
     from lossyzip.checker import Checker
 
-    return Checker(header.tolerance, *span, fill_values, header.pointwise, header.levels)
+    levels = [level.eps for level in header.levels]
+    return Checker(header.tolerance, *span, fill_values, header.pointwise, levels)
 
 
 def _plan_of(header: Header) -> Plan | None:
-    if header.family == "lossless":
-        return None
-    from lossyzip.decompose.families import read_plan
+    from lossyzip.decompose.families import plan_of  # not to import numba for what `info` needs
 
-    return read_plan(header.family, header.plan)
+    return plan_of(header.family, header.plan)
 
 
 def _overlap(a: slice, b: slice) -> bool:

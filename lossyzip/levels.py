@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip.bound import Bound
+from lossyzip.carrier import LeftOut
 from lossyzip.container.header import MOST_LEVELS
 from lossyzip.errors import InvalidArgumentError
 
@@ -23,17 +24,11 @@ class Levels(NamedTuple):
 
     def of(self, where: tuple[slice, ...]) -> np.ndarray:
         """The level (uint8) of each value of a part of the field."""
-        return self._of(self.asked[where])
+        return (np.searchsorted(self.steps, self.asked[where], side="right") - 1).astype(np.uint8)
 
-    def most_frequent(self) -> float:
-        """The tolerance, 0 apart, that most values have."""
-        not_repeated = tuple(slice(0, 1) if step == 0 else slice(None) for step in self.asked.strides)
-        counts = np.bincount(self._of(self.asked[not_repeated]).reshape(-1), minlength=len(self.eps))
-        counts[np.array(self.eps) == 0.0] = 0
-        return self.eps[int(np.argmax(counts))]
-
-    def _of(self, asked: np.ndarray) -> np.ndarray:
-        return (np.searchsorted(self.steps, asked, side="right") - 1).astype(np.uint8)
+    def others(self, level: int) -> LeftOut:
+        """Which values of a part of the field do not have this ``level``."""
+        return lambda where: self.of(where) != level
 
 
 def levels_of(bound: Bound, shape: tuple[int, ...], low: float, high: float) -> Levels | None:

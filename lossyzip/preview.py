@@ -16,11 +16,11 @@ from lossyzip import tuning
 from lossyzip.bound import absolute
 from lossyzip.carrier import as_coded
 from lossyzip.checker import Checker
-from lossyzip.compressor import draft_header
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import Codes, Plan, estimated_size, mix, quantizer, write_plan
 from lossyzip.entropy import lossless
 from lossyzip.field import Number, Source, Summary
+from lossyzip.planning import draft_header
 from lossyzip.threads import in_order
 from lossyzip.tile import preview_tile
 from lossyzip.tuning import Effort
@@ -50,14 +50,14 @@ class Preview:
     ) -> None:
         self._source, self._effort, self._threads = source, effort, threads
         self._draft = draft_header(source, absolute(1.0), summary)
-        coded, header = as_coded(source, self._draft, 1.0)
+        coded, header = as_coded(source, self._draft)
         self._span, self._fill_values = (summary.low, summary.high), fill_values if coded is source else ()
         self._blocks = [np.asarray(coded[place]) for place in tuning.sample_blocks(header.shape, effort)]
         self._scale = math.prod(header.shape) / sum(block.size for block in self._blocks)
 
     def look(self, eps: float) -> Look:
         """What ``absolute(eps)`` would do; 0 is lossless."""
-        coded, header = as_coded(self._source, replace(self._draft, bound=absolute(eps)), eps)
+        coded, header = as_coded(self._source, replace(self._draft, bound=absolute(eps), eps=eps))
         plan = tuning.choose_plan(coded, header, self._effort, self._threads)
         if plan is not None:
             header = replace(header, family=plan.name, plan=write_plan(plan))

@@ -21,6 +21,7 @@ from lossyzip.decompose.families import (
     decompose_and_see,
     lossless_stand_in,
     mix,
+    plan_of,
     quantizer,
     recompose,
 )
@@ -64,7 +65,7 @@ def encode_tile(
     if levels is None:
         payload = _encode(values, shape, header, plan, mixed, left_out)
     else:
-        payload = bytes([_LEVELS]) + _encode_levels(values, shape, header, plan, mixed, left_out, levels)
+        payload = bytes([_LEVELS]) + _encode_levels(values, shape, header, mixed, left_out, levels)
     return bytes([payload[0] | _MASKED * bool(head)]) + bytes(head) + payload[1:]
 
 
@@ -72,7 +73,6 @@ def _encode_levels(
     values: np.ndarray,
     shape: tuple[int, ...],
     header: Header,
-    plan: Plan | None,
     mixed: bool,
     left_out: np.ndarray | None,
     levels: np.ndarray,
@@ -86,7 +86,7 @@ def _encode_levels(
         if left_out is not None:
             others |= left_out
         here = header.at_level(level)
-        _put(out, _encode(values, shape, here, plan, mixed, others))
+        _put(out, _encode(values, shape, here, plan_of(here.family, here.plan), mixed, others))
     return bytes(out)
 
 
@@ -203,7 +203,7 @@ def decode_tile(
     if header.levels:
         if flags != _LEVELS:
             raise CorruptError(f"a tile has flags {flags}, in a field with levels of tolerance")
-        levels, values = _decode_levels(payload, position, shape, inner, header, plan)
+        levels, values = _decode_levels(payload, position, shape, inner, header)
     else:
         values = _decode(payload, position, flags, inner, header, plan, into)
     return Decoded(_assembled(values, masked, shape, header), levels)
@@ -215,7 +215,6 @@ def _decode_levels(
     shape: tuple[int, ...],
     inner: tuple[int, ...],
     header: Header,
-    plan: Plan | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     data, position = _get(payload, position)
     levels = lossless.unpack(data, shape, np.dtype(np.uint8))
@@ -227,7 +226,7 @@ def _decode_levels(
         data, position = _get(payload, position)
         here = header.at_level(level)
         flags = data[0] if data else 0
-        found = _decode(data, 1, flags, inner, here, plan, None)
+        found = _decode(data, 1, flags, inner, here, plan_of(here.family, here.plan), None)
         np.copyto(values, found, where=of_parts == level)
     if position != len(payload):
         raise CorruptError(f"{len(payload) - position} bytes behind the levels of a tile")

@@ -152,8 +152,9 @@ def _change_bound(parts: Parts, rng: random.Random, _donors: Sequence[bytes], _c
     if rng.random() < 0.1:
         sections["M"] = rng.randbytes(rng.choice((1, 2, 4, 8, 16)))
     if rng.random() < 0.1:
+        plan = sections.get("P", b"")[:200]
         levels = [rng.choice(_NUMBERS) for _ in range(rng.choice((1, 2, 3, 16, 17)))]
-        sections["L"] = struct.pack(f"<{len(levels)}d", *levels)
+        sections["L"] = b"".join(struct.pack("<dB", eps, len(plan) % 128) + plan[:127] for eps in levels)
     return replace(parts, header=pack_sections(sections))
 
 

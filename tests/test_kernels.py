@@ -319,6 +319,7 @@ PROGRAM = """
 import hashlib, sys
 import numpy as np
 import lossyzip as lz
+from lossyzip import field
 from lossyzip.decompose.fold import Fold
 from plans import FAMILIES, frame_with, random_plan
 
@@ -335,6 +336,13 @@ for dtype in ("f4", "f8"):
     blobs.append(lz.compress(values, lz.absolute(1e-3), fill_value=1e7, threads=1))
     for blob in blobs:
         digest.update(blob + lz.decompress(blob).tobytes())
+field.TILE_VALUES = 25
+for values in (x, x.astype("f2"), (9 * x).astype("i4"), x + 1j * x, np.ma.masked_greater(x, 0.5)):
+    one, two = (lz.compress(values, lz.absolute(0.6), threads=threads) for threads in (1, 2))
+    assert one == two and lz.inspect(one).tile_count > 1
+    decoded = [np.ma.getdata(lz.decompress(one, threads=threads)).tobytes() for threads in (1, 2)]
+    assert decoded[0] == decoded[1]
+    digest.update(one + decoded[0])
 print(digest.hexdigest())
 """
 

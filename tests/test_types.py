@@ -270,6 +270,7 @@ def test_regions_of_interest(dtype):
         decoded = round_trip(array, lz.absolute(eps), effort=effort)
         for value in np.unique(eps):
             assert not exact.violations(array[eps == value], decoded[eps == value], value).size
+    assert lz.inspect(lz.compress(array, lz.absolute(eps))).bound == "abs:2.0 and less"
     loose, tight = (len(lz.compress(array, lz.absolute(value))) for value in (2.0, 0.25))
     eps[30:] = 2.0
     assert loose < len(lz.compress(array, lz.absolute(eps))) < 1.3 * tight

@@ -11,6 +11,7 @@ import math
 import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,14 @@ MOST_TILE_VALUES = 1 << 22  # a decoder holds a tile at a time, whatever the hea
 _MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
 
 
+class Level(NamedTuple):
+    """A tolerance that some values have, and how they are coded."""
+
+    eps: float
+    family: str = "lossless"
+    plan: bytes = b""
+
+
 @dataclass(frozen=True)
 class Header:
     """All that every tile of a field shares.
@@ -46,7 +55,7 @@ class Header:
     they and ``eps`` are those of the values' logarithms (logarithms.py). ``specials`` are bit patterns
     (as unsigned integers of the width of `part`) that come back as they are. ``plan`` is the family's own.
     ``fill``: little-endian bytes of what stands at masked places; None where the field is no masked array.
-    ``levels``: tolerances, of which each value has one, where they are not all ``eps``, the largest.
+    ``levels``: each value has one of them, where tolerances are not all ``eps``, which is the largest.
     """
 
     dtype: np.dtype
@@ -61,7 +70,7 @@ class Header:
     plan: bytes
     writer: tuple[int, ...]
     fill: bytes | None = None
-    levels: tuple[float, ...] = ()
+    levels: tuple[Level, ...] = ()
 
     @property
     def native(self) -> np.dtype:
@@ -112,6 +121,11 @@ class Header:
         value: np.generic = np.frombuffer(self.fill, self.dtype.newbyteorder("<"))[0]
         return value.astype(self.native)
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Those of the plans."""
+        return tuple(dict.fromkeys(level.family for level in self.levels)) or (self.family,)
+
     def as_coded(self) -> Header:
         """That of the field that is coded in the place of this one: carrier.py."""
         both = () if self.dtype.kind != "c" else (2,)
@@ -138,7 +152,8 @@ class Header:
 
     def at_level(self, level: int) -> Header:
         """That of the values of one of ``levels``."""
-        return replace(self, eps=self.levels[level], levels=())
+        eps, family, plan = self.levels[level]
+        return replace(self, eps=eps, family=family, plan=plan, levels=())
 
     def grid(self) -> tuple[int, ...]:
         """How many tiles there are along each axis."""
@@ -175,8 +190,8 @@ class Header:
         if self.fill is not None:
             sections["M"] = self.fill
         if self.levels:
-            sections["L"] = struct.pack(f"<{len(self.levels)}d", *self.levels)
-        sections["P"] = bytes([FAMILIES.index(self.family)]) + self.plan
+            sections["L"] = b"".join(map(_pack_level, self.levels))
+        sections["P"] = _pack_plan(self.family, self.plan)
         sections["w"] = bytes(self.writer)
         return pack_sections(sections)
 
@@ -209,9 +224,7 @@ class Header:
         specials = tuple(
             int.from_bytes(patterns[k : k + width], "little") for k in range(0, len(patterns), width)
         )
-        plan = sections["P"]
-        if not plan or plan[0] >= len(FAMILIES):
-            raise UnsupportedFormatError(f"decompose family {plan[:1]!r} is unknown; upgrade lossyzip")
+        family, plan = _read_plan(sections["P"])
         return cls(
             dtype,
             shape,
@@ -221,8 +234,8 @@ class Header:
             low,
             high,
             specials,
-            FAMILIES[plan[0]],
-            plan[1:],
+            family,
+            plan,
             tuple(sections.get("w", b"")),
             fill,
             _read_levels(sections.get("L", b""), eps),
@@ -296,10 +309,31 @@ def _are_of(part: np.dtype, low: float, high: float) -> bool:
     return low.is_integer() and high.is_integer() and whole.min <= low and high <= whole.max
 
 
-def _read_levels(data: bytes, eps: float) -> tuple[float, ...]:
-    if len(data) % 8 or len(data) > 8 * MOST_LEVELS:
-        raise CorruptError(f"the levels of tolerance take {len(data)} bytes")
-    levels = struct.unpack(f"<{len(data) // 8}d", data)
-    if not all(0.0 <= level <= eps for level in levels):
-        raise CorruptError(f"levels of tolerance {levels}, the largest of which is {eps}")
-    return levels
+def _pack_plan(family: str, plan: bytes) -> bytes:
+    return bytes([FAMILIES.index(family)]) + plan
+
+
+def _read_plan(data: bytes) -> tuple[str, bytes]:
+    if not data or data[0] >= len(FAMILIES):
+        raise UnsupportedFormatError(f"decompose family {data[:1]!r} is unknown; upgrade lossyzip")
+    return FAMILIES[data[0]], data[1:]
+
+
+def _pack_level(level: Level) -> bytes:
+    out = bytearray(struct.pack("<d", level.eps))
+    plan = _pack_plan(level.family, level.plan)
+    put_varint(out, len(plan))
+    return bytes(out) + plan
+
+
+def _read_levels(data: bytes, largest: float) -> tuple[Level, ...]:
+    levels: list[Level] = []
+    position = 0
+    while position < len(data):
+        eps = struct.unpack("<d", data[position : position + 8].ljust(8, b"\xff"))[0]
+        size, start = get_varint(data, position + 8)
+        position = start + size
+        if position > len(data) or not 0.0 <= eps <= largest or len(levels) == MOST_LEVELS:
+            raise CorruptError(f"level {len(levels)} of tolerance {eps}, up to {largest}, has {size} bytes")
+        levels.append(Level(eps, *_read_plan(data[start:position])))
+    return tuple(levels)

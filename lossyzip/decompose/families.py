@@ -71,6 +71,11 @@ def write_plan(plan: Plan) -> bytes:
     return writer.finish()
 
 
+def plan_of(family: str, data: bytes) -> Plan | None:
+    """None for the family "lossless", which has no plan; else as `read_plan`."""
+    return None if family == "lossless" else read_plan(family, data)
+
+
 def read_plan(family: str, data: bytes) -> Plan:
     """Raises DecodeError when ``data`` is no plan of ``family``."""
     reader = BitReader(data)

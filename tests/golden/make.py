@@ -82,7 +82,7 @@ def frames() -> dict[str, bytes]:
         "halves.lz": coded_as("raster", halves, lz.absolute(0.05)),
         "complex.lz": coded_as("raster", vectors, lz.relative(0.02)),
         "masked.lz": coded_as("raster", sea, lz.relative(0.01)),
-        "regions.lz": coded_as("raster", noisy[:4], lz.absolute(finer)),
+        "regions.lz": lz.compress(noisy[:4], lz.absolute(finer)),
         "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
         "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),

@@ -110,7 +110,7 @@ class Header:
     span: np.ndarray  # low, high
     specials: np.ndarray  # bit patterns
     fill: bytes | None
-    levels: tuple[float, ...]
+    levels: tuple[tuple[float, bytes], ...]
     family: int
     plan: bytes
 
@@ -127,10 +127,15 @@ class Header:
         specials = np.frombuffer(found.get("S", b""), f"<u{part.itemsize}")
         span = np.frombuffer(found.get("R", b""), dtype)
         require(not pointwise or max(np.abs(span), default=0) <= 1100, "range of logarithms")
-        levels = struct.unpack(f"<{len(found.get('L', b'')) // 8}d", found.get("L", b""))
-        require(all(0 <= level <= eps for level in levels), "levels")
+        levels, reader = [], Bytes(found.get("L", b""))
+        while reader.at < len(reader.data):
+            (level,) = reader.numbers("d")
+            require(0 <= level <= eps, "level")
+            levels.append((level, reader.sized().data))
         own = (found["P"][0], found["P"][1:])
-        return cls(*(type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), levels, *own))
+        return cls(
+            *(type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), tuple(levels), *own)
+        )
 
     @property
     def part(self) -> np.dtype:
@@ -183,7 +188,8 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> tuple
         levels = np.broadcast_to(lossless_array(reader.sized().data, np.uint8, shape), inner)
         parts = np.zeros(inner, header.part)
         for level in np.unique(levels):
-            here = replace(header, eps=header.levels[level], levels=())
+            eps, plan = header.levels[level]
+            here = replace(header, eps=eps, family=plan[0], plan=plan[1:], levels=())
             some = decode_parts(reader.sized().data, here, inner)
             parts[levels == level] = some[levels == level]
         require(reader.rest() == b"", "bytes behind the levels")
