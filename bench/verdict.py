@@ -27,10 +27,11 @@ def judge(original: np.ndarray, decoded: np.ndarray, ask: Ask) -> tuple[str, str
         return "changed", f"shape {decoded.shape}"
     if decoded.dtype.newbyteorder("=") != original.dtype.newbyteorder("="):
         return "changed", f"dtype {decoded.dtype}"
-    if isinstance(original, np.ma.MaskedArray) and not np.array_equal(
-        np.ma.getmaskarray(original), np.ma.getmaskarray(decoded)
-    ):
-        return "changed", "the mask is dropped"
+    if isinstance(original, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(original)
+        if not np.array_equal(mask, np.ma.getmaskarray(decoded)):
+            return "changed", "the mask is dropped"
+        original, decoded = np.ma.getdata(original)[~mask], np.ma.getdata(decoded)[~mask]
     if ask.kind == "psnr":
         reached = psnr(original, decoded)
         return ("kept" if reached >= ask.value else "missed"), f"{reached:.4f} dB"
