@@ -30,6 +30,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     return _compile(function, {"_nrt": True})  # said, since a callee would take it from a `lean` caller
 
 
+def exact(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for sums of integers that floats hold exactly: a product and a sum may be one instruction."""
+    return _compile(function, {"_nrt": True, "fastmath": {"contract"}})
+
+
 def lean(function: Callable[..., Any]) -> Any:
     """As `kernel`, for one that makes no arrays: it does not count references to those it is given."""
     return _compile(function, {"_nrt": False})
@@ -56,8 +61,8 @@ def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     if directory is not None:
         config.CACHE_DIR = str(directory)
     try:
-        options |= {"no_cfunc_wrapper": True}  # nobody takes a kernel as a value
-        return numba.njit(nogil=True, fastmath=False, cache=directory is not None, **options)(function)
+        options = {"fastmath": False, "no_cfunc_wrapper": True} | options  # nobody takes a kernel as a value
+        return numba.njit(nogil=True, cache=directory is not None, **options)(function)
     finally:
         config.CACHE_DIR = configured
 

@@ -62,12 +62,18 @@ def logarithms(
         classes[bits == pattern] = k + 1
     special = classes != 0
     magnitudes[special] = 1.0
-    mantissas, exponents = np.frexp(magnitudes)
-    logs = np.empty(values.size, np.float64)
-    _take_logarithms(mantissas, exponents, logs)
+    logs = log2(magnitudes)
     logs += scale.shift
     logs[special] = np.nan
     return logs, classes, negative & ~special, int(np.count_nonzero(classes == RAW))
+
+
+def log2(values: np.ndarray) -> np.ndarray:
+    """Of finite float64 ``values`` > 0 (flat): the same bits on every machine."""
+    mantissas, exponents = np.frexp(values)
+    logs = np.empty(values.size, np.float64)
+    _take_logarithms(mantissas, exponents, logs)
+    return logs
 
 
 def powers(logs: np.ndarray, negative: np.ndarray | None, into: np.ndarray) -> None:

@@ -1,0 +1,97 @@
+"""What a network sees of a point: whole numbers, from the references around it.
+
+An *input* is a reference on a scale of its own, linear or logarithmic, rounded to an integer. A *feature* is a
+sum or difference of an input's values at places that mirror each other: the point itself, the six, twelve or
+eight neighbours at its faces, edges and corners, or a pair along one axis up to REACH away. Fewer weights tell
+more that way than one for each place would, and derivatives need pairs that are far apart.
+
+The neighbourhood spans the last three axes of length > 1; others are separate. Values beyond an edge are those
+at the edge. A network sees no NaN and no infinity: docs/FORMAT.md, "Networks".
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lossyzip.logarithms import log2
+
+REACH = 4
+LARGEST_INPUT = (1 << 15) - 1
+_CENTRE = 1  # feature 0
+_SHELLS = 3  # features 1 to 3: faces, edges, corners
+FEATURES = _CENTRE + _SHELLS + 3 * REACH * 2  # then (axis, distance, sum or difference)
+Box = tuple[slice, slice, slice, slice]
+
+
+class Input(NamedTuple):
+    """A reference's value v as an integer: t = (v - centre) * inverse, then t * gain or, with ``curved``,
+    log2(1 + |t|) * gain with the sign of t; rounded, within LARGEST_INPUT. NaN is 0."""
+
+    reference: int
+    curved: bool
+    centre: float
+    inverse: float
+    gain: float
+
+
+class Planes(NamedTuple):
+    """Inputs of a box of points, with a halo of REACH around it."""
+
+    values: np.ndarray  # (inputs, z, y, x), float64 that hold integers
+
+    @property
+    def strides(self) -> tuple[int, int, int, int]:
+        """In items."""
+        _, nz, ny, nx = self.values.shape
+        return nz * ny * nx, ny * nx, nx, 1
+
+
+def places(feature: int) -> list[tuple[tuple[int, int, int], int]]:
+    """((z, y, x), 1 or -1) of the values that ``feature`` adds up."""
+    if feature < _CENTRE + _SHELLS:
+        cube = itertools.product((-1, 0, 1), repeat=3)
+        return [((z, y, x), 1) for z, y, x in cube if abs(z) + abs(y) + abs(x) == feature]
+    pair, odd = divmod(feature - _CENTRE - _SHELLS, 2)
+    axis, distance = divmod(pair, REACH)
+    ahead, behind = (tuple(s * (distance + 1) * (a == axis) for a in range(3)) for s in (1, -1))
+    return [(ahead, 1), (behind, -1 if odd else 1)]  # type: ignore[list-item]
+
+
+def folded(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """``shape`` as (separate, z, y, x)."""
+    long = [n for n in shape if n != 1]
+    near = ([1, 1, 1] + long)[-3:]
+    return int(np.prod(long[:-3], dtype=np.int64)), near[0], near[1], near[2]
+
+
+def planes(inputs: Sequence[Input], references: Sequence[np.ndarray], box: Box) -> Planes:
+    """Of folded ``references``; ``box`` has one index of the separate axis."""
+    separate, *near = box
+    shape = references[0].shape[1:]
+    index = [
+        np.clip(np.arange(s.start - REACH, s.stop + REACH), 0, n - 1)
+        for s, n in zip(near, shape, strict=True)
+    ]
+    values = np.empty((len(inputs), *(i.size for i in index)))
+    for k, item in enumerate(inputs):
+        values[k] = rounded(item, references[item.reference][separate.start][np.ix_(*index)])
+    return Planes(values)
+
+
+def rounded(item: Input, values: np.ndarray) -> np.ndarray:
+    """``values`` as that input: float64 that hold integers, of the same shape. Every step is one operation."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        t = values.astype(np.float64)
+        t -= item.centre
+        t *= item.inverse
+        t[np.isnan(t)] = 0.0
+        if item.curved:
+            magnitudes = np.minimum(np.abs(t), np.finfo(np.float64).max / 2)
+            magnitudes += 1.0
+            t = np.copysign(log2(magnitudes.reshape(-1)).reshape(t.shape), t)
+        t *= item.gain
+    return np.clip(np.rint(t, out=t), -LARGEST_INPUT, LARGEST_INPUT, out=t)
