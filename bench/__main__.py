@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from bench import ablation, generations, lossless, rate_distortion, ratio, robustness, speed, table
+from bench import ablation, generations, learned, lossless, rate_distortion, ratio, robustness, speed, table
 from bench.fields import find, prepared_fields
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
 from bench.rows import Row, read
+from lossyzip.dataset import Learning
 
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -202,6 +203,37 @@ def robustness_command(pattern: str, only: str, output: Path | None) -> None:
         sys.exit(1)
 
 
+@main.command("learned")
+@data_option
+@fields_option
+@csv_option
+@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
+@click.option("--effort", default="max", show_default=True)
+@click.option("--train-seconds", type=float, help="For each set and bound, in all. Default: 60 for 100 MB.")
+@click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
+@min_values_option
+def learned_command(
+    data: Path | None,
+    pattern: str,
+    output: Path | None,
+    bounds: list[float],
+    effort: str,
+    train_seconds: float | None,
+    peers_cache: Path | None,
+    min_values: int,
+) -> None:
+    """Fields with and without references; exit code 1 if any value is outside its bound."""
+    cache, learning = PeerCache(peers_cache), Learning(train_seconds)
+    try:
+        fields = find(data, min_values, pattern)
+        rows = learned.run(fields, bounds, effort, learning, cache, output, _tell_learned)
+    finally:
+        cache.close()
+    click.echo(table.learned_table(rows))
+    if any(row["violations"] != "0" for row in rows):
+        sys.exit(1)
+
+
 @main.command("ablation")
 @data_option
 @fields_option
@@ -264,6 +296,10 @@ def _tell_psnr(row: Row) -> None:
 def _tell_lossless(row: Row) -> None:
     sizes = "  ".join(f"{name.removesuffix('_bytes')} {row[name]}" for name in row if name.endswith("_bytes"))
     click.echo(f"{row['file']}/{row['field']}  {sizes}  {row['problem']}".rstrip())
+
+
+def _tell_learned(row: Row) -> None:
+    click.echo("  ".join(row.values()))
 
 
 def _tell_generations(row: Row) -> None:

@@ -52,6 +52,25 @@ def lossless_table(rows: list[Row]) -> str:
     return _markdown(header, lines, left=3)
 
 
+def learned_table(rows: list[Row]) -> str:
+    """Ratios with and without references; geometric means of the gain, of each set and of all."""
+    header = ["set", "field", "rel", "references", "alone", "learned", "gain", "best peer", "network bytes"]
+    header += ["trained s", "decoded s"]
+    lines = []
+    for row in rows:
+        raw = int(row["raw_bytes"])
+        ratios = [f"{raw / int(row[f'{how}_bytes']):.2f}" for how in ("plain", "learned")]
+        peer = f"{raw / int(row['peer_bytes']):.2f}" if row["peer_bytes"] else ""
+        names = [row["file"], row["field"], row["rel"], row["references"].replace(" ", ", ")]
+        times = [row["train_seconds"], row["decompress_wall"]]
+        lines.append([*names, *ratios, row["gain"], peer, row["network_bytes"], *times])
+    for name in (*dict.fromkeys(row["file"] for row in rows), "all"):
+        gains = [float(row["gain"]) for row in rows if name in (row["file"], "all")]
+        mean = f"{geometric_mean(gains):.3f}"
+        lines.append([name, f"{len(gains)} rows", "", "", "", "", mean, "", "", "", ""])
+    return _markdown(header, lines, left=4)
+
+
 def generations_table(rows: list[Row]) -> str:
     """The largest error / eps over all fields, for each compressor."""
     columns = [name for name in generations.COLUMNS if name.startswith(("after", "in_parts"))]

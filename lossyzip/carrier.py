@@ -1,7 +1,8 @@
 """What is coded in the place of a field's values: themselves, wider floats, or logarithms; and the way back.
 
-float16 and integers are coded as floats that hold them exactly, and rounded when they come back; a complex
-number is two numbers, along an axis of their own before all others; see also logarithms.py. Special values
+float16 and integers are coded as floats that hold them exactly, and rounded when they come back; complex
+numbers are two numbers each, along an axis of their own before all others; a guide is subtracted (guide.py);
+see also logarithms.py. Special values
 (field.py) and those that are left out are NaN among what is coded. docs/FORMAT.md, "Carriers".
 """
 
@@ -37,14 +38,21 @@ class Carried(NamedTuple):
     negative: np.ndarray  # of logarithms: which values are negative; empty otherwise
 
 
+Guide = Callable[[tuple[slice, ...]], np.ndarray]  # of a part of the field, in its coded dtype: guide.py
 LeftOut = Callable[[tuple[slice, ...]], np.ndarray]  # which values of a part of the field are left out
 
 
 class CodedSource:
     """What is coded of ``source``, a field with this ``header``, to be read in parts."""
 
-    def __init__(self, source: Source, header: Header, left_out: LeftOut | None = None) -> None:
-        self._source, self._header, self._left_out = source, header, left_out
+    def __init__(
+        self,
+        source: Source,
+        header: Header,
+        left_out: LeftOut | None = None,
+        guide: Guide | None = None,
+    ) -> None:
+        self._source, self._header, self._left_out, self._guide = source, header, left_out, guide
         self.shape, self.dtype = header.as_coded().shape, header.coded
 
     def __getitem__(self, key: Any) -> np.ndarray:
@@ -57,23 +65,34 @@ class CodedSource:
             left_out = np.ma.getmaskarray(array)
             left_out = left_out if self._left_out is None else left_out | self._left_out(where)
             left_out = np.broadcast_to(left_out, parts.shape).reshape(-1)
-        coded = carry(native(parts), self._header, left_out).coded.reshape(parts.shape)
+        guide = None if self._guide is None else self._guide(where).reshape(-1)
+        coded = carry(native(parts), self._header, left_out, guide).coded.reshape(parts.shape)
         return coded[key[:1]] if in_parts else coded
 
 
-def as_coded(source: Source, header: Header, left_out: LeftOut | None = None) -> tuple[Source, Header]:
+def as_coded(
+    source: Source, header: Header, left_out: LeftOut | None = None, guide: Guide | None = None
+) -> tuple[Source, Header]:
     """What is coded of ``source``, and a header for that as a field of its own.
 
     Values that are coded as they are need no copy: special ones are found later.
     """
     themselves = header.part == header.coded == header.native and not header.pointwise
-    if themselves and header.fill is None and left_out is None:
+    if themselves and header.fill is None and left_out is None and guide is None:
         return source, header
-    return CodedSource(source, header, left_out), header.as_coded()
+    return CodedSource(source, header, left_out, guide), header.as_coded()
 
 
-def carry(values: np.ndarray, header: Header, left_out: np.ndarray | None = None) -> Carried:
-    """What is coded of the flat array ``values``, of ``header.part``, but for those ``left_out`` (bool)."""
+def carry(
+    values: np.ndarray,
+    header: Header,
+    left_out: np.ndarray | None = None,
+    guide: np.ndarray | None = None,
+) -> Carried:
+    """What is coded of the flat array ``values``, of ``header.part``, but for those ``left_out`` (bool).
+
+    ``guide``: a value of ``header.coded`` for each of them, if the header says that there is one.
+    """
     if header.pointwise:
         scale = scale_of(header.bound.value, header.part)
         coded, classes, negative, raw = logarithms(values, scale, header.specials)
@@ -82,15 +101,21 @@ def carry(values: np.ndarray, header: Header, left_out: np.ndarray | None = None
         carried = _as_they_are(values, header)
     else:
         carried = _widened(values, header)
+    if guide is not None:
+        carried = carried._replace(coded=carried.coded - _limited(guide, header))
     return carried if left_out is None else _without(carried, values, left_out)
 
 
-def restore(coded: np.ndarray, negative: np.ndarray | None, header: Header) -> np.ndarray:
+def restore(
+    coded: np.ndarray, negative: np.ndarray | None, header: Header, guide: np.ndarray | None = None
+) -> np.ndarray:
     """The flat array of ``header.part`` whose carriers are ``coded``: the reverse of `carry`, but rounded."""
     if header.pointwise:
         values = np.empty(coded.size, header.part)
         powers(coded, negative, values)
         return values
+    if guide is not None:
+        return _limited(coded + _limited(guide, header), header)
     if header.part == header.coded:
         return coded
     if header.part.kind == "f":
@@ -98,6 +123,12 @@ def restore(coded: np.ndarray, negative: np.ndarray | None, header: Header) -> n
     whole = np.clip(np.rint(coded), header.low, header.high)
     with np.errstate(invalid="ignore"):  # NaN, in a frame that was forged
         return whole.astype(header.part)
+
+
+def _limited(values: np.ndarray, header: Header) -> np.ndarray:
+    """``values`` within the span of the field's; neither it nor a guide is ever NaN."""
+    low, high = values.dtype.type(header.low), values.dtype.type(header.high)
+    return np.minimum(np.maximum(values, low), high)
 
 
 def _as_they_are(values: np.ndarray, header: Header) -> Carried:

@@ -11,7 +11,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -29,6 +29,7 @@ from lossyzip.errors import (
     CorruptError,
     DecodeError,
     InvalidArgumentError,
+    MissingReferenceError,
     SelfCheckError,
     UnsupportedDataError,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from lossyzip.checker import Checker, CheckReport
     from lossyzip.decompose.families import Plan
     from lossyzip.field import Number, Source
+    from lossyzip.guide import FieldGuide
     from lossyzip.levels import Levels
     from lossyzip.tile import Decoded
     from lossyzip.tuning import Effort
@@ -102,6 +104,7 @@ def compress_field(
     idempotent: bool = False,
     threads: int | None = None,
     fill_values: Iterable[Number] = (),
+    guide: FieldGuide | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> FieldReport:
     """Compress ``source`` (ndarray, masked array or h5py.Dataset, of any shape) into ``write(bytes)``.
@@ -109,7 +112,8 @@ def compress_field(
     The source is read twice, for a PSNR bound a few times more, tile by tile, from the calling thread; memory
     in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
     ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
-    values. ``progress`` is told how many values were done since the last call.
+    values. ``guide``: for fields of float32 and float64. ``progress`` is told how many values were done since
+    the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
@@ -122,6 +126,8 @@ def compress_field(
     if effort not in tuning.EFFORTS:
         raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
     _check_bound(bound, dtype, idempotent)
+    if guide is not None:
+        _check_guided(bound, dtype, idempotent)
     workers = thread_count(threads)
     fill_values = tuple(value if isinstance(value, int) else float(value) for value in fill_values)
     shape = tuple(source.shape)
@@ -133,17 +139,19 @@ def compress_field(
     levels = levels_of(bound, shape, *span)
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
     draft = planning.draft_header(source, bound, summary, levels, workers)
+    draft = draft if guide is None else planning.with_guide(draft, source, guide, workers)
+    guide = guide if draft.guided else None
     chosen = tuning.EFFORTS[effort]
-    job = _Job(source, span, fill_values, levels, chosen, workers)
+    job = _Job(source, span, fill_values, levels, guide, chosen, workers)
     if bound.kind == "psnr":
-        coded, coded_header = as_coded(source, draft)
+        coded, coded_header = as_coded(source, draft, None, guide)
         coded_fills = fill_values if coded is source else ()
         wide = planning.tile_shape_as_coded(draft, tuning_psnr.WAVELET_TILES)
         aim = tuning_psnr.Aim(coded, coded_header, wide, chosen, span, coded_fills, workers)
         tuned = time.process_time() - started
         done = job.reach(aim, draft, bound.value, write, progress)
     else:
-        header = planning.with_plans(draft, source, levels, chosen, workers, idempotent)
+        header = planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
         tuned = time.process_time() - started
         done = job.encode(header, write, progress)
     checked = done.checked.report()
@@ -172,11 +180,12 @@ class _Job:
         span: tuple[Number, Number],
         fill_values: tuple[Number, ...],
         levels: Levels | None,
+        guide: FieldGuide | None,
         effort: Effort,
         workers: int,
     ) -> None:
         self._source, self._span, self._fill_values, self._levels = source, span, fill_values, levels
-        self._effort, self._workers = effort, workers
+        self._guide, self._effort, self._workers = guide, effort, workers
 
     def encode(
         self,
@@ -190,7 +199,7 @@ class _Job:
         written, sizes, seconds = len(head), [], [0.0, 0.0]
         checked = _checker(header, self._span, self._fill_values)
         mixed = self._effort.mixes(header.tile_shape)
-        door = _Door(header, self._span, self._fill_values, mixed)
+        door = _Door(header, self._span, self._fill_values, self._guide, mixed)
         jobs = (partial(door.encode, *self._tile(w), w) for w in header.tile_slices())
         for result in in_order(jobs, self._workers):
             write(result.record)
@@ -246,12 +255,18 @@ class _Door:
     """
 
     def __init__(
-        self, header: Header, span: tuple[Number, Number], fill_values: tuple[Number, ...], mixed: bool
+        self,
+        header: Header,
+        span: tuple[Number, Number],
+        fill_values: tuple[Number, ...],
+        guide: FieldGuide | None,
+        mixed: bool,
     ) -> None:
         self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
         self._plan = _plan_of(self._header)
         self._span = span
         self._fill_values = fill_values
+        self._guide = guide
         self._mixed = mixed
         self._own = threading.local()  # of each thread: room for a decoded tile
 
@@ -267,11 +282,12 @@ class _Door:
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
-        payload = encode_tile(tile, self._header, self._plan, self._mixed, levels)
+        guide = None if self._guide is None else self._guide(where)
+        payload = encode_tile(tile, self._header, self._plan, self._mixed, levels, guide)
         encoded = time.thread_time()
         room = self._room(tile.size * (2 if self._header.dtype.kind == "c" else 1))
         try:
-            decoded = decode_tile(payload, tile.shape, self._header, self._plan, room)
+            decoded = decode_tile(payload, tile.shape, self._header, self._plan, room, guide)
         except DecodeError as error:
             raise SelfCheckError(
                 f"lossyzip cannot decode its own output: {error}; nothing was kept. Please report this"
@@ -304,6 +320,7 @@ class Frame:
 
     def __init__(self, reader: frame.FrameReader) -> None:
         self._reader = reader
+        self._guide: FieldGuide | None = None
         self._header = Header.from_bytes(reader.header)
         error = reader.index.get("e", bytes(8))
         if len(error) != 8:
@@ -323,6 +340,16 @@ class Frame:
         self.families = self._header.families
         self.tile_shape = self._header.tile_shape
         self.tile_count = self._header.tile_count()
+        guided = self._header.guided
+        self.references = guided.references if guided else ()  # checksums of the arrays that it needs
+
+    def refer_to(self, references: Sequence[np.ndarray]) -> None:
+        """Have the arrays that the field was compressed with; raises MissingReferenceError without them."""
+        from lossyzip.guide import guide_of_frame
+
+        if self._header.guided is not None:
+            like = np.broadcast_to(np.zeros((), self._header.native), self.shape)
+            self._guide = guide_of_frame(self._header.guided, references, like)
 
     @classmethod
     def open(cls, read: frame.Read, size: int) -> Frame:
@@ -394,7 +421,12 @@ class Frame:
             for number, where in enumerate(self._header.tile_slices())
             if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
         ]
-        into = into if self._header.part == self._header.coded == self.dtype and not self.masked else None
+        if self.references and self._guide is None:
+            raise MissingReferenceError(
+                f"the field needs the {len(self.references)} references that it was compressed with"
+            )
+        alike = self._header.part == self._header.coded == self.dtype
+        into = into if alike and not self.masked and not self.references else None
         jobs = (
             partial(self._decode, self._reader.tile(number), number, where, plan, _flat_part(into, where))
             for number, where in touched
@@ -412,7 +444,8 @@ class Frame:
         from lossyzip.tile import decode_tile
 
         shape = tuple(s.stop - s.start for s in where)
-        decoded = decode_tile(tile.payload, shape, self._header, plan, into)
+        guide = None if self._guide is None else self._guide(where)
+        decoded = decode_tile(tile.payload, shape, self._header, plan, into, guide)
         if content_checksum(decoded) != tile.content:
             raise ContentMismatchError(f"tile {number} does not decode to the values that were checked")
         return where, decoded
@@ -465,6 +498,13 @@ def _check_bound(bound: Bound, dtype: np.dtype, idempotent: bool) -> None:
         raise InvalidArgumentError("bounds that differ from value to value are not idempotent")
     if bound.kind != "lossless" and (whole or dtype == np.float16):
         raise UnsupportedDataError(f"no bound is idempotent for {dtype}, but lossless; for float32 it can be")
+
+
+def _check_guided(bound: Bound, dtype: np.dtype, idempotent: bool) -> None:
+    if dtype.kind != "f" or dtype.itemsize < 4:
+        raise UnsupportedDataError(f"references are for fields of float32 and float64, not {dtype}")
+    if bound.kind == "pointwise_relative" or idempotent:
+        raise InvalidArgumentError("references are of no use with pointwise relative or idempotent bounds")
 
 
 def _checker(header: Header, span: tuple[Number, Number], fill_values: tuple[Number, ...]) -> Checker:

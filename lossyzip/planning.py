@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lossyzip import field, tuning
 from lossyzip.bound import Bound
-from lossyzip.carrier import CodedSource, LeftOut, as_coded
-from lossyzip.container.header import MOST_SPECIALS, Header, Level, part_of
+from lossyzip.carrier import CodedSource, Guide, LeftOut, as_coded
+from lossyzip.container.header import MOST_SPECIALS, Guided, Header, Level, part_of
 from lossyzip.decompose.families import write_plan
 from lossyzip.field import Source, Summary
 from lossyzip.levels import Levels
 from lossyzip.logarithms import scale_of, zero_and
 from lossyzip.tuning import Effort
 from lossyzip.version import VERSION
+
+if TYPE_CHECKING:
+    from lossyzip.guide import FieldGuide
 
 
 def _tile_shape(dtype: np.dtype, shape: tuple[int, ...], times: float = 1) -> tuple[int, ...]:
@@ -57,26 +61,44 @@ def tile_shape_as_coded(header: Header, times: float) -> tuple[int, ...]:
 
 
 def with_plans(
-    draft: Header, source: Source, levels: Levels | None, effort: Effort, threads: int, idempotent: bool
+    draft: Header,
+    source: Source,
+    levels: Levels | None,
+    guide: Guide | None,
+    effort: Effort,
+    threads: int,
+    idempotent: bool,
 ) -> Header:
     """``draft`` with the plan that codes ``source`` best, or with one for each level."""
+
+    def with_plan(header: Header, left_out: LeftOut | None) -> Header:
+        if not header.coded_eps > 0.0:
+            return header
+        coded = as_coded(source, header, left_out, guide)
+        plan = tuning.choose_plan(*coded, effort, threads, idempotent)
+        return header if plan is None else replace(header, family=plan.name, plan=write_plan(plan))
+
     if levels is None:
-        return _with_plan(draft, source, None, effort, threads, idempotent)
+        return with_plan(draft, None)
     planned = []
     for number in range(len(levels.eps)):
-        own = draft.at_level(number)
-        own = _with_plan(own, source, levels.others(number), effort, threads, idempotent)
+        own = with_plan(draft.at_level(number), levels.others(number))
         planned.append(Level(own.eps, own.family, own.plan))
     return replace(draft, levels=tuple(planned))
 
 
-def _with_plan(
-    draft: Header, source: Source, left_out: LeftOut | None, effort: Effort, threads: int, idempotent: bool
-) -> Header:
+def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -> Header:
+    """``draft`` of a field from which ``guide`` is subtracted; as it was, where nothing would be coded."""
     if not draft.coded_eps > 0.0:
         return draft
-    plan = tuning.choose_plan(*as_coded(source, draft, left_out), effort, threads, idempotent)
-    return draft if plan is None else replace(draft, family=plan.name, plan=write_plan(plan))
+    guided = Guided(draft.low, draft.high, guide.references, guide.network)
+    coded = CodedSource(source, replace(draft, guided=guided), None, guide)
+    tiles = (coded[where] for where in field.tile_slices(coded.shape))
+    span = field.summarize(tiles, coded.dtype, (), threads)
+    if span.low > span.high:
+        return draft
+    # 0 + 0.0: no end is -0.0
+    return replace(draft, guided=guided._replace(low=span.low + 0.0, high=span.high + 0.0))
 
 
 def _with_range_of_logarithms(draft: Header, source: Source, threads: int) -> Header:

@@ -50,10 +50,12 @@ def encode_tile(
     plan: Plan | None,
     mixed: bool = False,
     levels: np.ndarray | None = None,
+    guide: np.ndarray | None = None,
 ) -> bytes:
     """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless.
 
     ``mixed``: the codes are mixed where that is smaller. ``levels``: as in `Decoded`.
+    ``guide``: what is subtracted from the tile, where the header says so.
     """
     parts = parts_of(np.ma.getdata(tile))
     values, shape = native(parts), parts.shape
@@ -63,9 +65,9 @@ def encode_tile(
         _put(head, lossless.pack(masked.view(np.uint8)))
         left_out = np.broadcast_to(masked, shape).reshape(-1)
     if levels is None:
-        payload = _encode(values, shape, header, plan, mixed, left_out)
+        payload = _encode(values, shape, header, plan, mixed, left_out, guide)
     else:
-        payload = bytes([_LEVELS]) + _encode_levels(values, shape, header, mixed, left_out, levels)
+        payload = bytes([_LEVELS]) + _encode_levels(values, shape, header, mixed, left_out, levels, guide)
     return bytes([payload[0] | _MASKED * bool(head)]) + bytes(head) + payload[1:]
 
 
@@ -76,6 +78,7 @@ def _encode_levels(
     mixed: bool,
     left_out: np.ndarray | None,
     levels: np.ndarray,
+    guide: np.ndarray | None,
 ) -> bytes:
     """Which level each value has; for each level that occurs, a payload for which the others are left out."""
     out = bytearray()
@@ -86,7 +89,8 @@ def _encode_levels(
         if left_out is not None:
             others |= left_out
         here = header.at_level(level)
-        _put(out, _encode(values, shape, here, plan_of(here.family, here.plan), mixed, others))
+        plan = plan_of(here.family, here.plan)
+        _put(out, _encode(values, shape, here, plan, mixed, others, guide))
     return bytes(out)
 
 
@@ -97,13 +101,14 @@ def _encode(
     plan: Plan | None,
     mixed: bool,
     left_out: np.ndarray | None,
+    guide: np.ndarray | None,
 ) -> bytes:
     """The payload of flat ``values``, where it does not matter what comes back of those ``left_out``."""
     rule = _rule(header) if plan else None
     if plan is None or rule is None or not values.size:
         return bytes([_LOSSLESS]) + lossless.pack(_filled(values, left_out).reshape(shape))
     bits = values.view(f"u{values.itemsize}")
-    carried = carry(values, header, left_out)
+    carried = carry(values, header, left_out, None if guide is None else native(guide))
     coded, classes = carried.coded, carried.classes
     result = decompose(coded, shape, plan, rule)
     if result.outliers is None:
@@ -134,7 +139,7 @@ def _encode(
 
 
 def _rule(header: Header) -> Quantizer | None:
-    return quantizer(header.coded, header.coded_eps, header.low, header.high)
+    return quantizer(header.coded, header.coded_eps, *header.coded_span)
 
 
 def _stand_in(
@@ -147,7 +152,7 @@ def _stand_in(
     left_out: np.ndarray | None,
 ) -> bytes:
     """What stands for the flat array ``values`` without loss, packed."""
-    coded_as_they_are = header.part == header.coded and not header.pointwise
+    coded_as_they_are = header.part == header.coded and not header.pointwise and header.guided is None
     exact = lossless_stand_in(values, carried.coded, plan, rule) if coded_as_they_are else values
     return lossless.pack(_filled(exact, left_out).reshape(shape))
 
@@ -183,8 +188,11 @@ def decode_tile(
     header: Header,
     plan: Plan | None,
     into: np.ndarray | None = None,
+    guide: np.ndarray | None = None,
 ) -> Decoded:
     """The tile of ``shape``; its values may be in the flat array ``into``, if there is one.
+
+    ``guide``: what was subtracted from it, where the header says so.
 
     Raises DecodeError for any other payload than its own.
     """
@@ -203,9 +211,9 @@ def decode_tile(
     if header.levels:
         if flags != _LEVELS:
             raise CorruptError(f"a tile has flags {flags}, in a field with levels of tolerance")
-        levels, values = _decode_levels(payload, position, shape, inner, header)
+        levels, values = _decode_levels(payload, position, shape, inner, header, guide)
     else:
-        values = _decode(payload, position, flags, inner, header, plan, into)
+        values = _decode(payload, position, flags, inner, header, plan, into, guide)
     return Decoded(_assembled(values, masked, shape, header), levels)
 
 
@@ -215,6 +223,7 @@ def _decode_levels(
     shape: tuple[int, ...],
     inner: tuple[int, ...],
     header: Header,
+    guide: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     data, position = _get(payload, position)
     levels = lossless.unpack(data, shape, np.dtype(np.uint8))
@@ -226,7 +235,7 @@ def _decode_levels(
         data, position = _get(payload, position)
         here = header.at_level(level)
         flags = data[0] if data else 0
-        found = _decode(data, 1, flags, inner, here, plan_of(here.family, here.plan), None)
+        found = _decode(data, 1, flags, inner, here, plan_of(here.family, here.plan), None, guide)
         np.copyto(values, found, where=of_parts == level)
     if position != len(payload):
         raise CorruptError(f"{len(payload) - position} bytes behind the levels of a tile")
@@ -241,6 +250,7 @@ def _decode(
     header: Header,
     plan: Plan | None,
     into: np.ndarray | None,
+    guide: np.ndarray | None,
 ) -> np.ndarray:
     """The values of ``header.part`` that `_encode` was given, those left out apart."""
     count = math.prod(shape)
@@ -276,7 +286,8 @@ def _decode(
     if into is None:  # NaN: what decoding does not write is not within any bound
         into = np.full(count, np.nan, header.coded)
     coded = recompose(payload[position:], outliers, shape, plan, rule, into)
-    values = restore(coded.reshape(-1), negative, header)
+    guide = None if guide is None else native(guide)
+    values = restore(coded.reshape(-1), negative, header, guide)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
     return values.reshape(shape)

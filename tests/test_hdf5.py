@@ -505,11 +505,11 @@ def test_a_name_with_brackets_is_a_pattern_for_itself(trip, pattern: str) -> Non
 def test_patterns(tmp_path: Path) -> None:
     path, out = tmp_path / "in.h5", tmp_path / "out.h5"
     with h5py.File(path, "w") as file:
-        file["g/x"], file["g/half"] = wave(30, 40), np.ones(5, "f2")
+        file["g/x"], file["g/half"] = wave(30, 40), np.array([b"a", b"b"])
     for pattern in ("y", "h/*", "g"):
         with pytest.raises(InvalidArgumentError, match="the fields are: g/x"):
             lz.compress_file(path, out, {pattern: lz.lossless()})
-    with pytest.raises(UnsupportedDataError, match="float16"):
+    with pytest.raises(UnsupportedDataError, match="no type of numbers"):
         lz.compress_file(path, out, {"half": lz.lossless()})
     assert not out.exists()
     for pattern in ("x", "/g/x", "g/*", "?", "*"):

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 )
 @options.effort_option
 @click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
+@click.option("--learned", is_flag=True, help="Fields of one shape help one another; needs torch.")
+@click.option(
+    "--train-seconds", type=click.FloatRange(min=0), help="For --learned, in all. Default: 60 for 100 MB."
+)
+@click.option("--seed", default=0, show_default=True, help="For --learned: the same gives the same bytes.")
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -39,6 +44,9 @@ def command(
     bounds: tuple[str, ...],
     effort: str,
     idempotent: bool,
+    learned: bool,
+    train_seconds: float | None,
+    seed: int,
     threads: int | None,
     force: bool,
     as_json: bool,
@@ -61,6 +69,9 @@ def command(
             idempotent=idempotent,
             threads=threads,
             force=force,
+            learned=learned,
+            train_seconds=train_seconds,
+            seed=seed,
             progress=progress,
         )
     if not quiet:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lossyzip.io.report import FileReport
+    from lossyzip.io.report import FieldRow, FileReport
     from lossyzip.io.tune import TuneReport
     from lossyzip.io.verify import VerifyReport
 
@@ -123,7 +123,12 @@ def _total(report: FileReport) -> str:
 def _copied(report: FileReport) -> list[str]:
     names = (f"{name} ({why})" if why else name for name, why in report.copied.items())
     notes = [f"{row.name}: {row.note}" for row in report.fields if row.note]
+    notes += [f"{row.name} needs {', '.join(row.references)}" for row in report.fields if _unsaid(row)]
     return notes + ([f"copied as they are: {', '.join(names)}"] if report.copied else [])
+
+
+def _unsaid(row: FieldRow) -> bool:
+    return bool(row.references) and not row.note
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -18,7 +18,10 @@ ARCHIVE_VERSION = 1
 _CRC = struct.Struct("<I")
 
 
-def pack_archive(frames: dict[str, bytes]) -> bytes:
+Graph = dict[str, tuple[str, ...]]  # {field: those that must be decoded before it}
+
+
+def pack_archive(frames: dict[str, bytes], graph: Graph | None = None) -> bytes:
     """{field name: frame} as bytes: a table of names and sizes, then the frames."""
     table = bytearray()
     for name, data in frames.items():
@@ -28,15 +31,32 @@ def pack_archive(frames: dict[str, bytes]) -> bytes:
         put_varint(table, len(data))
     out = bytearray(MAGIC)
     put_varint(out, ARCHIVE_VERSION)
-    sections = pack_sections({"N": bytes(table)})
+    parts = {"N": bytes(table)}
+    if graph and any(graph.values()):
+        parts["G"] = _pack_graph(list(frames), graph)
+    sections = pack_sections(parts)
     put_varint(out, len(sections))
     out += sections
     out += _CRC.pack(zlib.crc32(out))
     return b"".join([bytes(out), *frames.values()])
 
 
+def _pack_graph(names: list[str], graph: Graph) -> bytes:
+    out = bytearray()
+    for name in names:
+        numbers = [names.index(reference) for reference in graph.get(name, ())]
+        for number in (len(numbers), *numbers):
+            put_varint(out, number)
+    return bytes(out)
+
+
 def unpack_archive(archive: bytes) -> dict[str, memoryview]:
     """{field name: its frame}. Raises a DecodeError subclass for anything but an archive."""
+    return unpack_related(archive)[0]
+
+
+def unpack_related(archive: bytes) -> tuple[dict[str, memoryview], Graph]:
+    """The same, and which fields must be decoded before which. Whether that is possible is not checked."""
     data: Any = bytes_view(archive)
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise NotALossyZipError(f"starts with {bytes(data[:4])!r}, not with {MAGIC!r}")
@@ -55,7 +75,7 @@ def unpack_archive(archive: bytes) -> dict[str, memoryview]:
         raise TruncatedError(f"ends after {len(data)} bytes, within its table of {size}")
     if zlib.crc32(data[:end]) != _CRC.unpack(data[end : end + _CRC.size])[0]:
         raise CorruptError(f"the table (bytes 0 to {end}) is damaged")
-    sections = unpack_sections(bytes(data[position:end]), known="N")
+    sections = unpack_sections(bytes(data[position:end]), known="NG")
     names = _read_names(sections.get("N", b""))
     offset, view, frames = end + _CRC.size, memoryview(data), {}
     for name, length in names:
@@ -67,7 +87,26 @@ def unpack_archive(archive: bytes) -> dict[str, memoryview]:
         offset += length
     if offset != len(data):
         raise CorruptError(f"{len(data) - offset} bytes follow the last field")
-    return frames
+    return frames, _read_graph(sections["G"], list(frames)) if "G" in sections else {}
+
+
+def _read_graph(data: bytes, names: list[str]) -> Graph:
+    graph: Graph = {}
+    position = 0
+    for name in names:
+        count, position = get_varint(data, position)
+        if count >= len(names):
+            raise CorruptError(f"field {name!r} needs {count} of {len(names)} fields")
+        numbers = []
+        for _ in range(count):
+            number, position = get_varint(data, position)
+            if number >= len(names):
+                raise CorruptError(f"field {name!r} needs field {number} of {len(names)}")
+            numbers.append(number)
+        graph[name] = tuple(names[number] for number in numbers)
+    if position != len(data):
+        raise CorruptError(f"{len(data) - position} bytes follow the graph of {len(names)} fields")
+    return graph
 
 
 def _read_names(table: bytes) -> list[tuple[str, int]]:

@@ -32,6 +32,7 @@ _DTYPES = (
 _WIDE_INTEGERS = 4  # bytes, from which on integers are coded as float64
 _INTEGER_SLACK = Fraction(1, 2**11)  # below the half up to which an integer is found by rounding
 _LEAST_NORMAL_HALF, _HALF_BITS = 2.0**-14, 11  # of float16: smaller values are as far apart; bits a value has
+_ROUNDED_TWICE = Fraction(3, 2)  # gaps of floats, that a difference from a guide and the sum with it lose
 _HALF_SLACK = Fraction(1, 2**20)  # relative, more than differences in float32 are off
 _KINDS = ("absolute", "relative", "lossless", "psnr", "pointwise_relative")
 LARGEST_LOGARITHM = 1100.0  # in magnitude, of a float64, subnormal ones too
@@ -45,6 +46,15 @@ class Level(NamedTuple):
     eps: float
     family: str = "lossless"
     plan: bytes = b""
+
+
+class Guided(NamedTuple):
+    """What is subtracted from a field before it is coded: guide.py."""
+
+    low: float  # span of the differences
+    high: float
+    references: tuple[int, ...]  # checksums of the arrays that the guide is made from
+    network: bytes
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ class Header:
     writer: tuple[int, ...]
     fill: bytes | None = None
     levels: tuple[Level, ...] = ()
+    guided: Guided | None = None
 
     @property
     def native(self) -> np.dtype:
@@ -106,7 +117,16 @@ class Header:
             exponent = math.frexp(max(abs(self.low), abs(self.high), _LEAST_NORMAL_HALF))[1]
             lost = Fraction(math.ldexp(1.0, exponent - _HALF_BITS)) / 2
             return round_down(max(Fraction(self.eps) - lost, Fraction(0)) * (1 - _HALF_SLACK))
+        if self.guided is not None and self.eps > 0.0:
+            ends = (self.low, self.high, self.guided.low, self.guided.high)
+            gap = Fraction(float(np.spacing(self.coded.type(max(map(abs, ends))))))
+            return round_down(max(Fraction(self.eps) - _ROUNDED_TWICE * gap, Fraction(0)))
         return self.eps
+
+    @property
+    def coded_span(self) -> tuple[float, float]:
+        """Of what is coded."""
+        return (self.low, self.high) if self.guided is None else (self.guided.low, self.guided.high)
 
     @property
     def tolerance(self) -> float:
@@ -129,15 +149,19 @@ class Header:
     def as_coded(self) -> Header:
         """That of the field that is coded in the place of this one: carrier.py."""
         both = () if self.dtype.kind != "c" else (2,)
+        low, high = self.coded_span
         return replace(
             self,
             dtype=self.coded,
             shape=(*both, *self.shape),
             tile_shape=(*both, *self.tile_shape),
             eps=self.coded_eps,
+            low=low,
+            high=high,
             specials=(),
             fill=None,
             levels=(),
+            guided=None,
         )
 
     def with_plan_of(self, as_coded: Header) -> Header:
@@ -191,13 +215,15 @@ class Header:
             sections["M"] = self.fill
         if self.levels:
             sections["L"] = b"".join(map(_pack_level, self.levels))
+        if self.guided is not None:
+            sections["G"] = self._pack_guided(self.guided)
         sections["P"] = _pack_plan(self.family, self.plan)
         sections["w"] = bytes(self.writer)
         return pack_sections(sections)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSMLP")
+        sections = unpack_sections(data, known="ABRSMLGP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -239,7 +265,12 @@ class Header:
             tuple(sections.get("w", b"")),
             fill,
             _read_levels(sections.get("L", b""), eps),
+            _read_guided(sections["G"], dtype, bound) if "G" in sections else None,
         )
+
+    def _pack_guided(self, guided: Guided) -> bytes:
+        checksums = struct.pack(f"<B{len(guided.references)}Q", len(guided.references), *guided.references)
+        return self._pack_values([guided.low, guided.high]) + checksums + guided.network
 
     def _pack_values(self, values: list[float]) -> bytes:
         return np.array(values, self.coded.newbyteorder("<")).tobytes()
@@ -337,3 +368,16 @@ def _read_levels(data: bytes, largest: float) -> tuple[Level, ...]:
             raise CorruptError(f"level {len(levels)} of tolerance {eps}, up to {largest}, has {size} bytes")
         levels.append(Level(eps, *_read_plan(data[start:position])))
     return tuple(levels)
+
+
+def _read_guided(data: bytes, dtype: np.dtype, bound: Bound) -> Guided:
+    part = part_of(dtype)
+    if dtype.kind != "f" or coded_as(part) != part or bound.kind == "pointwise_relative":
+        raise CorruptError(f"a guide for {dtype} with the bound {bound}")
+    width = 2 * part.itemsize
+    low, high = _read_range(data[:width], part)
+    count = data[width] if len(data) > width else 0
+    start = width + 1 + 8 * count
+    if not count or len(data) < start:
+        raise CorruptError(f"a guide of {count} references in {len(data)} bytes")
+    return Guided(low, high, struct.unpack(f"<{count}Q", data[width + 1 : start]), data[start:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,11 +20,13 @@ from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
+from lossyzip.dataset import Coded, Learning
 from lossyzip.errors import CorruptError, DecodeError, LossyZipError, NotALossyZipError, SelfCheckError
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values, find_candidates
 from lossyzip.io.interrupt import Stop, interruptible
 from lossyzip.io.output import Output, written_whole
+from lossyzip.io.related import Opener, compress_datasets
 from lossyzip.io.report import FieldRow, FileReport
 from lossyzip.io.selection import Candidate, Choice, check_patterns, choose, named_by
 from lossyzip.io.tree import Tree, copy_tree, reading
@@ -43,6 +46,9 @@ def compress_file(
     idempotent: bool = False,
     threads: int | None = None,
     force: bool = False,
+    learned: bool = False,
+    train_seconds: float | None = None,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> FileReport:
     """Copy an HDF5 file with its fields, of floats or complex numbers, compressed, each within its bound.
@@ -54,6 +60,8 @@ def compress_file(
     fields, and those that would not get smaller, stay as they are, as does everything else in the file; the
     report tells.
 
+    ``learned``: fields of one shape help one another, see `compress_fields`; they are read as a whole.
+
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
     replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing
     target), UnsupportedDataError, CorruptError (a damaged source), BoundViolationError, OSError.
@@ -61,7 +69,9 @@ def compress_file(
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            job = _Compression(tree, check, progress, threads, {"effort": effort, "idempotent": idempotent})
+            options = {"effort": effort, "idempotent": idempotent, "threads": threads}
+            learning = Learning(train_seconds, seed) if learned else None
+            job = _Compression(tree, check, progress, options, learning)
             job.run(bounds, output)
             _read_back(output, [row.name for row in job.rows])
         return _report(source, target, job.rows, job.copied)
@@ -117,7 +127,8 @@ def describe_file(path: PathLike) -> FileReport:
         for name, dataset in Tree(file).objects("dataset"):
             if stored.is_compressed(dataset):
                 with naming(name), reading("its bytes"):
-                    rows.append(FieldRow.of(name, stored.open_frame(dataset)))
+                    references = stored.references_of(dataset)
+                    rows.append(FieldRow.of(name, stored.open_frame(dataset), references=references))
             else:
                 copied[name] = ""
         return _report(path, path, rows, copied)
@@ -168,11 +179,12 @@ class _Compression:
         tree: Tree,
         check: Check,
         progress: Progress | None,
-        threads: int | None,
         options: dict[str, Any],
+        learning: Learning | None,
     ) -> None:
         self._tree, self._check, self._progress = tree, check, progress
-        self._options, self._threads = options, threads
+        self._options, self._learning = options, learning
+        self._related: dict[str, Coded] = {}
         self.rows: list[FieldRow] = []
         self.copied: dict[str, str] = {}
 
@@ -181,6 +193,8 @@ class _Compression:
         self.copied = {name: choice.note for name, choice in choices.items() if choice.bound is None}
         fields = [name for name in choices if name not in self.copied]
         tell = _progress_of(self._tree, fields, self._progress)
+        if self._learning is not None:
+            self._learn({name: bound for name in fields if (bound := choices[name].bound)}, tell)
         makers = {name: partial(self._make, name=name, choice=choices[name], tell=tell) for name in fields}
         with _create_like(self._tree.file, output) as file:
             copy_tree(self._tree, file, makers, leave_out=stored.ATTRIBUTES, check=self._check)
@@ -190,26 +204,47 @@ class _Compression:
         original = stored.open_cached(self._tree.file, name)
         order = original.id.get_create_plist().get_attr_creation_order()
         stream = stored.ByteStream(file, order, original.id.get_storage_size(), self._check)
+        related = self._related.get(name)
         try:
             with naming(name):
-                report = compress_field(
-                    WatchedSource(original, self._check),
-                    choice.bound,
-                    stream.write,
-                    **self._options,
-                    threads=self._threads,
-                    fill_values=fill_values(original),
-                    progress=lambda values: tell(name, values, 0),
-                )
+                if related is not None:
+                    report = related.report
+                    stream.write(related.frame)
+                else:
+                    report = compress_field(
+                        WatchedSource(original, self._check),
+                        choice.bound,
+                        stream.write,
+                        **self._options,
+                        fill_values=fill_values(original),
+                        progress=lambda values: tell(name, values, 0),
+                    )
             dataset = stream.finish()
         except stored.NoGainError:
             self.copied[name] = "it would not get smaller"
             return None
-        stored.describe(dataset, report, original)
-        self.rows.append(
-            FieldRow.of(name, report, report.encode_seconds, report.verify_seconds, choice.named)
-        )
+        references = related.references if related else ()
+        stored.describe(dataset, report, original, references)
+        seconds = report.encode_seconds, report.verify_seconds
+        self.rows.append(FieldRow.of(name, report, *seconds, choice.named, _helped(related), references))
         return dataset.id
+
+    def _learn(self, bounds: dict[str, Bound], tell: Progress) -> None:
+        """Compress the fields that may help one another; whole frames of theirs are copied later."""
+        assert self._learning is not None
+
+        def done(coded: Coded) -> None:
+            self._check()
+            tell(coded.name, math.prod(coded.report.shape), 0)
+
+        self._related = compress_datasets(self._tree.file, bounds, self._learning, self._options, done)
+
+
+def _helped(coded: Coded | None) -> str:
+    if coded is None or not coded.references:
+        return ""
+    gain = coded.plain_bytes / len(coded.frame)
+    return f"{gain:.2f} times smaller with the help of {', '.join(coded.references)}"
 
 
 class _Decompression:
@@ -225,6 +260,7 @@ class _Decompression:
     ) -> None:
         self._tree, self._check, self._progress, self._threads = tree, check, progress, threads
         self._keep_going = keep_going
+        self._opener = Opener(tree.file, threads)
         self.rows: list[FieldRow] = []
         self.damaged: dict[str, str] = {}
 
@@ -250,7 +286,7 @@ class _Decompression:
     def _restored(self, file: h5py.File, name: str, tell: Progress) -> h5d.DatasetID:
         compressed = self._tree.file[name]
         with naming(name), reading("its bytes"):
-            frame = stored.open_frame(compressed)
+            frame = self._opener.open(name)
             dataset, lost = stored.create_restored(file, compressed, frame)
             started = time.perf_counter()
             tiles: Iterable[stored.Tile] = frame.tiles(threads=self._threads)

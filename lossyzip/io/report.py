@@ -14,7 +14,7 @@ class FieldRow:
     """One field of a file. ``named`` is False where no pattern chose the bound, and it was kept lossless.
 
     Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
-    restored field lacks.
+    restored field lacks, or what ``references``, fields that it needs, have saved.
     """
 
     name: str
@@ -30,6 +30,7 @@ class FieldRow:
     family: str
     named: bool = True
     note: str = ""
+    references: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -44,6 +45,7 @@ class FieldRow:
         verify_seconds: float = 0.0,
         named: bool = True,
         note: str = "",
+        references: tuple[str, ...] = (),
     ) -> FieldRow:
         return cls(
             name,
@@ -59,6 +61,7 @@ class FieldRow:
             ", ".join(about.families),
             named,
             note,
+            references,
         )
 
 

@@ -18,6 +18,7 @@ from lossyzip.compressor import FieldReport, Frame
 from lossyzip.errors import CorruptError
 from lossyzip.version import VERSION
 
+REFERENCES = "lossyzip_references"
 ATTRIBUTES = (
     "lossyzip_version",
     "lossyzip_dtype",
@@ -26,7 +27,9 @@ ATTRIBUTES = (
     "lossyzip_eps",
     "lossyzip_max_error",
     "lossyzip_dataset",
+    REFERENCES,  # of some fields alone
 )
+_CREATION = "lossyzip_dataset"
 CHUNK_CACHE_BYTES = 1 << 27  # a chunk that two tiles share should not be decompressed twice
 _CHUNK_CACHE_SLOTS = 40_009
 _CHUNK = 1 << 16
@@ -90,12 +93,16 @@ class ByteStream:
         return h5py.Dataset(h5d.create(self._file.id, None, h5t.STD_U8LE, space, plan))
 
 
-def describe(dataset: h5py.Dataset, report: FieldReport, original: h5py.Dataset) -> None:
+def describe(
+    dataset: h5py.Dataset, report: FieldReport, original: h5py.Dataset, references: Iterable[str] = ()
+) -> None:
     """Write the attributes of a compressed field."""
     text = (VERSION, report.dtype, np.array(report.shape, np.int64), report.bound)
     plan = json.dumps(_creation_properties(original))
-    for name, value in zip(ATTRIBUTES, (*text, report.eps, report.max_error, plan), strict=True):
+    for name, value in zip(ATTRIBUTES[:-1], (*text, report.eps, report.max_error, plan), strict=True):
         dataset.attrs[name] = value
+    if names := list(references):
+        dataset.attrs[REFERENCES] = json.dumps(names)
 
 
 def original_size(dataset: h5py.Dataset) -> int:
@@ -107,6 +114,15 @@ def original_size(dataset: h5py.Dataset) -> int:
 
 def is_compressed(dataset: h5py.Dataset) -> bool:
     return ATTRIBUTES[0] in dataset.attrs
+
+
+def references_of(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Paths of the fields that must be decoded before a compressed one."""
+    text = dataset.attrs.get(REFERENCES, "[]")
+    try:
+        return tuple(map(str, json.loads(text)))
+    except (TypeError, ValueError) as error:
+        raise CorruptError(f"attribute {REFERENCES} is damaged: {error}") from error
 
 
 def open_frame(dataset: h5py.Dataset) -> Frame:
@@ -127,13 +143,13 @@ def open_cached(file: h5py.File, path: str) -> h5py.Dataset:
 def create_restored(file: h5py.File, dataset: h5py.Dataset, frame: Frame) -> tuple[h5py.Dataset, list[str]]:
     """The dataset that a compressed field had been, still without values and name; and what it lost."""
     try:
-        properties = json.loads(dataset.attrs[ATTRIBUTES[-1]])
+        properties = json.loads(dataset.attrs[_CREATION])
         plan, lost = _creation_plan(properties, frame.dtype)
         largest = tuple(h5s.UNLIMITED if n is None else n for n in properties["maxshape"])
         space = h5s.create_simple(frame.shape, largest)
         committed = properties["type"]
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(f"attribute {ATTRIBUTES[-1]} is damaged: {error}") from error
+        raise CorruptError(f"attribute {_CREATION} is damaged: {error}") from error
     kind = h5t.py_create(frame.dtype, logical=True)
     if committed is not None and isinstance(file.get(committed), h5py.Datatype):
         kind = file[committed].id

@@ -17,6 +17,7 @@ from lossyzip.io import stored, values
 from lossyzip.io.fields import fill_values
 from lossyzip.io.hdf5 import Progress, compressed_fields, opened
 from lossyzip.io.interrupt import Stop, interruptible
+from lossyzip.io.related import Opener
 from lossyzip.io.tree import Link, Tree, attribute_names, encode, reading
 
 
@@ -70,8 +71,9 @@ def verify_file(
                 if progress is not None:
                     progress(name, done, total)
 
+            opener = Opener(new, threads)
             rows = [
-                _verify_field(name, old.get(name), new[name], threads, partial(tell, name)) for name in packed
+                _verify_field(name, old.get(name), opener, threads, partial(tell, name)) for name in packed
             ]
             return VerifyReport(tuple(rows), tuple(_differences(*trees, set(packed))))
 
@@ -79,12 +81,12 @@ def verify_file(
 
 
 def _verify_field(
-    name: str, field: Any, packed: h5py.Dataset, threads: int | None, tell: Callable[[int], None]
+    name: str, field: Any, opener: Opener, threads: int | None, tell: Callable[[int], None]
 ) -> VerifyRow:
     if not isinstance(field, h5py.Dataset):
         return _failed(name, "the original has no such dataset")
     try:
-        frame = stored.open_frame(packed)
+        frame = opener.open(name)
         if field.shape != frame.shape or field.dtype != frame.dtype:
             return _failed(name, f"is {frame.dtype.str} {frame.shape}, not {field.dtype.str} {field.shape}")
         report = frame.compare(field, fill_values(field), threads=threads, progress=tell)

@@ -71,9 +71,7 @@ def train(
     net = Perceptron.fresh([len(wanted)] + [channels] * layers, rng)
     loss = roughness(patches, scaled, np.float32(eps / scale))
     net.learn(features, loss, max(int(seconds * STEPS_A_SECOND), 1), _BATCH, rng)
-    return to_integers(
-        net, inputs, wanted, spread, features, scale, centre, bits, abits
-    )
+    return to_integers(net, inputs, wanted, spread, features, scale, centre, bits, abits)
 
 
 def constant(value: float) -> Network:

@@ -1,0 +1,224 @@
+"""Many fields of one state: in which order they are coded, and what helps which.
+
+The order and the references are found by quick estimates (learned/relations.py). Then each field is
+compressed alone and, where others are known that tell something of it, with a guide made from them *as
+decoded*; the smaller of both is kept, so that a guide that is of no use costs time alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lossyzip.bound import Bound
+from lossyzip.compressor import FieldReport, Frame, compress_field
+from lossyzip.errors import CorruptError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from lossyzip.guide import FieldGuide
+
+SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
+_FEW = 1 << 12  # values, for which no network is worth its bytes
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What became of one field: ``references`` helped it, and without them its frame has ``plain_bytes``."""
+
+    name: str
+    frame: bytes
+    report: FieldReport
+    references: tuple[str, ...]
+    plain_bytes: int
+    network_bytes: int
+    train_seconds: float
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How long to train, in all (None: 60 s for 100 MB), and the seed of all that is random."""
+
+    seconds: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not 0.0 <= self.seconds < float("inf"):
+            raise InvalidArgumentError(f"seconds to train must be finite and >= 0, not {self.seconds}")
+
+
+def compress_related(
+    fields: Mapping[str, np.ndarray],
+    bounds: Mapping[str, Bound],
+    learning: Learning,
+    tell: Callable[[Coded], Any] | None = None,
+    **options: Any,
+) -> dict[str, Coded]:
+    """What became of each field, in the order in which they were coded; ``tell`` is told of each.
+
+    ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 that
+    share their shape, with an absolute or relative bound, may help one another.
+    """
+    done: dict[str, Coded] = {}
+    for names in _groups(fields, bounds):
+        group = _Group({name: fields[name] for name in names}, bounds, learning, options)
+        for coded in group.run():
+            done[coded.name] = coded
+            if tell is not None:
+                tell(coded)
+    return done
+
+
+def compress_referring(
+    array: np.ndarray, bound: Bound, references: Sequence[np.ndarray], learning: Learning, **options: Any
+) -> bytes:
+    """A frame of ``array``, with a guide made from ``references`` where that is smaller.
+
+    Raises InvalidArgumentError for references of another shape, and without torch.
+    """
+    others = [np.ma.getdata(reference) for reference in references]
+    for other in others:
+        if other.shape != array.shape or other.dtype.kind != "f" or other.dtype.itemsize < 4:
+            raise InvalidArgumentError(
+                f"references are of float32 or float64 and {array.shape}, not {other.dtype} {other.shape}"
+            )
+    seconds = SECONDS_PER_BYTE * array.nbytes if learning.seconds is None else learning.seconds
+    _, (guided, _) = _guided(array, bound, others, seconds, learning.seed, options)
+    plain, _ = _compressed(array, bound, None, options)
+    return min(plain, guided, key=len)
+
+
+def needed_by(names: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
+    """``names`` and all that they need to be decoded, each behind what it needs.
+
+    Raises CorruptError where a field needs itself.
+    """
+    order: list[str] = []
+    open_: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in order:
+            return
+        if name in open_:
+            raise CorruptError(f"field {name!r} refers to itself")
+        open_.add(name)
+        for reference in graph.get(name, ()):
+            visit(reference)
+        order.append(name)
+
+    for name in names:
+        visit(name)
+    return order
+
+
+def _groups(fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> list[list[str]]:
+    """Names of fields that may help one another; alone, those that nothing can help."""
+    groups: dict[Any, list[str]] = {}
+    for name, field in fields.items():
+        bound = bounds[name]
+        related = field.dtype.kind == "f" and field.dtype.itemsize > 2 and field.size >= _FEW
+        related = related and bound.kind in ("absolute", "relative") and bound.regions is None
+        groups.setdefault(field.shape if related else name, []).append(name)
+    return list(groups.values())
+
+
+class _Group:
+    """Fields of one shape."""
+
+    def __init__(
+        self,
+        fields: dict[str, np.ndarray],
+        bounds: Mapping[str, Bound],
+        learning: Learning,
+        options: dict[str, Any],
+    ) -> None:
+        self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
+        self._decoded: dict[str, np.ndarray] = {}
+
+    def run(self) -> Iterator[Coded]:
+        seconds = self._learning.seconds
+        if seconds is None:
+            seconds = SECONDS_PER_BYTE * sum(field.nbytes for field in self._fields.values())
+        plan = self._plan() if len(self._fields) > 1 else [(name, []) for name in self._fields]
+        helped = sum(bool(references) for _, references in plan)
+        for name, references in plan:
+            yield self._best(name, references, seconds / max(helped, 1))
+
+    def _plan(self) -> list[tuple[str, list[str]]]:
+        """(name, names of references) in the order of coding."""
+        from lossyzip.field import valid_range
+        from lossyzip.learned import relations
+
+        names = list(self._fields)
+        fills = self._options.get("fill_values", ())
+        tolerances = [self._bounds[name].resolve(*valid_range(self._fields[name], fills)) for name in names]
+        samples = relations.sample(list(self._fields.values()), tolerances, fills, self._learning.seed)
+        order = relations.order_of(samples)
+        plan = []
+        for place, k in enumerate(order):
+            known = order[:place]
+            found = relations.references_of(samples[k], [samples[j] for j in known])
+            plan.append((names[k], [names[known[j]] for j in found]))
+        return plan
+
+    def _best(self, name: str, references: list[str], seconds: float) -> Coded:
+        field, bound = self._fields[name], self._bounds[name]
+        frame, report = plain, _ = _compressed(field, bound, None, self._options)
+        network, used = b"", tuple[str, ...]()
+        if references:
+            arrays = [self._decoded[reference] for reference in references]
+            network, guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
+            if len(guided[0]) < len(plain):
+                (frame, report), used = guided, tuple(references)
+        if len(self._fields) > 1:
+            known = [self._decoded[reference] for reference in used]
+            self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
+        size = len(network) if used else 0
+        return Coded(name, frame, report, used, len(plain), size, seconds if references else 0.0)
+
+
+def _guided(
+    field: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    seconds: float,
+    seed: int,
+    options: dict[str, Any],
+) -> tuple[bytes, tuple[bytes, FieldReport]]:
+    """(network, (frame, report))"""
+    from lossyzip.field import valid_range
+    from lossyzip.guide import FieldGuide
+    from lossyzip.learned.training import train
+
+    fills = options.get("fill_values", ())
+    eps = bound.resolve(*valid_range(field, fills))
+    network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
+    guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)
+    return network, _compressed(field, bound, guide, options)
+
+
+def _compressed(
+    field: np.ndarray, bound: Bound, guide: FieldGuide | None, options: dict[str, Any]
+) -> tuple[bytes, FieldReport]:
+    parts: list[bytes] = []
+    report = compress_field(field, bound, parts.append, guide=guide, **options)
+    return b"".join(parts), report
+
+
+def _valid(field: np.ndarray, fills: Sequence[float]) -> np.ndarray:
+    """``field`` with NaN where a value is a fill or masked."""
+    out = np.ma.getdata(field).astype(field.dtype.newbyteorder("="))
+    out[np.isin(out, np.array(fills, out.dtype)) | np.ma.getmaskarray(field)] = np.nan
+    return out
+
+
+def _decoded(frame: bytes, references: Sequence[np.ndarray], threads: int | None) -> np.ndarray:
+    """What a decoder has of a field, to be a reference."""
+    opened = Frame.of_bytes(frame)
+    opened.refer_to(references)
+    result = np.empty(opened.shape, opened.dtype.newbyteorder("="))
+    for where, values in opened.tiles(threads=threads):
+        result[where] = np.ma.getdata(values)
+    return result

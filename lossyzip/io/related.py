@@ -1,0 +1,83 @@
+"""Fields of a file that are compressed with the help of others: into frames, and back.
+
+What helps is in memory as a whole, as it was decoded. docs/FORMAT.md, "In an HDF5 file".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lossyzip.bound import Bound
+from lossyzip.compressor import Frame
+from lossyzip.dataset import Coded, Learning, compress_related, needed_by
+from lossyzip.errors import MissingReferenceError
+from lossyzip.io import stored
+from lossyzip.io.fields import fill_values
+
+
+def compress_datasets(
+    file: h5py.File,
+    bounds: Mapping[str, Bound],
+    learning: Learning,
+    options: dict[str, Any],
+    tell: Callable[[Coded], Any],
+) -> dict[str, Coded]:
+    """What becomes of the datasets that ``bounds`` names, each read as a whole.
+
+    Those with the same fill values may help one another.
+    """
+    together: dict[tuple[float | int, ...], list[str]] = {}
+    for name in bounds:
+        together.setdefault(fill_values(file[f"/{name}"]), []).append(name)
+    coded: dict[str, Coded] = {}
+    for fills, names in together.items():
+        arrays = {name: stored.open_cached(file, name)[...] for name in names}
+        coded |= compress_related(arrays, bounds, learning, tell, fill_values=fills, **options)
+    return coded
+
+
+class Opener:
+    """Opens frames of one file together with the decoded fields that they refer to, which it keeps."""
+
+    def __init__(self, file: h5py.File, threads: int | None) -> None:
+        self._file, self._threads = file, threads
+        self._decoded: dict[str, np.ndarray] = {}
+
+    def open(self, name: str) -> Frame:
+        """Raises MissingReferenceError where a field that it needs is not there, or is another one."""
+        dataset = self._file[f"/{name}"]
+        frame = stored.open_frame(dataset)
+        if frame.references:
+            frame.refer_to([self._values(reference) for reference in self._needed(name)])
+        return frame
+
+    def _needed(self, name: str) -> tuple[str, ...]:
+        graph: dict[str, tuple[str, ...]] = {}
+        left = [name]
+        while left:
+            here = left.pop()
+            if here not in graph:
+                dataset = self._file.get(f"/{here}")
+                if not isinstance(dataset, h5py.Dataset):
+                    raise MissingReferenceError(f"field {name!r} needs {here!r}, which is not there")
+                graph[here] = stored.references_of(dataset)
+                left += graph[here]
+        needed_by([name], graph)  # or it goes round in a circle
+        return graph[name]
+
+    def _values(self, name: str) -> np.ndarray:
+        if name not in self._decoded:
+            dataset = self._file[f"/{name}"]
+            if stored.is_compressed(dataset):
+                frame = self.open(name)
+                values = np.empty(frame.shape, frame.dtype)
+                for where, tile in frame.tiles(threads=self._threads):
+                    values[where] = tile
+            else:
+                values = np.asarray(dataset[...])
+            self._decoded[name] = values
+        return self._decoded[name]
