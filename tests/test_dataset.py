@@ -1,0 +1,201 @@
+"""Fields that help one another: archives and files, only what is needed, and no help where there is none."""
+
+from __future__ import annotations
+
+import json
+
+import exact
+import h5py
+import numpy as np
+import pytest
+
+import lossyzip as lz
+from datasets import synthetic
+from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
+from lossyzip.dataset import Learning, compress_related, needed_by
+from lossyzip.learned import relations
+
+SHAPE = (16, 40, 40)
+BOUND = lz.relative(1e-3)
+
+
+def state() -> dict[str, np.ndarray]:
+    """Two fields that a third follows from, point by point, and noise."""
+    rng = np.random.default_rng(5)
+    a, b = (synthetic.waves(SHAPE, rng, 8) + 0.05 * rng.standard_normal(SHAPE) for _ in range(2))
+    fields = {"c": np.exp(a) * np.tanh(2 * b), "a": a, "b": b, "noise": rng.standard_normal(SHAPE)}
+    return {name: field.astype(np.float32) for name, field in fields.items()}
+
+
+@pytest.fixture(scope="module")
+def archive() -> bytes:
+    return lz.compress_fields(state(), {"*": BOUND}, learned=True, train_seconds=2.0)
+
+
+def test_what_follows_from_others_is_smaller(archive):
+    fields = state()
+    frames, graph = unpack_related(archive)
+    assert list(frames) == list(fields)
+    helped = {name for name, references in graph.items() if references}
+    assert helped
+    assert "noise" not in helped
+    assert all("noise" not in references for references in graph.values())
+    alone = {name: len(lz.compress(field, BOUND)) for name, field in fields.items()}
+    for name, frame in frames.items():
+        assert len(frame) < alone[name] if name in helped else len(frame) == alone[name]
+    assert min(len(frames[name]) / alone[name] for name in helped) < 0.8
+    assert len(archive) < 0.95 * sum(alone.values())
+
+
+def test_every_value_is_within_its_bound(archive):
+    fields, decoded = state(), lz.decompress_fields(archive)
+    for name, field in fields.items():
+        eps = exact.tolerance(field, "relative", BOUND.value)
+        assert not exact.violations(field, decoded[name], eps).size
+
+
+def test_only_what_a_field_depends_on_is_decoded(archive, monkeypatch):
+    from lossyzip import api
+
+    graph = unpack_related(archive)[1]
+    everything, calls, honest = lz.decompress_fields(archive), [], api.decompress
+    monkeypatch.setattr(api, "decompress", lambda *a, **k: calls.append(a) or honest(*a, **k))
+    for name in everything:
+        calls.clear()
+        (found,) = lz.decompress_fields(archive, only=[name]).values()
+        assert found.tobytes() == everything[name].tobytes()
+        assert len(calls) == len(needed_by([name], graph))
+
+
+def test_the_same_seed_gives_the_same_bytes(archive):
+    again = [
+        lz.compress_fields(state(), {"*": BOUND}, learned=True, train_seconds=2.0, threads=threads)
+        for threads in (1, 2)
+    ]
+    assert again == [archive, archive]
+
+
+def test_one_field_with_references():
+    fields = state()
+    references = [lz.decompress(lz.compress(fields[name], BOUND)) for name in ("a", "b")]
+    blob = lz.compress(fields["c"], BOUND, references=references, train_seconds=2.0)
+    assert len(blob) < 0.8 * len(lz.compress(fields["c"], BOUND))
+    decoded = lz.decompress(blob, references=references[::-1])
+    assert lz.verify(fields["c"], blob, references=references).passed
+    part = lz.decompress(blob, references=references, region=np.s_[3:9, 7, ::-3])
+    assert part.tobytes() == decoded[3:9, 7, ::-3].tobytes()
+    with pytest.raises(lz.MissingReferenceError):
+        lz.decompress(blob, references=references[:1])
+    with pytest.raises(lz.InvalidArgumentError, match="references are"):
+        lz.compress(fields["c"], BOUND, references=[references[0][1:]])
+
+
+@pytest.mark.parametrize("what", ["noise", "zero", "constant", "nan", "itself negated"])
+def test_references_that_are_of_no_use_cost_nothing(what):
+    field = state()["a"]
+    rng = np.random.default_rng(1)
+    reference = {
+        "noise": rng.standard_normal(SHAPE).astype("f4"),
+        "zero": np.zeros(SHAPE, "f4"),
+        "constant": np.full(SHAPE, 3e38, "f4"),
+        "nan": np.full(SHAPE, np.nan, "f4"),
+        "itself negated": -field,
+    }[what]
+    blob = lz.compress(field, BOUND, references=[reference], train_seconds=0.2)
+    assert len(blob) <= len(lz.compress(field, BOUND))
+    assert lz.verify(field, blob, references=[reference]).passed
+
+
+def test_fields_that_cannot_help_are_left_alone(rng):
+    fields = {
+        "a": state()["a"],
+        "counts": np.arange(16 * 1600).reshape(SHAPE),
+        "half": state()["b"].astype(np.float16),
+        "other shape": state()["b"][1:],
+        "tiny": np.arange(5.0),
+        "exact": state()["b"],
+        "masked": np.ma.masked_greater(state()["c"], 1.0),
+    }
+    bounds = {"exact": lz.lossless(), "*": BOUND}
+    blob = lz.compress_fields(fields, bounds, learned=True, train_seconds=0.5)
+    decoded = lz.decompress_fields(blob)
+    assert np.array_equal(decoded["masked"].mask, fields["masked"].mask)
+    for name, field in fields.items():
+        assert (decoded[name].dtype, decoded[name].shape) == (field.dtype, field.shape)
+    assert not any(
+        unpack_related(blob)[1].get(name) for name in ("counts", "half", "other shape", "tiny", "exact")
+    )
+
+
+def test_seconds_that_are_none():
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(lz.InvalidArgumentError, match="seconds"):
+            compress_related(state(), dict.fromkeys(state(), BOUND), Learning(seconds))
+
+
+# Graphs
+
+
+def test_an_order_in_which_all_can_be_decoded():
+    graph = {"d": ("b", "c"), "b": ("a",), "c": ("a", "b")}
+    assert needed_by(["d"], graph) == ["a", "b", "c", "d"]
+    assert needed_by(["c", "a", "x"], graph) == ["a", "b", "c", "x"]
+    for circle in ({"a": ("a",)}, {"a": ("b",), "b": ("c",), "c": ("a",)}):
+        with pytest.raises(lz.CorruptError, match="refers to itself"):
+            needed_by(["a"], circle)
+
+
+def test_forged_graphs(archive):
+    frames = {name: bytes(frame) for name, frame in unpack_archive(archive).items()}
+    names = list(frames)
+    circle = {names[0]: (names[1],), names[1]: (names[0],)}
+    with pytest.raises(lz.CorruptError, match="itself"):
+        lz.decompress_fields(pack_archive(frames, circle))
+    with pytest.raises(lz.MissingReferenceError):
+        lz.decompress_fields(pack_archive(frames, {}))
+
+
+def test_references_are_found_by_estimates():
+    fields = state()
+    eps = [1e-3 * float(np.ptp(field)) for field in fields.values()]
+    a, b, c, noise = (relations.sample(list(fields.values()), eps, (), 0)[k] for k in (1, 2, 0, 3))
+    assert set(relations.references_of(c, [noise, a, b])) == {1, 2}
+    assert relations.references_of(noise, [a, b, c]) == []
+    assert relations.bits(c, [a, b]) < relations.bits(c, [a]) < relations.bits(c, [])
+
+
+# Files
+
+
+def test_files(tmp_path):
+    original, packed, back = (tmp_path / name for name in ("in.h5", "packed.h5", "back.h5"))
+    with h5py.File(original, "w") as file:
+        for name, field in state().items():
+            file[f"run/{name}"] = field
+    options = {"learned": True, "train_seconds": 2.0}
+    report = lz.compress_file(original, packed, {"*": BOUND}, **options)
+    (row,) = (row for row in report.fields if row.references)
+    assert "smaller with the help of" in row.note
+    with h5py.File(packed) as file:
+        needs = json.loads(file[row.name].attrs["lossyzip_references"])
+    assert tuple(needs) == row.references
+    assert lz.verify_file(original, packed).passed if hasattr(lz, "verify_file") else True
+    lz.decompress_file(packed, back)
+    with h5py.File(back) as restored:
+        assert "lossyzip_references" not in restored[row.name].attrs
+        for name, field in state().items():
+            eps = exact.tolerance(field, "relative", BOUND.value)
+            assert not exact.violations(field, restored[f"run/{name}"][...], eps).size
+    lz.decompress_file(packed, back, only=[row.name], force=True)
+    lz.decompress_file(packed, back, only=[row.references[0]], force=True)
+    again = tmp_path / "again.h5"  # now the reference is no frame, but the values it had
+    lz.decompress_file(back, again)
+    with h5py.File(again) as restored:
+        field = state()[row.name.removeprefix("run/")]
+        assert not exact.violations(
+            field, restored[row.name][...], exact.tolerance(field, "relative", 1e-3)
+        ).size
+    with h5py.File(back, "a") as file:
+        del file[row.references[0]]
+    with pytest.raises(lz.MissingReferenceError):
+        lz.decompress_file(back, again, force=True)
