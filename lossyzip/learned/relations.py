@@ -119,7 +119,7 @@ def _ridge(features: np.ndarray, target: np.ndarray) -> np.ndarray:
 def order_of(fields: Sequence[Sampled]) -> list[int]:
     """An order in which what comes before tells most of what comes after.
 
-    From the end: again and again, the last is the one of which another, and all slopes, tell most.
+    From the end: again and again, the last is the one of which all others, or one and all slopes, tell most.
     """
     alone = [bits(field, []) for field in fields]
     given = [
@@ -131,9 +131,13 @@ def order_of(fields: Sequence[Sampled]) -> list[int]:
         ]
         for field in fields
     ]
+
+    def together(field: int, known: Sequence[int]) -> float:
+        return bits(fields[field], [fields[other] for other in known if other != field])
+
     left, order = list(range(len(fields))), list[int]()
     while len(left) > 1:
-        saved = [alone[k] - min(given[k][j] for j in left if j != k) for k in left]
+        saved = [alone[k] - min(together(k, left), *(given[k][j] for j in left if j != k)) for k in left]
         last = left[int(np.argmax(saved))]
         order.append(last)
         left.remove(last)
