@@ -40,11 +40,15 @@ def sample(
         next_to = np.where(at[axis] + 1 < shape[axis], at[axis] + 1, np.maximum(at[axis] - 1, 0))
         places.append([next_to if a == axis else index for a, index in enumerate(at)])
     together = tuple(np.concatenate(columns) for columns in zip(*places, strict=True))
-    return [_sampled(field, together, eps, fills) for field, eps in zip(fields, tolerances, strict=True)]
+    return [_sampled(field, together, eps, fills, rng) for field, eps in zip(fields, tolerances, strict=True)]
 
 
 def _sampled(
-    field: np.ndarray, places: tuple[np.ndarray, ...], eps: float, fills: Sequence[float]
+    field: np.ndarray,
+    places: tuple[np.ndarray, ...],
+    eps: float,
+    fills: Sequence[float],
+    rng: np.random.Generator,
 ) -> Sampled:
     values, good = _read(field, places, fills)
     middle = float(np.median(values[good])) if good.any() else 0.0
@@ -56,9 +60,10 @@ def _sampled(
             moved = np.clip(places[axis] + step, 0, field.shape[axis] - 1)
             end, known = _read(field, (*places[:axis], moved, *places[axis + 1 :]), fills)
             ends.append(np.where(known, end, values))
-        slopes.append(ends[1] - ends[0])
+        slopes.append(ends[1] - ends[0] + rng.uniform(-eps, eps, values.size))
     across = np.stack(slopes, axis=1) if slopes else np.empty((values.size, 0))
-    return Sampled(values, np.arcsinh(3.0 * _scaled(values - middle, eps)), _scaled(across, eps), eps)
+    decoded = values + rng.uniform(-eps, eps, values.size)  # about what a decoder will have
+    return Sampled(values, np.arcsinh(3.0 * _scaled(decoded - middle, eps)), _scaled(across, eps), eps)
 
 
 def _read(
@@ -145,8 +150,8 @@ def order_of(fields: Sequence[Sampled]) -> list[int]:
 
 
 def references_of(target: Sampled, known: Sequence[Sampled]) -> list[int]:
-    """Which of ``known`` tell something of ``target``: the best, the best beside it, and so on; and those of
-    which the slopes do so: alone they may say nothing, as the components of a velocity do of a density."""
+    """Which of ``known`` tell something of ``target``: the best, the best beside it, and so on, and those of
+    which the slopes do so, as components of a velocity of a density; or all, of which more is left out."""
     every = list(range(len(known)))
 
     def given(chosen: list[int], sloping: list[int]) -> float:
@@ -163,10 +168,12 @@ def references_of(target: Sampled, known: Sequence[Sampled]) -> list[int]:
             break
         here = tried[best]
         chosen.append(rest[best])
-    sloping = list(every)
+    if known and (together := given(every, [])) < here - _WORTH * alone:
+        here, chosen = together, list(every)
+    used = list(every)
     for k in every:
-        without = [other for other in sloping if other != k]
-        if k not in chosen and (left := given(chosen, without)) <= here + _WORTH * alone:
-            here, sloping = left, without
-    chosen += [k for k in sloping if k not in chosen]
-    return chosen if here < (1.0 - _WORTH_ALL) * alone else []
+        without = [other for other in used if other != k]
+        left = given([other for other in chosen if other != k], without)
+        if left <= here + _WORTH * alone:
+            here, used, chosen = left, without, [other for other in chosen if other != k]
+    return used if here < (1.0 - _WORTH_ALL) * alone else []
