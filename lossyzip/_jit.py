@@ -31,7 +31,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def exact(function: Callable[..., Any]) -> Any:
-    """As `kernel`, for sums of integers that floats hold exactly: a product and a sum may be one instruction."""
+    """As `kernel`, for sums of integers that floats hold exactly: product and sum may be one instruction."""
     return _compile(function, {"_nrt": True, "fastmath": {"contract"}})
 
 

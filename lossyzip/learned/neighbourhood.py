@@ -1,19 +1,20 @@
 """What a network sees of a point: whole numbers, from the references around it.
 
-An *input* is a reference on a scale of its own, linear or logarithmic, rounded to an integer. A *feature* is a
-sum or difference of an input's values at places that mirror each other: the point itself, the six, twelve or
-eight neighbours at its faces, edges and corners, or a pair along one axis up to REACH away. Fewer weights tell
-more that way than one for each place would, and derivatives need pairs that are far apart.
+An *input* is a reference on a scale of its own, linear or logarithmic, rounded to an integer. A *feature* is
+a sum or difference of an input's values at places that mirror each other: the point itself; the six, twelve
+or eight neighbours at its faces, edges and corners; or a pair along one axis, up to REACH away. Fewer weights
+tell more that way than one for each place would, and derivatives need pairs that are far apart.
 
-The neighbourhood spans the last three axes of length > 1; others are separate. Values beyond an edge are those
-at the edge. A network sees no NaN and no infinity: docs/FORMAT.md, "Networks".
+The neighbourhood spans the last three axes of length > 1; others are separate. Values beyond an edge are
+those at the edge. A network sees no NaN and no infinity. docs/FORMAT.md, "Networks".
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,9 +22,8 @@ from lossyzip.logarithms import log2
 
 REACH = 4
 LARGEST_INPUT = (1 << 15) - 1
-_CENTRE = 1  # feature 0
-_SHELLS = 3  # features 1 to 3: faces, edges, corners
-FEATURES = _CENTRE + _SHELLS + 3 * REACH * 2  # then (axis, distance, sum or difference)
+NEAR = 4  # the first kinds of features: point, faces, edges, corners
+FEATURES = NEAR + 3 * REACH * 2  # then (axis, distance, sum or difference)
 Box = tuple[slice, slice, slice, slice]
 
 
@@ -43,19 +43,19 @@ class Planes(NamedTuple):
 
     values: np.ndarray  # (inputs, z, y, x), float64 that hold integers
 
-    @property
-    def strides(self) -> tuple[int, int, int, int]:
-        """In items."""
+    def offset(self, item: int, place: Sequence[Any]) -> Any:
+        """In items, of an input's value at ``place`` (z, y, x: integers or arrays) from the first of all."""
         _, nz, ny, nx = self.values.shape
-        return nz * ny * nx, ny * nx, nx, 1
+        z, y, x = place
+        return ((item * nz + z) * ny + y) * nx + x
 
 
 def places(feature: int) -> list[tuple[tuple[int, int, int], int]]:
     """((z, y, x), 1 or -1) of the values that ``feature`` adds up."""
-    if feature < _CENTRE + _SHELLS:
+    if feature < NEAR:
         cube = itertools.product((-1, 0, 1), repeat=3)
         return [((z, y, x), 1) for z, y, x in cube if abs(z) + abs(y) + abs(x) == feature]
-    pair, odd = divmod(feature - _CENTRE - _SHELLS, 2)
+    pair, odd = divmod(feature - NEAR, 2)
     axis, distance = divmod(pair, REACH)
     ahead, behind = (tuple(s * (distance + 1) * (a == axis) for a in range(3)) for s in (1, -1))
     return [(ahead, 1), (behind, -1 if odd else 1)]  # type: ignore[list-item]
@@ -64,8 +64,8 @@ def places(feature: int) -> list[tuple[tuple[int, int, int], int]]:
 def folded(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """``shape`` as (separate, z, y, x)."""
     long = [n for n in shape if n != 1]
-    near = ([1, 1, 1] + long)[-3:]
-    return int(np.prod(long[:-3], dtype=np.int64)), near[0], near[1], near[2]
+    z, y, x = [1, 1, 1, *long][-3:]
+    return math.prod(long[:-3]), z, y, x
 
 
 def planes(inputs: Sequence[Input], references: Sequence[np.ndarray], box: Box) -> Planes:
@@ -83,7 +83,7 @@ def planes(inputs: Sequence[Input], references: Sequence[np.ndarray], box: Box) 
 
 
 def rounded(item: Input, values: np.ndarray) -> np.ndarray:
-    """``values`` as that input: float64 that hold integers, of the same shape. Every step is one operation."""
+    """``values`` as that input: float64 that hold integers. Every step is a single operation."""
     with np.errstate(over="ignore", invalid="ignore"):
         t = values.astype(np.float64)
         t -= item.centre

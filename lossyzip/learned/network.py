@@ -1,9 +1,9 @@
 """A network in integers: from references to a guide, the same bits on every machine.
 
-A perceptron on the features of a point (neighbourhood.py): hidden layers with clipped ReLUs, and an output that
-also sees the features themselves. That is one convolution and layers of 1x1x1. Every weight and activation is an
-integer; that no sum on the way leaves float64's exact integers is proved whenever a network is made or read. So
-any order of summation gives the same bits, vectorized, threaded or on a GPU.
+A perceptron on the features of a point (neighbourhood.py): hidden layers with clipped ReLUs, and an output
+that also sees the features themselves. That is one convolution and layers of 1 x 1 x 1. All weights and
+activations are integers; that no sum on the way leaves those that float64 holds exactly is proved whenever a
+network is made or read. So any order of summation gives the same bits: vectorized, threaded, on a GPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,71 +67,92 @@ class Network:
     def __post_init__(self) -> None:
         check(self)
 
-    def guide(self, references: Sequence[np.ndarray], where: tuple[slice, ...] | None = None) -> np.ndarray:
-        """The guide (float64, finite) for ``references``, all of one shape; ``where``: slices, step 1, of a part.
+    @staticmethod
+    def constant(value: float) -> Network:
+        """A guide that is the same everywhere."""
+        none = np.zeros(1, np.int64)
+        return Network((), (), (), Layer(np.zeros((1, 0), np.int64), none, none), 1, value, 0.0)
 
-        Parts equal the whole. Values of references that mean nothing should be NaN. Raises
-        MissingReferenceError when there are too few references.
+    @staticmethod
+    def if_exact(*parts: Any) -> Network | None:
+        """The network of these ``parts``, or None when its sums might not be exact."""
+        try:
+            return Network(*parts)
+        except CorruptError:
+            return None
+
+    def guide(self, references: Sequence[np.ndarray], where: tuple[slice, ...] | None = None) -> np.ndarray:
+        """The guide (float64, finite) for ``references``, all of one shape; or a part, ``where`` slices say.
+
+        The parts equal the whole. Slices have a step of 1. What means nothing in references should be NaN.
+        Raises MissingReferenceError when there are too few references.
         """
-        needed = 1 + max((item.reference for item in self.inputs), default=-1)
+        needed = 1 + max((item.reference for item in self.inputs), default=0)
         if len(references) < needed:
             raise MissingReferenceError(
-                f"the network needs {needed} references, {len(references)} were given"
+                f"the network was made with {needed} or more references, {len(references)} were given"
             )
         shape = references[0].shape
         if any(reference.shape != shape for reference in references):
-            raise InvalidArgumentError(f"references of different shapes: {[r.shape for r in references]}")
-        slices = where if where is not None else tuple(slice(0, n) for n in shape)
-        long = [s for s, n in zip(slices, shape, strict=True) if n != 1]
-        near = [slice(0, 1)] * 3 + long
-        z, y, x = near[-3:]
-        separate = np.arange(folded(shape)[0]).reshape([n for n in shape if n != 1][:-3] or [1])
-        rows = [reference.reshape(folded(shape)) for reference in references]
-        chosen = separate[tuple(long[:-3])].reshape(-1)
-        out = np.empty((chosen.size, z.stop - z.start, y.stop - y.start, x.stop - x.start))
+            raise InvalidArgumentError(f"references of several shapes: {[r.shape for r in references]}")
+        slices = tuple(slice(0, n) for n in shape) if where is None else where
+        ranges = [s.indices(n) for s, n in zip(slices, shape, strict=True)]
+        if any(step != 1 for _, _, step in ranges):
+            raise InvalidArgumentError("a guide's part is given by slices with a step of 1")
+        out = np.empty([max(stop - start, 0) for start, stop, _ in ranges])
         if out.size:
-            plane = (y.stop - y.start + 2 * REACH) * (x.stop - x.start + 2 * REACH) * max(len(self.inputs), 1)
-            thick = max(4 * REACH, _SLAB // plane)
-            for k, t in enumerate(chosen):
-                for start in range(z.start, z.stop, thick):
-                    stop = min(start + thick, z.stop)
-                    box = slice(t, t + 1), slice(start, stop), y, x
-                    out[k, start - z.start : stop - z.start] = self._of(planes(self.inputs, rows, box))
-        return out.reshape([s.stop - s.start for s in slices])
-
-    def _of(self, around: Planes) -> np.ndarray:
-        """Of the box within ``around``."""
-        inputs, nz, ny, nx = around.values.shape
-        nz, ny, nx = nz - 2 * REACH, ny - 2 * REACH, nx - 2 * REACH
-        tables = self._tables(around.strides)
-        _, sz, sy, _ = around.strides
-        flat = around.values.reshape(-1) if inputs else np.zeros(around.strides[0])
-        sums, out = np.empty(sy * ny), np.empty((nz, ny, nx))
-        for z in range(nz):
-            first = (z + REACH) * sz + REACH * sy + REACH
-            forward.run(flat, first, sy * ny - 2 * REACH, tables, sums)
-            out[z] = sums.reshape(ny, sy)[:, :nx]
-        out *= self.scale
-        out += self.centre
+            full = folded(shape)
+            rows = [reference.reshape(full) for reference in references]
+            long = [slice(start, stop) for (start, stop, _), n in zip(ranges, shape, strict=True) if n != 1]
+            z, y, x = [slice(0, 1), slice(0, 1), slice(0, 1), *long][-3:]
+            numbers = np.arange(full[0]).reshape([n for n in shape if n != 1][:-3])
+            into = out.reshape(-1, z.stop - z.start, y.stop - y.start, x.stop - x.start)
+            for k, number in enumerate(numbers[tuple(long[:-3])].reshape(-1).tolist()):
+                self._fill(into[k], rows, number, (z, y, x))
         return out
 
-    def _tables(self, strides: tuple[int, int, int, int]) -> forward.Tables:
+    def _fill(
+        self, out: np.ndarray, rows: list[np.ndarray], number: int, near: tuple[slice, slice, slice]
+    ) -> None:
+        """Fill ``out`` (z, y, x) with that box's guide, slab by slab."""
+        z, y, x = near
+        plane = (out.shape[1] + 2 * REACH) * (out.shape[2] + 2 * REACH) * max(len(self.inputs), 1)
+        thick = max(4 * REACH, _SLAB // plane)
+        for start in range(z.start, z.stop, thick):
+            stop = min(start + thick, z.stop)
+            around = planes(self.inputs, rows, (slice(number, number + 1), slice(start, stop), y, x))
+            self._run(around, out[start - z.start : stop - z.start])
+        out *= self.scale
+        out += self.centre
+
+    def _run(self, around: Planes, out: np.ndarray) -> None:
+        """Fill ``out`` (z, y, x) with sums of the output."""
+        nz, ny, nx = out.shape
+        if not self.features:
+            out[:] = 0.0
+            return
+        tables, flat = self._tables(around), around.values.reshape(-1)
+        width = nx + 2 * REACH
+        sums = np.empty(ny * width)
+        for z in range(nz):
+            first = around.offset(0, (z + REACH, REACH, REACH))
+            forward.run(flat, first, ny * width - 2 * REACH, tables, sums)
+            out[z] = sums.reshape(ny, width)[:, :nx]
+
+    def _tables(self, around: Planes) -> forward.Tables:
         starts, offsets, signs = [0], [], []
         for feature in self.features:
             for place, sign in places(feature.kind):
-                offset = feature.input * strides[0]
-                offsets.append(offset + sum(o * s for o, s in zip(place, strides[1:], strict=True)))
+                offsets.append(around.offset(feature.input, place))
                 signs.append(float(sign * 2**feature.exponent))
             starts.append(len(offsets))
-        weights, biases, factors = self._dense
+        widths = [len(self.features), *(len(layer.biases) for layer in self.hidden), 1]
         return forward.Tables(
             np.array(starts, np.int64),
             np.array(offsets, np.int64),
-            np.array(signs, np.float64),
-            np.array([len(self.features), *(len(layer.biases) for layer in self.hidden), 1], np.int64),
-            weights,
-            biases,
-            factors,
+            np.array(signs),
+            np.array(widths, np.int64),
+            *self._dense,
             float((1 << self.activation_bits) - 1),
         )
 

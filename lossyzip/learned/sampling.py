@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip.learned.neighbourhood import FEATURES, REACH, Box, Input, Planes, folded, places, planes
+from lossyzip.learned.neighbourhood import REACH, Box, Input, Planes, folded, places, planes
+from lossyzip.learned.network_bytes import storable
 
 _BOXES = 16  # of a field too large to be taken as a whole,
 _BOX_VALUES = 1 << 20  # with so many points each
-_QUANTILES = np.array([0.01, 0.25, 0.5, 0.75, 0.99])
-_CURVED = 12.0  # tails longer than so many half distances of quartiles are seen as logarithms
-_SPAN = 4096.0  # integers for the distance of the quantiles 0.01 and 0.99
+_MOST_BOXES = 256
+_SEEN = 1 << 16  # values that settle an input's scale
+_QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+_CURVED = 12.0  # tails longer than so many half distances of the quartiles are seen as logarithms
+_SPAN = 4096.0  # integers between the quantiles 0.01 and 0.99
 
 
 @dataclass(frozen=True)
@@ -21,105 +25,97 @@ class Patches:
     """Blocks of 2 x 2 x 2 points, less along axes of length 1."""
 
     shape: tuple[int, int, int]
-    boxes: list[tuple[Planes, np.ndarray]]  # around which points: (patches, points) flat indices into planes
-    values: np.ndarray  # (patches, points) float64 target; 0.0 where it is not valid
+    boxes: list[tuple[Planes, np.ndarray]]  # (inputs around, (patches, points) flat indices into these)
+    values: np.ndarray  # (patches, points) float64: the target, 0.0 where it is not valid
     valid: np.ndarray  # (patches, points) bool
 
-    def features(self, wanted: Sequence[tuple[int, int]], first: int | None = None) -> np.ndarray:
-        """(patches, points, wanted) float32 of ``wanted`` (input, kind); of the first patches of each box."""
-        blocks = []
+    def features(self, wanted: Sequence[tuple[int, int]], which: np.ndarray | None = None) -> np.ndarray:
+        """(patches, points, wanted) float32: integers, of ``wanted`` (input, kind) and patches ``which``."""
+        which = np.arange(len(self.values)) if which is None else which
+        found = np.empty((len(which), self.values.shape[1], len(wanted)), np.float32)
+        start = 0
         for around, index in self.boxes:
-            at = index[:first]
-            block = np.empty((*at.shape, len(wanted)), np.float32)
+            here = (which >= start) & (which < start + len(index))
+            at = index[which[here] - start]
+            start += len(index)
             flat = around.values.reshape(-1)
             for k, (item, kind) in enumerate(wanted):
                 total = np.zeros(at.shape)
                 for place, sign in places(kind):
-                    offset = np.dot((item, *place), around.strides)
-                    total += sign * flat.take(at + offset)
-                block[..., k] = total
-            blocks.append(block)
-        return np.concatenate(blocks)
-
-
-def candidates(inputs: int) -> list[tuple[int, int]]:
-    return [(k, kind) for k in range(inputs) for kind in range(FEATURES)]
+                    total += sign * flat.take(at + around.offset(item, place))
+                found[here, :, k] = total
+        return found
 
 
 def inputs_for(references: Sequence[np.ndarray], usable: np.ndarray, rng: np.random.Generator) -> list[Input]:
     """One input for each reference that is not constant, on a scale of its middle 98 %."""
-    from lossyzip.learned.network_bytes import storable
-
-    places_ = np.flatnonzero(usable) if not usable.all() else np.arange(usable.size)
-    chosen = rng.choice(places_, min(places_.size, 1 << 16)) if places_.size else places_
+    points = np.flatnonzero(usable)
+    chosen = rng.choice(points, min(points.size, _SEEN)) if points.size else points
     found = []
     for k, reference in enumerate(references):
         seen = reference.reshape(-1)[chosen].astype(np.float64)
-        seen = seen[np.isfinite(seen)]
-        if not seen.size or seen.min() == seen.max():
+        seen = np.sort(seen[np.isfinite(seen)])
+        span = float(seen[-1] - seen[0]) if seen.size else 0.0
+        if not 1e-300 < span < 1e300:
             continue
-        low, quarter, middle, three, high = np.quantile(seen, _QUANTILES)
-        wide = max(high - low, 1e-3 * (seen.max() - seen.min()))
-        core = 0.5 * (three - quarter)
-        if core > 0 and max(high - middle, middle - low) > _CURVED * core:
-            inverse = 1.0 / core
-            ends = np.log2(1.0 + np.abs(np.array([low, high]) - middle) / core)
-            found.append(Input(k, True, storable(middle), storable(inverse), storable(_SPAN / ends.sum())))
+        low, quarter, middle, third, high = np.quantile(seen, _QUANTILES).tolist()
+        core, tail = 0.5 * (third - quarter), max(high - middle, middle - low)
+        curved = core > 1e-9 * span and tail > _CURVED * core
+        if curved:
+            octaves = math.log2(1.0 + (high - middle) / core) + math.log2(1.0 + (middle - low) / core)
+            scales = middle, 1.0 / core, _SPAN / octaves
         else:
-            found.append(Input(k, False, storable(middle), storable(1.0 / wide), storable(_SPAN)))
+            scales = middle, 1.0 / max(high - low, 1e-3 * span), _SPAN
+        found.append(Input(k, curved, *(storable(value) for value in scales)))
     return found
 
 
 def draw(
     target: np.ndarray,
-    valid: np.ndarray,
+    usable: np.ndarray,
     inputs: Sequence[Input],
     references: Sequence[np.ndarray],
     count: int,
     rng: np.random.Generator,
 ) -> Patches:
-    """About ``count`` patches with a valid point at least; fields are folded here."""
+    """Up to about ``count`` patches that have a usable point; the arrays' axes are folded here."""
     full = folded(target.shape)
-    target, valid = target.reshape(full), valid.reshape(full)
+    target, usable = target.reshape(full), usable.reshape(full)
     rows = [reference.reshape(full) for reference in references]
-    shape = tuple(min(n, 2) for n in full[1:])
-    corners = np.stack([c.reshape(-1) for c in np.indices(shape)])
-    boxes, values, valids = [], [], []
+    nz, ny, nx = (min(n, 2) for n in full[1:])
+    corners = np.indices((nz, ny, nx)).reshape(3, -1)
     chosen = _boxes(full, rng)
+    share = -(-count // len(chosen))
+    boxes, values, valid = [], [], []
     for box in chosen:
+        sizes = np.array([s.stop - s.start for s in box[1:]])
+        first = [rng.integers(0, n - k + 1, 2 * share) for n, k in zip(sizes, (nz, ny, nx), strict=True)]
+        z, y, x = (start[:, None] + corner for start, corner in zip(first, corners, strict=True))
+        here = target[box][0], usable[box][0]
+        kept = np.flatnonzero(here[1][z, y, x].any(axis=1))[:share]
+        z, y, x = z[kept], y[kept], x[kept]
         around = planes(inputs, rows, box)
-        separate, z, y, x = box
-        sizes = [s.stop - s.start for s in (z, y, x)]
-        here, there = target[separate.start, z, y, x], valid[separate.start, z, y, x]
-        share = -(-count * 2 // len(chosen))
-        at = [
-            rng.integers(0, n - k + 1, share)[:, None] + c
-            for n, k, c in zip(sizes, shape, corners, strict=True)
-        ]
-        good = there[tuple(at)]
-        keep = np.flatnonzero(good.any(axis=1))[: share // 2]
-        at = [a[keep] for a in at]
-        _, sz, sy, _ = around.strides
-        boxes.append((around, (at[0] + REACH) * sz + (at[1] + REACH) * sy + at[2] + REACH))
-        valids.append(good[keep])
-        values.append(np.where(good[keep], here[tuple(at)], 0).astype(np.float64))
-    return Patches(shape, boxes, np.concatenate(values), np.concatenate(valids))
+        boxes.append((around, around.offset(0, (REACH, REACH, REACH)) + around.offset(0, (z, y, x))))
+        valid.append(here[1][z, y, x])
+        values.append(np.where(valid[-1], here[0][z, y, x], 0).astype(np.float64))
+    return Patches((nz, ny, nx), boxes, np.concatenate(values), np.concatenate(valid))
 
 
 def _boxes(full: tuple[int, int, int, int], rng: np.random.Generator) -> list[Box]:
     """All of a small field, or boxes from all over it."""
     separate, *sizes = full
-    box = list(sizes)
-    while box[0] * box[1] * box[2] > _BOX_VALUES * (4 if separate == 1 else 1):
-        longest = int(np.argmax(box))
-        box[longest] = -(-box[longest] // 2)
-    everything = separate * int(np.prod(sizes))
-    if everything <= 4 * _BOX_VALUES and box == list(sizes):
-        return [(slice(t, t + 1), *(slice(0, n) for n in sizes)) for t in range(separate)][:256]  # type: ignore[misc]
-    found: list[Box] = []
-    for _ in range(_BOXES):
-        t = int(rng.integers(separate))
-        starts = [int(rng.integers(n - b + 1)) for n, b in zip(sizes, box, strict=True)]
-        z, y, x = (slice(s, s + b) for s, b in zip(starts, box, strict=True))
-        found.append((slice(t, t + 1), z, y, x))
+    lengths = list(sizes)
+    while math.prod(lengths) > (4 * _BOX_VALUES if separate == 1 else _BOX_VALUES):
+        longest = lengths.index(max(lengths))
+        lengths[longest] = -(-lengths[longest] // 2)
+    whole = lengths == sizes
+    if whole and separate <= _MOST_BOXES and separate * math.prod(sizes) <= 4 * _BOX_VALUES:
+        numbers = list(range(separate))
+    else:
+        numbers = rng.integers(separate, size=_BOXES).tolist()
+    found = []
+    for number in numbers:
+        starts = [int(rng.integers(n - k + 1)) for n, k in zip(sizes, lengths, strict=True)]
+        z, y, x = (slice(start, start + k) for start, k in zip(starts, lengths, strict=True))
+        found.append((slice(number, number + 1), z, y, x))
     return found

@@ -1,8 +1,9 @@
 """Training: fields and an eps -> a network whose guide leaves little to code. For the encoder alone.
 
 What is coded of target - guide is what its neighbours do not predict. So the loss is mostly on differences
-between neighbouring points; an error that is alike all around costs almost nothing. Differences far below eps
-cost nothing either.
+between neighbouring points: an error that is alike all around costs almost nothing, and neither does one that
+is far below eps. The number of steps follows from the budget alone, and all numbers from the seed: on one
+machine, the same call gives the same network.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import numpy as np
 
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.learned.network import Network
+from lossyzip.learned.network_bytes import storable
 from lossyzip.learned.perceptron import Loss, Perceptron
-from lossyzip.learned.rounding import to_integers
-from lossyzip.learned.sampling import Patches, candidates, draw, inputs_for
+from lossyzip.learned.rounding import outputs, to_integers
+from lossyzip.learned.sampling import Patches, draw, inputs_for
+from lossyzip.learned.selection import select
 
-STEPS_A_SECOND = 1000  # nominal: the same network on every machine, which may take longer or less
+STEPS_A_SECOND = 2500  # nominal: a slower machine takes longer, and finds the same
+_LEAST_STEPS = 200
 _PATCHES = 50_000
-_BATCH = 128
-_SELECTION = 8_000
-_MOST_PAIRS = 24  # features along an axis
-_WORTH = 0.01  # of what is left unexplained: a feature that takes off less stays away
-_DIFFERENCES = 0.9  # of the loss
-_ACTIVATION_BITS = 14
-_WEIGHT_BITS = (8, 10, 12)
+_BATCH = 128  # patches
+_CHANNELS = (24, 24)  # of hidden layers
+_DIFFERENCES = 0.95  # of the loss; the rest is on errors as they are
+_WEIGHT_BITS = (8, 9, 10, 12)
+_JUDGED = 6_000  # patches by which one of these is chosen
 
 
 def train(
@@ -35,125 +37,73 @@ def train(
     eps: float,
     *,
     valid: np.ndarray | None = None,
-    seconds: float = 3.0,
+    seconds: float = 5.0,
     seed: int = 0,
-    channels: int = 24,
-    layers: int = 2,
-    bits: int = 10,
-    abits: int = 14,
 ) -> Network:
     """A network that makes a guide for ``target``, to be coded within ``eps``, of ``references``.
 
-    All of one shape; ``references`` as the decoder will have them. ``valid`` (bool) leaves out values of the
-    target; those that are not finite are left out anyhow. ``seconds`` stand for a number of steps, so that the
-    same call gives the same network. References that have nothing to say give a guide next to constant.
+    All are of one shape; ``references`` as the decoder will have them, and NaN where they mean nothing.
+    ``valid`` (bool) leaves out values of the target; those that are not finite are left out anyhow.
+    ``seconds`` are nominal. References that have nothing to say give a guide next to constant.
     """
-    if not references or any(r.shape != target.shape for r in references):
-        raise InvalidArgumentError(
-            f"references {[r.shape for r in references]} for a target {target.shape}: all must be of one shape"
-        )
+    if not references or any(reference.shape != target.shape for reference in references):
+        shapes = [reference.shape for reference in references]
+        raise InvalidArgumentError(f"references {shapes} for a target {target.shape}: one shape is needed")
     if not 0 < eps < math.inf:
         raise InvalidArgumentError(f"a guide is trained for 0 < eps < inf, not {eps}")
     rng = np.random.default_rng(seed)
     usable = np.isfinite(target) if valid is None else np.isfinite(target) & valid
-    inputs = inputs_for(references, usable.reshape(-1), rng)
-    if not inputs or not usable.any():
-        return constant(0.0)
-    patches = draw(target, usable, inputs, references, _PATCHES, rng)
-    values = patches.values
-    centre = float(np.median(values[patches.valid]))
-    scale = max(float(np.abs(values[patches.valid] - centre).mean()), eps)
+    inputs = inputs_for(references, usable, rng)
+    patches = draw(target, usable, inputs, references, _PATCHES, rng) if usable.any() else None
+    if patches is None or not len(patches.values):
+        return Network.constant(0.0)
+    middle = storable(float(np.median(patches.values[patches.valid])))
     wanted = select(patches, len(inputs))
+    if not wanted:
+        return Network.constant(middle)
+    scale = max(float(np.abs(patches.values[patches.valid] - middle).mean()), eps)
     features = patches.features(wanted)
+    judged = np.arange(0, len(features), -(-len(features) // _JUDGED))
+    sample = features[judged].reshape(-1, len(wanted)).astype(np.float64)
     spread = np.maximum(features.std(axis=(0, 1), dtype=np.float64), 1.0)
     features /= spread.astype(np.float32)
-    scaled = ((values - centre) / scale).astype(np.float32)
-    net = Perceptron.fresh([len(wanted)] + [channels] * layers, rng)
-    loss = roughness(patches, scaled, np.float32(eps / scale))
-    net.learn(features, loss, max(int(seconds * STEPS_A_SECOND), 1), _BATCH, rng)
-    return to_integers(net, inputs, wanted, spread, features, scale, centre, bits, abits)
-
-
-def constant(value: float) -> Network:
-    from lossyzip.learned.network import Layer
-
-    none = np.zeros(1, np.int64)
-    return Network((), (), (), Layer(np.zeros((1, 0), np.int64), none, none), 1, value, 0.0)
-
-
-def select(patches: Patches, inputs: int) -> list[tuple[int, int]]:
-    """The features of the network: of each input the point and shells around it, and pairs along an axis that
-    help a linear fit of differences between neighbours."""
-    every = candidates(inputs)
-    few = _SELECTION // len(patches.boxes) + 1
-    features = patches.features(every, few).astype(np.float64)
-    counts = np.cumsum([0] + [len(index) for _, index in patches.boxes])
-    kept = np.concatenate(
-        [np.arange(a, min(b, a + few)) for a, b in zip(counts[:-1], counts[1:], strict=True)]
-    )
-    values, valid = patches.values[kept], patches.valid[kept]
-    good = valid.all(axis=1)
-    if good.sum() < 4 * len(every):
-        return [(k, kind) for k, kind in every if kind < 4]
-    features, values = features[good], values[good]
-    x = np.concatenate([(features[:, j] - features[:, 0]) for j in _corners(patches.shape)])
-    y = np.concatenate([(values[:, j] - values[:, 0]) for j in _corners(patches.shape)])
-    most = np.quantile(np.abs(y), 0.99)
-    y = np.clip(y, -most, most)
-    scale = np.sqrt((x * x).mean(axis=0)) + 1e-9
-    table = np.concatenate([x / scale, (y / (np.sqrt((y * y).mean()) + 1e-300))[:, None]], axis=1)
-    gram = table.T @ table / len(table)
-    chosen = [j for j, (_, kind) in enumerate(every) if kind < 4]
-    for j in chosen:
-        _take(gram, j)
-    for _ in range(_MOST_PAIRS):
-        diagonal = np.diagonal(gram)[:-1]
-        gain = np.where(diagonal > 1e-6, gram[-1, :-1] ** 2 / np.maximum(diagonal, 1e-6), 0.0)
-        best = int(gain.argmax())
-        if gain[best] <= _WORTH * gram[-1, -1]:
-            break
-        chosen.append(best)
-        _take(gram, best)
-    return [every[j] for j in sorted(chosen)]
-
-
-def _take(gram: np.ndarray, j: int) -> None:
-    """Leave of all products what is orthogonal to feature ``j``."""
-    if gram[j, j] > 1e-9:
-        row = gram[j] / math.sqrt(gram[j, j])
-        gram -= np.outer(row, row)
-
-
-def _corners(shape: tuple[int, int, int]) -> list[int]:
-    """Neighbours of a patch's first point."""
-    nz, ny, nx = shape
-    return [step for n, step in ((nz, ny * nx), (ny, nx), (nx, 1)) if n > 1]
+    net = Perceptron.fresh([len(wanted), *_CHANNELS], rng)
+    steps = max(round(seconds * STEPS_A_SECOND), _LEAST_STEPS)
+    loss = roughness(patches, ((patches.values - middle) / scale).astype(np.float32), np.float32(eps / scale))
+    net.learn(features, loss, steps, _BATCH, rng)
+    largest = net.largest(features)
+    found = [Network.constant(middle)]
+    for bits in _WEIGHT_BITS:
+        network = to_integers(net, inputs, wanted, spread, largest, scale, middle, bits)
+        found += [network] if network is not None else []
+    return min(found, key=lambda network: _size(network, patches, judged, sample, eps, target.size))
 
 
 def roughness(patches: Patches, target: np.ndarray, eps: np.float32) -> Loss:
     """Of a patch: magnitudes of errors' differences along edges, and a little of the errors themselves."""
     shape = patches.shape
-    valid = patches.valid.astype(np.float32)
-    everywhere = bool(patches.valid.all())
     edges = [axis for axis, n in enumerate(shape) if n > 1]
-    own = np.float32((1.0 - _DIFFERENCES) / math.prod(shape)) if edges else np.float32(1.0)
-    each = np.float32(_DIFFERENCES / max(sum(math.prod(shape) // 2 for _ in edges), 1))
+    share = np.float32(_DIFFERENCES if edges else 0.0)
+    own = (1 - share) / np.float32(math.prod(shape))
+    each = share / np.float32(max(len(edges) * math.prod(shape) // 2, 1))
+    weights = None if patches.valid.all() else patches.valid.astype(np.float32)
 
     def slope(out: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         error = out - target[chosen]
-        if not everywhere:
-            error *= valid[chosen]
         total = own * _bent(error, eps)
+        known = None if weights is None else weights[chosen].reshape(-1, *shape)
         cube, into = error.reshape(-1, *shape), total.reshape(-1, *shape)
+        if known is not None:
+            into *= known
         for axis in edges:
             low, high = (slice(None),) * (axis + 1) + (0,), (slice(None),) * (axis + 1) + (1,)
             difference = each * _bent(cube[high] - cube[low], eps)
-            if not everywhere:
-                known = valid[chosen].reshape(cube.shape)
+            if known is not None:
                 difference *= known[high] * known[low]
             into[high] += difference
             into[low] -= difference
-        return total / np.float32(len(chosen))
+        total /= np.float32(len(chosen))
+        return total
 
     return slope
 
@@ -161,3 +111,17 @@ def roughness(patches: Patches, target: np.ndarray, eps: np.float32) -> Loss:
 def _bent(error: np.ndarray, eps: np.float32) -> np.ndarray:
     """The slope of sqrt(error ** 2 + eps ** 2)."""
     return error / np.sqrt(error * error + eps * eps)
+
+
+def _size(
+    network: Network, patches: Patches, judged: np.ndarray, sample: np.ndarray, eps: float, count: int
+) -> float:
+    """About how many bytes ``network`` and what it leaves of ``count`` values take, up to a factor: the
+    entropy of differences between neighbours."""
+    guide = outputs(network, sample) if network.features else np.full(len(sample), network.centre)
+    left = patches.values[judged] - guide.reshape(len(judged), -1)
+    known = patches.valid[judged][:, [0, -1]].all(axis=1)
+    codes = np.rint(np.clip((left[known, -1] - left[known, 0]) / (2.0 * eps), -1e6, 1e6))
+    _, counts = np.unique(codes, return_counts=True)
+    share = counts / max(counts.sum(), 1)
+    return len(network.to_bytes()) - count / 8 * float((share * np.log2(share)).sum())
