@@ -85,8 +85,8 @@ def compress(
     half of the ratio at loose ones. There is no such thing for a PSNR.
 
     ``references`` are arrays of the same shape that a decoder has, other fields or time steps: what they tell
-    of a field of float32 or float64 is learned in ``train_seconds`` (60 s for 100 MB, if nothing is said),
-    with torch, and left out where it would not pay. `decompress` needs them, bit for bit, but no torch.
+    of a field of float32 or float64 is learned in about ``train_seconds`` (60 s for 100 MB, if nothing is
+    said), and left out where it would not pay. `decompress` needs them, bit for bit.
 
     Raises UnsupportedDataError (for other dtypes, or integers with a pointwise relative bound);
     InvalidArgumentError; BoundViolationError if lossyzip has a bug.
@@ -227,11 +227,10 @@ def compress_fields(
     """Many fields as one archive. ``bounds`` maps patterns (as in a shell) to bounds; the first match counts.
 
     ``learned``: fields of float32 and float64 that share their shape are predicted from others, by networks
-    that torch trains in ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where it is smaller.
-    Decompression needs no torch, and decodes of the others only those that a field depends on.
+    that are trained in about ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where that is
+    smaller. The same ``seed`` gives the same bytes. Decompression decodes what a field depends on, too.
 
-    Raises InvalidArgumentError for a field that no pattern names, for a pattern that names no field, and for
-    ``learned`` without torch.
+    Raises InvalidArgumentError for a field that no pattern names, and for a pattern that names no field.
     """
     chosen = {name: _bound_for(name, bounds) for name in fields}
     for pattern in bounds:

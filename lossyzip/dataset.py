@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lossyzip.bound import Bound
 from lossyzip.compressor import FieldReport, Frame, compress_field
@@ -76,7 +77,7 @@ def compress_referring(
 ) -> bytes:
     """A frame of ``array``, with a guide made from ``references`` where that is smaller.
 
-    Raises InvalidArgumentError for references of another shape, and without torch.
+    Raises InvalidArgumentError for references of another shape.
     """
     others = [np.ma.getdata(reference) for reference in references]
     for other in others:
@@ -155,12 +156,13 @@ class _Group:
         fills = self._options.get("fill_values", ())
         tolerances = [self._bounds[name].resolve(*valid_range(self._fields[name], fills)) for name in names]
         samples = relations.sample(list(self._fields.values()), tolerances, fills, self._learning.seed)
-        order = relations.order_of(samples)
         plan = []
-        for place, k in enumerate(order):
-            known = order[:place]
-            found = relations.references_of(samples[k], [samples[j] for j in known])
-            plan.append((names[k], [names[known[j]] for j in found]))
+        with threadpool_limits(1):  # matrices are small: threads would wait for one another
+            order = relations.order_of(samples)
+            for place, k in enumerate(order):
+                known = order[:place]
+                found = relations.references_of(samples[k], [samples[j] for j in known])
+                plan.append((names[k], [names[known[j]] for j in found]))
         return plan
 
     def _best(self, name: str, references: list[str], seconds: float) -> Coded:
@@ -194,7 +196,8 @@ def _guided(
 
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
-    network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
+    with threadpool_limits(1):
+        network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
     guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)
     return network, _compressed(field, bound, guide, options)
 

@@ -18,6 +18,8 @@ def select(patches: Patches, inputs: int) -> list[tuple[int, int]]:
     """(input, kind) of each feature: of every input the point and the shells around it, and those pairs along
     an axis that help a linear fit of differences between neighbours."""
     every = [(k, kind) for k in range(inputs) for kind in range(FEATURES)]
+    if not every:  # all references are constant
+        return []
     near = [j for j, (_, kind) in enumerate(every) if kind < NEAR]
     few = np.arange(0, len(patches.values), -(-len(patches.values) // _PATCHES))
     few = few[patches.valid[few].all(axis=1)]
