@@ -116,12 +116,22 @@ def _bent(error: np.ndarray, eps: np.float32) -> np.ndarray:
 def _size(
     network: Network, patches: Patches, judged: np.ndarray, sample: np.ndarray, eps: float, count: int
 ) -> float:
-    """About how many bytes ``network`` and what it leaves of ``count`` values take, up to a factor: the
-    entropy of differences between neighbours."""
+    """About how many bytes ``network`` and what it leaves of ``count`` values take: the entropy of differences
+    between multiples of 2 eps, along the axes where that is smallest."""
     guide = outputs(network, sample) if network.features else np.full(len(sample), network.centre)
     left = patches.values[judged] - guide.reshape(len(judged), -1)
-    known = patches.valid[judged][:, [0, -1]].all(axis=1)
-    codes = np.rint(np.clip((left[known, -1] - left[known, 0]) / (2.0 * eps), -1e6, 1e6))
-    _, counts = np.unique(codes, return_counts=True)
+    whole = patches.valid[judged].all(axis=1)
+    codes = np.rint(np.clip(left[whole] / (2.0 * eps), -1e9, 1e9)).reshape(-1, *patches.shape)
+    entropies = [_entropy(codes)]
+    for axis in (3, 2, 1):
+        if codes.shape[axis] > 1:
+            codes = np.diff(codes, axis=axis)
+            entropies.append(_entropy(codes))
+    return len(network.to_bytes()) + count / 8 * min(entropies)
+
+
+def _entropy(codes: np.ndarray) -> float:
+    """Bits a code, of the first of each patch: later ones would be counted twice."""
+    _, counts = np.unique(codes[:, 0, 0, 0], return_counts=True)
     share = counts / max(counts.sum(), 1)
-    return len(network.to_bytes()) - count / 8 * float((share * np.log2(share)).sum())
+    return float(-(share * np.log2(share)).sum())
