@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-_LR = 2e-2
+_LR = 1.5e-2
 _WARM = 0.15  # of all steps
 _BETAS = (0.9, 0.99)
 _CHUNK = 1024  # patches

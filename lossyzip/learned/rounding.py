@@ -32,8 +32,11 @@ def to_integers(
 ) -> Network | None:
     """The network whose guide is about centre + scale * net(features / spread), by weights of ``bits``.
 
-    ``largest`` are the largest activations of each hidden layer's channels. None where float64 has no room.
+    ``largest`` are the largest activations of each hidden layer's channels. None where training
+    went astray, or float64 has no room.
     """
+    if not np.isfinite(net.flat).all():
+        return None
     exponents = np.clip(np.rint(np.log2(spread.max() / spread)), 0, MOST_EXPONENT)
     features = tuple(Feature(*pair, int(e)) for pair, e in zip(wanted, exponents, strict=True))
     of_features = 1.0 / (spread * np.exp2(exponents))  # what the network's input is, for a step of one

@@ -24,7 +24,7 @@ def select(patches: Patches, inputs: int) -> list[tuple[int, int]]:
     few = np.arange(0, len(patches.values), -(-len(patches.values) // _PATCHES))
     few = few[patches.valid[few].all(axis=1)]
     neighbours = _neighbours(patches.shape)
-    if len(few) * len(neighbours) < max(4 * len(every), 1):
+    if len(few) * len(neighbours) < 4 * len(every):
         return [every[j] for j in near]
     features, values = patches.features(every, few).astype(np.float64), patches.values[few]
     x = np.concatenate([features[:, j] - features[:, 0] for j in neighbours])

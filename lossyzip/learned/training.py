@@ -28,6 +28,7 @@ _BATCH = 128  # patches
 _CHANNELS = (24, 24)  # of hidden layers
 _DIFFERENCES = 0.95  # of the loss; the rest is on errors as they are
 _WEIGHT_BITS = (8, 9, 10, 12)
+_LEAST_EPS = 1e-6  # of a target's scale: float32 has no more
 _JUDGED = 6_000  # patches by which one of these is chosen
 
 
@@ -58,9 +59,12 @@ def train(
     if patches is None or not len(patches.values):
         return Network.constant(0.0)
     middle = storable(float(np.median(patches.values[patches.valid])))
-    wanted = select(patches, len(inputs))
-    if not wanted:
+    if not inputs:
         return Network.constant(middle)
+    magnitude = float(np.abs(patches.values).max())
+    if not 1e-250 < magnitude < 1e250:  # squares would leave the range of floats
+        return Network.constant(middle)
+    wanted = select(patches, len(inputs))
     scale = max(float(np.abs(patches.values[patches.valid] - middle).mean()), eps)
     features = patches.features(wanted)
     judged = np.arange(0, len(features), -(-len(features) // _JUDGED))
@@ -69,7 +73,8 @@ def train(
     features /= spread.astype(np.float32)
     net = Perceptron.fresh([len(wanted), *_CHANNELS], rng)
     steps = max(round(seconds * STEPS_A_SECOND), _LEAST_STEPS)
-    loss = roughness(patches, ((patches.values - middle) / scale).astype(np.float32), np.float32(eps / scale))
+    scaled = ((patches.values - middle) / scale).astype(np.float32)
+    loss = roughness(patches, scaled, np.float32(max(eps / scale, _LEAST_EPS)))
     net.learn(features, loss, steps, _BATCH, rng)
     largest = net.largest(features)
     found = [Network.constant(middle)]
@@ -116,12 +121,23 @@ def _bent(error: np.ndarray, eps: np.float32) -> np.ndarray:
 def _size(
     network: Network, patches: Patches, judged: np.ndarray, sample: np.ndarray, eps: float, count: int
 ) -> float:
-    """About how many bytes ``network`` and what it leaves of ``count`` values take, up to a factor: the
-    entropy of differences between neighbours."""
+    """About how many bytes ``network`` and what it leaves of ``count`` values take: the entropy of
+    differences between multiples of 2 eps, along the axes where that is smallest."""
     guide = outputs(network, sample) if network.features else np.full(len(sample), network.centre)
     left = patches.values[judged] - guide.reshape(len(judged), -1)
-    known = patches.valid[judged][:, [0, -1]].all(axis=1)
-    codes = np.rint(np.clip((left[known, -1] - left[known, 0]) / (2.0 * eps), -1e6, 1e6))
-    _, counts = np.unique(codes, return_counts=True)
+    whole = patches.valid[judged].all(axis=1)
+    with np.errstate(over="ignore"):
+        codes = np.rint(np.clip(left[whole] / (2.0 * eps), -1e9, 1e9)).reshape(-1, *patches.shape)
+    entropies = [_entropy(codes)]
+    for axis in (3, 2, 1):
+        if codes.shape[axis] > 1:
+            codes = np.diff(codes, axis=axis)
+            entropies.append(_entropy(codes))
+    return len(network.to_bytes()) + count / 8 * min(entropies)
+
+
+def _entropy(codes: np.ndarray) -> float:
+    """Bits a code, of the first of each patch: later ones would be counted twice."""
+    _, counts = np.unique(codes[:, 0, 0, 0], return_counts=True)
     share = counts / max(counts.sum(), 1)
-    return len(network.to_bytes()) - count / 8 * float((share * np.log2(share)).sum())
+    return float(-(share * np.log2(share)).sum())

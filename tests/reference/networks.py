@@ -1,0 +1,83 @@
+"""Networks from docs/FORMAT.md, "Networks", in plain Python: one point at a time, in ints of any length."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+REACH = 4
+
+
+def places(kind):
+    """[((z, y, x), sign)] of the values that a feature of this kind adds up."""
+    if kind < 4:
+        cube = itertools.product((-1, 0, 1), repeat=3)
+        return [(place, 1) for place in cube if sum(abs(p) for p in place) == kind]
+    axis, distance, odd = (kind - 4) // (2 * REACH), (kind - 4) // 2 % REACH + 1, (kind - 4) % 2
+    ahead = [0, 0, 0]
+    ahead[axis] = distance
+    return [(tuple(ahead), 1), (tuple(-p for p in ahead), -1 if odd else 1)]
+
+
+def log2(value):
+    """As "Logarithms" has it: a series in the order of its operations."""
+    mantissa, exponent = math.frexp(value)
+    if mantissa < math.sqrt(0.5):
+        mantissa, exponent = 2.0 * mantissa, exponent - 1
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square, total = s * s, 0.0
+    for k in range(11, -1, -1):
+        total = total * square + 1.0 / (2 * k + 1)
+    return exponent + 2.0 * s * total / 0.6931471805599453
+
+
+def whole(item, value):
+    """The integer that ``item`` makes of a reference's value."""
+    t = (float(value) - item.centre) * item.inverse
+    if math.isnan(t):
+        return 0
+    if item.curved:
+        t = math.copysign(log2(1.0 + min(abs(t), np.finfo(float).max / 2)), t)
+    t *= item.gain
+    return max(-32767, min(32767, round(t) if math.isfinite(t) else int(math.copysign(32767, t))))
+
+
+def guide(network, references):
+    """The guide at every point, float64."""
+    shape = references[0].shape
+    long = [axis for axis, n in enumerate(shape) if n != 1][-3:]
+    axes = [None] * (3 - len(long)) + long
+    integers = [
+        np.array([whole(item, v) for v in references[item.reference].reshape(-1)], object).reshape(shape)
+        for item in network.inputs
+    ]
+    out = np.empty(shape)
+    for point in np.ndindex(*shape):
+        features = []
+        for feature in network.features:
+            total = 0
+            for place, sign in places(feature.kind):
+                at = list(point)
+                for axis, step in zip(axes, place, strict=True):
+                    if axis is not None:
+                        at[axis] = max(0, min(shape[axis] - 1, at[axis] + step))
+                total += sign * integers[feature.input][tuple(at)]
+            features.append(total * 2**feature.exponent)
+        now = features
+        for layer in network.hidden:
+            sums = [
+                _dot(row, now) + bias
+                for row, bias in zip(layer.weights.tolist(), layer.biases.tolist(), strict=True)
+            ]
+            shifted = [total >> shift for total, shift in zip(sums, layer.shifts.tolist(), strict=True)]
+            now = [max(0, min(2**network.activation_bits - 1, total)) for total in shifted]
+        last = now + features if network.hidden else features
+        total = _dot(network.output.weights[0].tolist(), last) + int(network.output.biases[0])
+        out[point] = network.centre + network.scale * float(total)
+    return out
+
+
+def _dot(row, values):
+    return sum(w * v for w, v in zip(row, values, strict=True))
