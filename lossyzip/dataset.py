@@ -62,6 +62,7 @@ def compress_related(
     ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 that
     share their shape, with an absolute or relative bound, may help one another.
     """
+    _check(options)
     done: dict[str, Coded] = {}
     for names in _groups(fields, bounds):
         group = _Group({name: fields[name] for name in names}, bounds, learning, options)
@@ -79,6 +80,9 @@ def compress_referring(
 
     Raises InvalidArgumentError for references of another shape.
     """
+    _check(options)
+    if bound.kind == "pointwise_relative":
+        raise InvalidArgumentError("references are of no use with a pointwise relative bound")
     others = [np.ma.getdata(reference) for reference in references]
     for other in others:
         if other.shape != array.shape or other.dtype.kind != "f" or other.dtype.itemsize < 4:
@@ -86,9 +90,9 @@ def compress_referring(
                 f"references are of float32 or float64 and {array.shape}, not {other.dtype} {other.shape}"
             )
     seconds = SECONDS_PER_BYTE * array.nbytes if learning.seconds is None else learning.seconds
-    _, (guided, _) = _guided(array, bound, others, seconds, learning.seed, options)
     plain, _ = _compressed(array, bound, None, options)
-    return min(plain, guided, key=len)
+    guided = _guided(array, bound, others, seconds, learning.seed, options)
+    return plain if guided is None else min(plain, guided[1][0], key=len)
 
 
 def needed_by(names: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
@@ -96,22 +100,25 @@ def needed_by(names: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[
 
     Raises CorruptError where a field needs itself.
     """
-    order: list[str] = []
-    open_: set[str] = set()
+    order: dict[str, None] = {}
+    for start in names:
+        path = [(start, iter(graph.get(start, ())))]  # no recursion: a forged chain may be long
+        while path:
+            name, left = path[-1]
+            nearest = next((other for other in left if other not in order), None)
+            if nearest is None:
+                order[name] = None
+                path.pop()
+            elif any(nearest == passed for passed, _ in path):
+                raise CorruptError(f"field {nearest!r} refers to itself")
+            else:
+                path.append((nearest, iter(graph.get(nearest, ()))))
+    return list(order)
 
-    def visit(name: str) -> None:
-        if name in order:
-            return
-        if name in open_:
-            raise CorruptError(f"field {name!r} refers to itself")
-        open_.add(name)
-        for reference in graph.get(name, ()):
-            visit(reference)
-        order.append(name)
 
-    for name in names:
-        visit(name)
-    return order
+def _check(options: Mapping[str, Any]) -> None:
+    if options.get("idempotent"):
+        raise InvalidArgumentError("what references tell of a field is not idempotent; leave one of both out")
 
 
 def _groups(fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> list[list[str]]:
@@ -171,14 +178,15 @@ class _Group:
         network, used = b"", tuple[str, ...]()
         if references:
             arrays = [self._decoded[reference] for reference in references]
-            network, guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
-            if len(guided[0]) < len(plain):
-                (frame, report), used = guided, tuple(references)
+            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
+            if guided is not None and len(guided[1][0]) < len(plain):
+                network, (frame, report) = guided
+                used = tuple(references)
         if len(self._fields) > 1:
             known = [self._decoded[reference] for reference in used]
             self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
-        size = len(network) if used else 0
-        return Coded(name, frame, report, used, len(plain), size, seconds if references else 0.0)
+        trained = seconds if references else 0.0
+        return Coded(name, frame, report, used, len(plain), len(network), trained)
 
 
 def _guided(
@@ -188,14 +196,16 @@ def _guided(
     seconds: float,
     seed: int,
     options: dict[str, Any],
-) -> tuple[bytes, tuple[bytes, FieldReport]]:
-    """(network, (frame, report))"""
+) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
+    """(network, (frame, report)); None for a field that must come back as it is."""
     from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
 
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
+    if not eps > 0.0:
+        return None
     with threadpool_limits(1):
         network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
     guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)

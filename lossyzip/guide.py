@@ -43,7 +43,8 @@ def guide_of_frame(guided: Guided, references: Sequence[np.ndarray], like: np.nd
 
     Raises MissingReferenceError where one is not there.
     """
-    known = {checksum(array): array for array in references if array.shape == like.shape}
+    arrays = map(np.ma.getdata, references)  # what is under a mask is known, too
+    known = {checksum(array): array for array in arrays if array.shape == like.shape}
     missing = [number for number in guided.references if number not in known]
     if missing:
         raise MissingReferenceError(

@@ -127,6 +127,31 @@ def test_fields_that_cannot_help_are_left_alone(rng):
     )
 
 
+def test_bounds_that_nothing_helps():
+    fields = {**state(), "constant": np.full(SHAPE, 3.0, np.float32)}
+    with pytest.raises(lz.InvalidArgumentError, match="idempotent"):
+        lz.compress_fields(fields, {"*": BOUND}, learned=True, idempotent=True)
+    bounds = {"a": lz.absolute(0), "constant": BOUND, "b": lz.pointwise_relative(0.1), "*": BOUND}
+    decoded = lz.decompress_fields(lz.compress_fields(fields, bounds, learned=True, train_seconds=0.2))
+    assert decoded["a"].tobytes() == fields["a"].tobytes()
+    for bound in (lz.lossless(), lz.absolute(0)):
+        blob = lz.compress(fields["c"], bound, references=[fields["a"]])
+        assert lz.decompress(blob).tobytes() == fields["c"].tobytes()
+    with pytest.raises(lz.InvalidArgumentError, match="pointwise"):
+        lz.compress(fields["c"], lz.pointwise_relative(0.1), references=[fields["a"]])
+
+
+def test_masked_references():
+    fields = state()
+    sea = np.ma.masked_less(fields["a"], -1.0)
+    reference = lz.decompress(lz.compress(sea, BOUND))
+    blob = lz.compress(sea * 2 + 1, BOUND, references=[reference], train_seconds=0.5)
+    assert len(blob) < 0.8 * len(lz.compress(sea, BOUND))
+    decoded = lz.decompress(blob, references=[reference])
+    assert np.array_equal(decoded.mask, sea.mask)
+    assert lz.verify(sea * 2 + 1, blob, references=[reference]).passed
+
+
 def test_seconds_that_are_none():
     for seconds in (-1.0, float("nan"), float("inf")):
         with pytest.raises(lz.InvalidArgumentError, match="seconds"):
@@ -140,6 +165,8 @@ def test_an_order_in_which_all_can_be_decoded():
     graph = {"d": ("b", "c"), "b": ("a",), "c": ("a", "b")}
     assert needed_by(["d"], graph) == ["a", "b", "c", "d"]
     assert needed_by(["c", "a", "x"], graph) == ["a", "b", "c", "x"]
+    chain = {str(k): (str(k + 1),) for k in range(5000)}
+    assert needed_by(["0"], chain)[0] == "5000"
     for circle in ({"a": ("a",)}, {"a": ("b",), "b": ("c",), "c": ("a",)}):
         with pytest.raises(lz.CorruptError, match="refers to itself"):
             needed_by(["a"], circle)
