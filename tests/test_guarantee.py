@@ -389,7 +389,7 @@ def test_what_the_tile_before_left_is_no_decoded_value(monkeypatch):
     half = np.random.default_rng(0).standard_normal((10, 10, 10)).astype(np.float32)
     honest, calls = tile.decode_tile, []
 
-    def idle(payload, shape, header, plan, into):
+    def idle(payload, shape, header, plan, into, guide):
         calls.append(shape)
         return (
             honest(payload, shape, header, plan, into)
