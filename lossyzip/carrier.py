@@ -2,8 +2,8 @@
 
 float16 and integers are coded as floats that hold them exactly, and rounded when they come back; complex
 numbers are two numbers each, along an axis of their own before all others; a guide is subtracted (guide.py);
-see also logarithms.py. Special values
-(field.py) and those that are left out are NaN among what is coded. docs/FORMAT.md, "Carriers".
+see also logarithms.py. Special values (field.py) and those that are left out are NaN among what is coded.
+docs/FORMAT.md, "Types and carriers".
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class _Job:
         written, sizes, seconds = len(head), [], [0.0, 0.0]
         checked = _checker(header, self._span, self._fill_values)
         mixed = self._effort.mixes(header.tile_shape)
-        door = _Door(header, self._span, self._fill_values, self._guide, mixed)
+        door = _Door(header, self._span, self._fill_values, self._levels, self._guide, mixed)
         jobs = (partial(door.encode, *self._tile(w), w) for w in header.tile_slices())
         for result in in_order(jobs, self._workers):
             write(result.record)
@@ -259,6 +259,7 @@ class _Door:
         header: Header,
         span: tuple[Number, Number],
         fill_values: tuple[Number, ...],
+        levels: Levels | None,
         guide: FieldGuide | None,
         mixed: bool,
     ) -> None:
@@ -266,6 +267,7 @@ class _Door:
         self._plan = _plan_of(self._header)
         self._span = span
         self._fill_values = fill_values
+        self._levels = levels
         self._guide = guide
         self._mixed = mixed
         self._own = threading.local()  # of each thread: room for a decoded tile
@@ -299,7 +301,12 @@ class _Door:
                 "nothing was kept. Please report this"
             )
         checker = _checker(self._header, self._span, self._fill_values)
-        checker.update(tile, values, tuple(s.start for s in where), levels)
+        checker.update(tile, values, tuple(s.start for s in where), decoded.levels)
+        if self._levels and (decoded.levels is None or not self._levels.keeps(where, decoded.levels)):
+            raise BoundViolationError(
+                f"values would come back within looser bounds than {self._header.bound} asks of them; "
+                "nothing was kept. Please report this"
+            )
         report = checker.report()
         if report.violations:
             raise BoundViolationError(

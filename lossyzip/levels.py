@@ -26,6 +26,10 @@ class Levels(NamedTuple):
         """The level (uint8) of each value of a part of the field."""
         return (np.searchsorted(self.steps, self.asked[where], side="right") - 1).astype(np.uint8)
 
+    def keeps(self, where: tuple[slice, ...], levels: np.ndarray) -> bool:
+        """Whether no value of that part has a level that is looser than what was asked of it."""
+        return bool((self.steps[levels] <= self.asked[where]).all())
+
     def others(self, level: int) -> LeftOut:
         """Which values of a part of the field do not have this ``level``."""
         return lambda where: self.of(where) != level

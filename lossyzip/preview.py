@@ -17,12 +17,12 @@ from lossyzip.bound import absolute
 from lossyzip.carrier import as_coded
 from lossyzip.checker import Checker
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Codes, Plan, estimated_size, mix, quantizer, write_plan
+from lossyzip.decompose.families import Codes, Plan, estimated_size, write_plan
 from lossyzip.entropy import lossless
 from lossyzip.field import Number, Source, Summary
 from lossyzip.planning import draft_header
 from lossyzip.threads import in_order
-from lossyzip.tile import preview_tile
+from lossyzip.tile import mixed_share, preview_tile
 from lossyzip.tuning import Effort
 
 _FRAME_BYTES, _TILE_BYTES = 80, 20  # about: header without its plan, index; checksums and sizes of a record
@@ -93,10 +93,4 @@ class Preview:
         """Mixed over static size of a block; 1 where tiles will not be mixed."""
         if not self._effort.mixes(header.tile_shape):
             return 1.0
-        block = self._blocks[0]
-        rule = quantizer(header.native, header.eps, header.low, header.high)
-        seen = preview_tile(block, header, plan)
-        mixed = None if rule is None or seen is None else mix(seen[1], block.shape, plan, rule)
-        if seen is None or mixed is None:
-            return 1.0
-        return min(len(mixed.data) / max(estimated_size([seen[1]]), 1.0), 1.0)
+        return mixed_share(self._blocks[0], header, plan)

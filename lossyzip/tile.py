@@ -19,6 +19,7 @@ from lossyzip.decompose.families import (
     Plan,
     decompose,
     decompose_and_see,
+    estimated_size,
     lossless_stand_in,
     mix,
     plan_of,
@@ -180,6 +181,15 @@ def preview_tile(tile: np.ndarray, header: Header, plan: Plan) -> tuple[np.ndarr
         return None
     seen = np.where(np.isnan(carried.coded), values, seen) if carried.special else seen
     return seen.reshape(tile.shape), codes
+
+
+def mixed_share(tile: np.ndarray, header: Header, plan: Plan) -> float:
+    """Mixed over static size of the codes of ``tile``, at most 1; as for `preview_tile`."""
+    rule, seen = _rule(header), preview_tile(tile, header, plan)
+    mixed = None if rule is None or seen is None else mix(seen[1], tile.shape, plan, rule)
+    if seen is None or mixed is None:
+        return 1.0
+    return min(len(mixed.data) / max(estimated_size([seen[1]]), 1.0), 1.0)
 
 
 def decode_tile(

@@ -18,12 +18,12 @@ import numpy as np
 from lossyzip import tuning
 from lossyzip.checker import Checker
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Codes, Plan, estimated_size, mix, quantizer, write_plan
+from lossyzip.decompose.families import Codes, Plan, estimated_size, write_plan
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.field import Number, Source
 from lossyzip.threads import in_order
-from lossyzip.tile import preview_tile
+from lossyzip.tile import mixed_share, preview_tile
 from lossyzip.tuning import Effort
 
 WAVELET_STEP = 2  # sixteenths of eps: so far from eps, hardly a value needs a correction
@@ -218,13 +218,7 @@ class Aim:
         """Mixed over static size, where tiles will be mixed; 1 where they will not."""
         if not self._effort.mixes(self._draft.tile_shape):
             return 1.0
-        header = self._with(plan, eps)
-        rule = quantizer(header.native, header.eps, header.low, header.high)
-        seen = preview_tile(sample, header, plan)
-        mixed = None if rule is None or seen is None else mix(seen[1], sample.shape, plan, rule)
-        if seen is None or mixed is None:
-            return 1.0
-        return min(len(mixed.data) / max(estimated_size([seen[1]]), 1.0), 1.0)
+        return mixed_share(sample, self._with(plan, eps), plan)
 
 
 def next_eps(tried: Sequence[Tried], aim: float, start: float, most: float) -> float:

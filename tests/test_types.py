@@ -276,6 +276,19 @@ def test_regions_of_interest(dtype):
     assert loose < len(lz.compress(array, lz.absolute(eps))) < 1.3 * tight
 
 
+def test_a_level_that_is_too_loose_does_not_pass_the_door(monkeypatch):
+    """The checker compares with the level; that the level is what was asked is checked, too."""
+    from lossyzip.levels import Levels
+
+    eps = np.where(np.arange(40) < 20, 0.1, 0.001)
+    for lie in (np.ones_like, lambda honest: honest[::-1] * 0 + 1, lambda honest: honest[:, ::-1]):
+        with monkeypatch.context() as patch:
+            honest = Levels.of
+            patch.setattr(Levels, "of", lambda self, where, lie=lie, honest=honest: lie(honest(self, where)))
+            with pytest.raises(lz.BoundViolationError, match="looser"):
+                lz.compress(wave((30, 40)), lz.absolute(eps))
+
+
 def test_tolerances_broadcast_and_may_be_many():
     array = wave((30, 40), "f8")
     eps = np.geomspace(1e-5, 1e-2, 40)
