@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lossyzip.bound import Bound
+from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.compressor import FieldReport, Frame, compress_field
 from lossyzip.errors import CorruptError, InvalidArgumentError
+from lossyzip.learned.relations import Given, blocks_of, cut, order_of, useful
 
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
 
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
+_SEARCH = 0.2  # of that, to find the order of fields and their references
+_LEAST_SECONDS = 0.1  # of training, for one look
+_WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 _FEW = 1 << 12  # values, for which no network is worth its bytes
 
 
@@ -149,30 +153,22 @@ class _Group:
         seconds = self._learning.seconds
         if seconds is None:
             seconds = SECONDS_PER_BYTE * sum(field.nbytes for field in self._fields.values())
-        plan = self._plan() if len(self._fields) > 1 else [(name, []) for name in self._fields]
+        plan: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in self._fields]
+        if len(plan) > 1:
+            plan = self._plan(_SEARCH * seconds)
+            seconds -= _SEARCH * seconds
         helped = sum(bool(references) for _, references in plan)
         for name, references in plan:
             yield self._best(name, references, seconds / max(helped, 1))
 
-    def _plan(self) -> list[tuple[str, list[str]]]:
-        """(name, names of references) in the order of coding."""
-        from lossyzip.field import valid_range
-        from lossyzip.learned import relations
-
+    def _plan(self, seconds: float) -> list[tuple[str, tuple[str, ...]]]:
+        """(name, names of references) in the order of coding; a look at samples of all fields decides."""
         names = list(self._fields)
-        fills = self._options.get("fill_values", ())
-        tolerances = [self._bounds[name].resolve(*valid_range(self._fields[name], fills)) for name in names]
-        samples = relations.sample(list(self._fields.values()), tolerances, fills, self._learning.seed)
-        plan = []
-        with threadpool_limits(1):  # matrices are small: threads would wait for one another
-            order = relations.order_of(samples)
-            for place, k in enumerate(order):
-                known = order[:place]
-                found = relations.references_of(samples[k], [samples[j] for j in known])
-                plan.append((names[k], [names[known[j]] for j in found]))
-        return plan
+        sample = _Sample(self._fields, self._bounds, self._learning.seed, seconds, self._options)
+        order = order_of(len(names), sample.given, len(names) ** 2)
+        return [(names[k], tuple(names[j] for j in references)) for k, references in order]
 
-    def _best(self, name: str, references: list[str], seconds: float) -> Coded:
+    def _best(self, name: str, references: tuple[str, ...], seconds: float) -> Coded:
         field, bound = self._fields[name], self._bounds[name]
         frame, report = plain, _ = _compressed(field, bound, None, self._options)
         network, used = b"", tuple[str, ...]()
@@ -181,12 +177,60 @@ class _Group:
             guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
             if guided is not None and len(guided[1][0]) < len(plain):
                 network, (frame, report) = guided
-                used = tuple(references)
+                used = references
         if len(self._fields) > 1:
             known = [self._decoded[reference] for reference in used]
             self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
         trained = seconds if references else 0.0
         return Coded(name, frame, report, used, len(plain), len(network), trained)
+
+
+class _Sample:
+    """Samples of fields, coded in trial: the judge of what helps what (learned/relations.py)."""
+
+    def __init__(
+        self,
+        fields: Mapping[str, np.ndarray],
+        bounds: Mapping[str, Bound],
+        seed: int,
+        seconds: float,
+        options: Mapping[str, Any],
+    ) -> None:
+        from lossyzip.field import valid_range
+
+        self._options = {**options, "effort": "balanced"}
+        fills = options.get("fill_values", ())
+        shape, size = next((field.shape, field.size) for field in fields.values())
+        blocks = blocks_of(shape, seed)
+        self._fields = [cut(field, blocks) for field in fields.values()]
+        self._eps = [bounds[name].resolve(*valid_range(field, fills)) for name, field in fields.items()]
+        self._bounds = [absolute(eps) if eps > 0.0 else lossless() for eps in self._eps]
+        self._times = size / self._fields[0].size
+        self._seconds = max(seconds / (len(fields) * len(fields)), _LEAST_SECONDS)
+        self._seed = seed
+        plain = zip(self._fields, self._bounds, strict=True)
+        self._plain = [_compressed(field, bound, None, self._options)[0] for field, bound in plain]
+        self._decoded = [_decoded(frame, [], options.get("threads")) for frame in self._plain]
+
+    def given(self, k: int, known: frozenset[int]) -> Given:
+        alone = Given(self._times * len(self._plain[k]), frozenset())
+        others = sorted(known)
+        arrays = [self._decoded[j] for j in others]
+        if not others:
+            return alone
+        guided = _guided(self._fields[k], self._bounds[k], arrays, self._seconds, self._seed, self._options)
+        if guided is None:
+            return alone
+        network, (frame, _) = guided
+        taken = self._times * (len(frame) - len(network)) + len(network)
+        if taken >= (1.0 - _WORTH) * alone.bytes:
+            return alone
+        from lossyzip.learned.network import Network
+
+        fills = self._options.get("fill_values", ())
+        made = Network.from_bytes(network).guide
+        told = useful(made, _valid(self._fields[k], fills), arrays, self._eps[k])
+        return Given(taken, frozenset(others[j] for j in told))
 
 
 def _guided(

@@ -13,7 +13,6 @@ import lossyzip as lz
 from datasets import synthetic
 from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
 from lossyzip.dataset import Learning, compress_related, needed_by
-from lossyzip.learned import relations
 
 SHAPE = (16, 40, 40)
 BOUND = lz.relative(1e-3)
@@ -180,15 +179,6 @@ def test_forged_graphs(archive):
         lz.decompress_fields(pack_archive(frames, circle))
     with pytest.raises(lz.MissingReferenceError):
         lz.decompress_fields(pack_archive(frames, {}))
-
-
-def test_references_are_found_by_estimates():
-    fields = state()
-    eps = [1e-3 * float(np.ptp(field)) for field in fields.values()]
-    a, b, c, noise = (relations.sample(list(fields.values()), eps, (), 0)[k] for k in (1, 2, 0, 3))
-    assert set(relations.references_of(c, [noise, a, b])) == {1, 2}
-    assert relations.references_of(noise, [a, b, c]) == []
-    assert relations.bits(c, [a, b]) < relations.bits(c, [a]) < relations.bits(c, [])
 
 
 # Files

@@ -1,179 +1,146 @@
-"""Which fields tell something of which others: quick estimates, for the order in which fields are coded.
+"""Which fields help which others, and in which order they are coded: decided by coded bytes of samples.
 
-A target is predicted from references at sampled points by ridge regression on random features (an extreme
-learning machine; Huang, Zhu and Siew 2006), whose cost is one small linear system. What counts is not the
-error but how it differs between neighbours: what is smooth costs the local predictor next to nothing.
+A judge says how many bytes a field takes where some others are known, and which of these told it something.
+Knows nothing of how it finds that out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-_POINTS, _FEATURES = 3_000, 96
-_RIDGE = 1e-3
-_WORTH, _WORTH_ALL = 0.01, 0.05  # of the bits, that a reference must save to be one, and all together
-_MOST_REFERENCES = 4  # beside those that tell something by their slopes alone
+BLOCKS = 4  # of which a sample consists,
+_BLOCK_VALUES = 1 << 15  # with about so many values each
+_WHOLE = 1 << 18  # values: fields that are not larger are samples of themselves
+_WORTH = 0.01  # of what is left to code, that a reference must explain to be one
 
 
-class Sampled(NamedTuple):
-    """A field at sampled points and at their neighbours along the last two axes."""
+class Given(NamedTuple):
+    """What a field takes where others are known, and which of these it has use for."""
 
-    values: np.ndarray  # (3 x points,), as they are
-    ranks: np.ndarray  # (3 x points,), in units of a robust scale, heavy tails drawn in
-    slopes: np.ndarray  # (3 x points, axes): differences of the values before and behind along each axis
-    eps: float
+    bytes: float
+    used: frozenset[int]
 
 
-def sample(
-    fields: Sequence[np.ndarray], tolerances: Sequence[float], fills: Sequence[float], seed: int
-) -> list[Sampled]:
-    """The same points of all ``fields``, of one shape; special values become the field's median."""
-    shape = fields[0].shape
+Judge = Callable[[int, frozenset[int]], Given]  # of a field, and others; of no others too
+
+
+def blocks_of(shape: tuple[int, ...], seed: int) -> list[tuple[slice, ...]] | None:
+    """Where the blocks of a sample lie: cubes in the last three axes of length > 1. None: take the whole."""
+    if math.prod(shape) <= _WHOLE:
+        return None
     rng = np.random.default_rng(seed)
-    long = [axis for axis, n in enumerate(shape) if n > 1][-2:] or [len(shape) - 1]
-    at = [rng.integers(0, n, _POINTS) for n in shape]
-    places = [at]
-    for axis in (long[0], long[-1]):
-        next_to = np.where(at[axis] + 1 < shape[axis], at[axis] + 1, np.maximum(at[axis] - 1, 0))
-        places.append([next_to if a == axis else index for a, index in enumerate(at)])
-    together = tuple(np.concatenate(columns) for columns in zip(*places, strict=True))
-    return [_sampled(field, together, eps, fills, rng) for field, eps in zip(fields, tolerances, strict=True)]
-
-
-def _sampled(
-    field: np.ndarray,
-    places: tuple[np.ndarray, ...],
-    eps: float,
-    fills: Sequence[float],
-    rng: np.random.Generator,
-) -> Sampled:
-    values, good = _read(field, places, fills)
-    middle = float(np.median(values[good])) if good.any() else 0.0
-    values = np.where(good, values, middle)
-    slopes = []
-    for axis in [axis for axis, n in enumerate(field.shape) if n > 1][-3:]:
-        ends = []
-        for step in (-1, 1):
-            moved = np.clip(places[axis] + step, 0, field.shape[axis] - 1)
-            end, known = _read(field, (*places[:axis], moved, *places[axis + 1 :]), fills)
-            ends.append(np.where(known, end, values))
-        slopes.append(ends[1] - ends[0] + rng.uniform(-eps, eps, values.size))
-    across = np.stack(slopes, axis=1) if slopes else np.empty((values.size, 0))
-    decoded = values + rng.uniform(-eps, eps, values.size)  # about what a decoder will have
-    return Sampled(values, np.arcsinh(3.0 * _scaled(decoded - middle, eps)), _scaled(across, eps), eps)
-
-
-def _read(
-    field: np.ndarray, places: tuple[np.ndarray, ...], fills: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(values, which of them are neither special nor masked)."""
-    values = np.ma.getdata(field)[places]
-    filled = np.isin(values, np.array(fills, values.dtype)) | np.ma.getmaskarray(field)[places]
-    return values.astype(np.float64), np.isfinite(values) & ~filled
-
-
-def _scaled(values: np.ndarray, eps: float) -> np.ndarray:
-    """In units of the span of most of them."""
-    low, high = np.quantile(values, (0.1, 0.9)) if values.size else (0.0, 0.0)
-    return values / (max(high - low, eps) or 1.0)
-
-
-def bits(
-    target: Sampled, references: Sequence[Sampled], slopes: Sequence[Sampled] = (), seed: int = 0
-) -> float:
-    """About the bits a value that ``target`` needs, up to a constant, where ``references`` are known, and of
-    ``slopes`` those."""
-    count = target.values.size // 3
-    rest = target.values
-    if references or slopes:
-        features = [np.ones((rest.size, 1)), *(other.slopes for other in (*references, *slopes))]
-        if references:
-            rng = np.random.default_rng(seed)
-            inputs = np.stack([reference.ranks for reference in references], axis=1)
-            weights = rng.standard_normal((inputs.shape[1], _FEATURES)) * 2.0 / np.sqrt(inputs.shape[1])
-            features += [inputs, np.maximum(inputs @ weights + rng.standard_normal(_FEATURES), 0.0)]
-        together = np.hstack(features)
-        rest = rest - together @ _ridge(_differences(together, count), _differences(target.values, count))
-    spread = np.abs(_differences(rest, count))
-    return float(np.log2(1.0 + spread / max(target.eps, 1e-300)).mean())
-
-
-def _differences(values: np.ndarray, count: int) -> np.ndarray:
-    here, along, across = values[:count], values[count : 2 * count], values[2 * count :]
-    return np.concatenate([here - along, here - across])
-
-
-def _ridge(features: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Weights for differences; a second time with large errors counted less, as for an L1 fit."""
-    weight = np.ones(len(target))
-    found = np.zeros(features.shape[1])
-    for _ in range(2):
-        weighted = features * weight[:, None]
-        gram = weighted.T @ features
-        ridge = _RIDGE * (np.trace(gram) / len(gram) + 1e-300)
-        found = np.linalg.solve(gram + ridge * np.eye(len(gram)), weighted.T @ target)
-        error = np.abs(target - features @ found)
-        weight = 1.0 / np.maximum(error, np.median(error) + 1e-300)
-        weight /= weight.max() + 1e-300
-    return found
-
-
-def order_of(fields: Sequence[Sampled]) -> list[int]:
-    """An order in which what comes before tells most of what comes after.
-
-    From the end: again and again, the last is the one of which all others, or one and all slopes, tell most.
-    """
-    alone = [bits(field, []) for field in fields]
-    given = [
-        [
-            bits(field, [other], [f for f in fields if f is not field and f is not other])
-            if other is not field
-            else np.inf
-            for other in fields
-        ]
-        for field in fields
+    long = [axis for axis, n in enumerate(shape) if n > 1][-3:]
+    sides = [1] * len(shape)
+    left = float(_BLOCK_VALUES)
+    for place, axis in enumerate(sorted(long, key=lambda axis: shape[axis])):
+        sides[axis] = min(shape[axis], max(round(left ** (1 / (len(long) - place))), 1))
+        left /= sides[axis]
+    return [
+        tuple(
+            slice(start, start + side)
+            for n, side in zip(shape, sides, strict=True)
+            for start in [int(rng.integers(n - side + 1))]
+        )
+        for _ in range(BLOCKS)
     ]
 
-    def together(field: int, known: Sequence[int]) -> float:
-        return bits(fields[field], [fields[other] for other in known if other != field])
 
-    left, order = list(range(len(fields))), list[int]()
-    while len(left) > 1:
-        saved = [alone[k] - min(together(k, left), *(given[k][j] for j in left if j != k)) for k in left]
-        last = left[int(np.argmax(saved))]
-        order.append(last)
-        left.remove(last)
-    return [*left, *reversed(order)]
+def cut(field: np.ndarray, blocks: Sequence[tuple[slice, ...]] | None) -> np.ndarray:
+    """The sample of ``field``: its blocks, along an axis of their own."""
+    if blocks is None:
+        return field
+    stack = np.ma.stack if isinstance(field, np.ma.MaskedArray) else np.stack
+    return stack([field[where] for where in blocks])
 
 
-def references_of(target: Sampled, known: Sequence[Sampled]) -> list[int]:
-    """Which of ``known`` tell something of ``target``: the best, the best beside it, and so on, and those of
-    which the slopes do so, as components of a velocity of a density; or all, of which more is left out."""
-    every = list(range(len(known)))
+def order_of(count: int, judge: Judge, looks: int) -> list[tuple[int, tuple[int, ...]]]:
+    """(field, references) in an order in which all fields together take few bytes.
 
-    def given(chosen: list[int], sloping: list[int]) -> float:
-        others = [known[k] for k in sloping if k not in chosen]
-        return bits(target, [known[k] for k in chosen], others)
+    First from the end: again and again, the last is the one that takes so many bytes less where all others
+    are known. Then fields are moved to better places, until no move helps or the judge was asked more than
+    ``looks`` times.
+    """
+    asked = _Asked(judge)
+    order, left = list[int](), list(range(count))
+    while left:
+        saved = [asked(k, frozenset()).bytes - asked(k, frozenset(left) - {k}).bytes for k in left]
+        order.insert(0, left.pop(int(np.argmax(saved))))
+    order = _improved(order, asked, looks)
+    return [(k, tuple(sorted(asked(k, frozenset(order[:place])).used))) for place, k in enumerate(order)]
 
-    alone, chosen = bits(target, []), list[int]()
-    here = given([], every) if known else alone
-    while len(chosen) < min(_MOST_REFERENCES, len(known)):
-        rest = [k for k in every if k not in chosen]
-        tried = [given([*chosen, k], every) for k in rest]
-        best = int(np.argmin(tried))
-        if tried[best] > here - _WORTH * alone:
-            break
-        here = tried[best]
-        chosen.append(rest[best])
-    if known and (together := given(every, [])) < here - _WORTH * alone:
-        here, chosen = together, list(every)
-    used = list(every)
-    for k in every:
-        without = [other for other in used if other != k]
-        left = given([other for other in chosen if other != k], without)
-        if left <= here + _WORTH * alone:
-            here, used, chosen = left, without, [other for other in chosen if other != k]
-    return used if here < (1.0 - _WORTH_ALL) * alone else []
+
+def _improved(order: list[int], asked: _Asked, looks: int) -> list[int]:
+    least, better = asked.total(order, math.inf), True
+    while better:
+        better = False
+        for k, place in itertools.product(sorted(order), range(len(order))):
+            rest = [other for other in order if other != k]
+            moved = [*rest[:place], k, *rest[place:]]
+            if asked.looks >= looks:
+                return order
+            if (total := asked.total(moved, least)) < least:
+                order, least, better = moved, total, True
+    return order
+
+
+class _Asked:
+    """A judge's answers. One holds for fewer fields too, as long as those that were of use are there."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._answers: dict[int, list[tuple[frozenset[int], Given]]] = {}
+        self.looks = 0
+
+    def __call__(self, field: int, known: frozenset[int]) -> Given:
+        answers = self._answers.setdefault(field, [])
+        for others, given in answers:
+            if given.used <= known <= others:
+                return given
+        given = self._judge(field, known)
+        self.looks += bool(known)
+        answers.append((known, given))
+        return given
+
+    def total(self, order: Sequence[int], most: float) -> float:
+        """The bytes of all fields in that ``order``; infinite where they are more than ``most``."""
+        total = 0.0
+        for place, field in enumerate(order):
+            total += self(field, frozenset(order[:place])).bytes
+            if total > most:
+                return math.inf
+        return total
+
+
+def useful(
+    guide: Callable[[Sequence[np.ndarray]], np.ndarray],
+    target: np.ndarray,
+    references: Sequence[np.ndarray],
+    eps: float,
+) -> list[int]:
+    """Which of ``references`` the guide that is made of them owes something: without which more is left.
+
+    ``target`` has NaN where a value does not count.
+    """
+    here = _left(target, guide(references), eps)
+    return [
+        k
+        for k, reference in enumerate(references)
+        if _left(target, guide([*references[:k], _flat(reference), *references[k + 1 :]]), eps)
+        > (1.0 + _WORTH) * here
+    ]
+
+
+def _flat(reference: np.ndarray) -> np.ndarray:
+    return np.full_like(reference, np.median(reference))
+
+
+def _left(target: np.ndarray, guide: np.ndarray, eps: float) -> float:
+    """About the bits a value that ``target - guide`` needs: magnitudes of differences along the last axis."""
+    axis = max((axis for axis, n in enumerate(target.shape) if n > 1), default=0)
+    steps = np.abs(np.diff(target - guide, axis=axis))
+    return float(np.nanmean(np.log2(1.0 + steps / eps)))
