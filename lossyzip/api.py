@@ -84,9 +84,10 @@ def compress(
     again with the same absolute eps, however often. It costs a few percent at tight bounds, and up to
     half of the ratio at loose ones. There is no such thing for a PSNR.
 
-    ``references`` are arrays of the same shape that a decoder has, other fields or time steps: what they tell
-    of a field of float32 or float64 is learned in about ``train_seconds`` (60 s for 100 MB, if nothing is
-    said), and left out where it would not pay. `decompress` needs them, bit for bit.
+    ``references`` are arrays that a decoder has, other fields or time steps, of the same shape or on a
+    staggered grid (one value more or fewer along an axis): what they tell of a field of float32 or float64 is
+    learned in about ``train_seconds`` (60 s for 100 MB, if nothing is said), and left out where it would not
+    pay. `decompress` needs them, bit for bit.
 
     Raises UnsupportedDataError (for other dtypes, or integers with a pointwise relative bound);
     InvalidArgumentError; BoundViolationError if lossyzip has a bug.
@@ -226,9 +227,9 @@ def compress_fields(
 ) -> bytes:
     """Many fields as one archive. ``bounds`` maps patterns (as in a shell) to bounds; the first match counts.
 
-    ``learned``: fields of float32 and float64 that share their shape are predicted from others, by networks
-    that are trained in about ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where that is
-    smaller. The same ``seed`` gives the same bytes. Decompression decodes what a field depends on, too.
+    ``learned``: fields of float32 and float64 on one grid, staggered or not, are predicted from others, by
+    networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where
+    that is smaller. The same ``seed`` gives the same bytes. Decompression decodes what a field depends on, too.
 
     Raises InvalidArgumentError for a field that no pattern names, and for a pattern that names no field.
     """

@@ -354,9 +354,9 @@ class Frame:
         """Have the arrays that the field was compressed with; raises MissingReferenceError without them."""
         from lossyzip.guide import guide_of_frame
 
-        if self._header.guided is not None:
-            like = np.broadcast_to(np.zeros((), self._header.native), self.shape)
-            self._guide = guide_of_frame(self._header.guided, references, like)
+        header = self._header
+        if header.guided is not None:
+            self._guide = guide_of_frame(header.guided, references, header.shape, header.native)
 
     @classmethod
     def open(cls, read: frame.Read, size: int) -> Frame:

@@ -7,6 +7,7 @@ decoded*; the smaller of both is kept, so that a guide that is of no use costs t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.compressor import FieldReport, Frame, compress_field
 from lossyzip.errors import CorruptError, InvalidArgumentError
+from lossyzip.grid import common, near, onto
 from lossyzip.learned.relations import Given, blocks_of, cut, order_of, useful
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ def compress_related(
 ) -> dict[str, Coded]:
     """What became of each field, in the order in which they were coded; ``tell`` is told of each.
 
-    ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 that
-    share their shape, with an absolute or relative bound, may help one another.
+    ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 on
+    one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another.
     """
     _check(options)
     done: dict[str, Coded] = {}
@@ -82,14 +84,14 @@ def compress_referring(
 ) -> bytes:
     """A frame of ``array``, with a guide made from ``references`` where that is smaller.
 
-    Raises InvalidArgumentError for references of another shape.
+    Raises InvalidArgumentError for references on another grid.
     """
     _check(options)
     if bound.kind == "pointwise_relative":
         raise InvalidArgumentError("references are of no use with a pointwise relative bound")
     others = [np.ma.getdata(reference) for reference in references]
     for other in others:
-        if other.shape != array.shape or other.dtype.kind != "f" or other.dtype.itemsize < 4:
+        if not near(other.shape, array.shape) or other.dtype.kind != "f" or other.dtype.itemsize < 4:
             raise InvalidArgumentError(
                 f"references are of float32 or float64 and {array.shape}, not {other.dtype} {other.shape}"
             )
@@ -127,17 +129,24 @@ def _check(options: Mapping[str, Any]) -> None:
 
 def _groups(fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> list[list[str]]:
     """Names of fields that may help one another; alone, those that nothing can help."""
-    groups: dict[Any, list[str]] = {}
+    groups: list[list[str]] = []
+    related: list[list[str]] = []  # those of them that others may join
     for name, field in fields.items():
         bound = bounds[name]
-        related = field.dtype.kind == "f" and field.dtype.itemsize > 2 and field.size >= _FEW
-        related = related and bound.kind in ("absolute", "relative") and bound.regions is None
-        groups.setdefault(field.shape if related else name, []).append(name)
-    return list(groups.values())
+        relates = field.dtype.kind == "f" and field.dtype.itemsize > 2 and field.size >= _FEW
+        relates = relates and bound.kind in ("absolute", "relative") and bound.regions is None
+        fitting = [names for names in related if all(near(fields[n].shape, field.shape) for n in names)]
+        if relates and fitting:
+            fitting[0].append(name)
+            continue
+        groups.append([name])
+        if relates:
+            related.append(groups[-1])
+    return groups
 
 
 class _Group:
-    """Fields of one shape."""
+    """Fields on one grid."""
 
     def __init__(
         self,
@@ -200,12 +209,12 @@ class _Sample:
 
         self._options = {**options, "effort": "balanced"}
         fills = options.get("fill_values", ())
-        shape, size = next((field.shape, field.size) for field in fields.values())
+        shape = common(field.shape for field in fields.values())
         blocks = blocks_of(shape, seed)
-        self._fields = [cut(field, blocks) for field in fields.values()]
+        self._fields = [cut(field, shape, blocks) for field in fields.values()]
         self._eps = [bounds[name].resolve(*valid_range(field, fills)) for name, field in fields.items()]
         self._bounds = [absolute(eps) if eps > 0.0 else lossless() for eps in self._eps]
-        self._times = size / self._fields[0].size
+        self._times = math.prod(shape) / self._fields[0].size
         self._seconds = max(seconds / (len(fields) * len(fields)), _LEAST_SECONDS)
         self._seed = seed
         plain = zip(self._fields, self._bounds, strict=True)
@@ -229,7 +238,8 @@ class _Sample:
 
         fills = self._options.get("fill_values", ())
         made = Network.from_bytes(network).guide
-        told = useful(made, _valid(self._fields[k], fills), arrays, self._eps[k])
+        target = _valid(self._fields[k], fills)
+        told = useful(made, target, [onto(other, target.shape) for other in arrays], self._eps[k])
         return Given(taken, frozenset(others[j] for j in told))
 
 
@@ -251,8 +261,9 @@ def _guided(
     if not eps > 0.0:
         return None
     with threadpool_limits(1):
-        network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
-    guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)
+        others = [onto(reference, field.shape) for reference in references]
+        network = train(_valid(field, fills), others, eps, seconds=seconds, seed=seed).to_bytes()
+    guide = FieldGuide(network, references, field.shape, field.dtype.newbyteorder("="), kept=True)
     return network, _compressed(field, bound, guide, options)
 
 

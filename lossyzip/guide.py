@@ -1,7 +1,7 @@
 """Guides: what references tell of a field, in full to both sides, and subtracted from it before it is coded.
 
-A reference is an array of the field's shape that a decoder has already. A network (learned/) makes the guide
-from several of them; the frame holds it, and checksums of the references. docs/FORMAT.md, "Guides".
+A reference is an array on the field's grid (grid.py) that a decoder has already. A network (learned/) makes
+the guide from several of them; the frame holds it, and checksums of the references. docs/FORMAT.md, "Guides".
 """
 
 from __future__ import annotations
@@ -13,22 +13,29 @@ import xxhash
 
 from lossyzip.container.header import Guided
 from lossyzip.errors import MissingReferenceError
+from lossyzip.grid import near, onto
 from lossyzip.learned.network import Network
 
 
 class FieldGuide:
-    """The guide that a network makes of ``references``, in ``dtype``, to be had in parts.
+    """The guide that a network makes of ``references`` for a field, in its dtype, to be had in parts.
 
     ``network``: its bytes, as a frame has them; raises a DecodeError subclass where they are none.
     ``kept``: the guide is made once, as a whole, and stays in memory.
     """
 
     def __init__(
-        self, network: bytes, references: Sequence[np.ndarray], dtype: np.dtype, kept: bool = False
+        self,
+        network: bytes,
+        references: Sequence[np.ndarray],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        kept: bool = False,
     ) -> None:
-        self._network, self._arrays, self._dtype = Network.from_bytes(network), list(references), dtype
+        self._network, self._dtype = Network.from_bytes(network), dtype
+        self._arrays = [onto(reference, shape) for reference in references]
         self.network, self.references = network, tuple(map(checksum, references))
-        self._whole = self._made(tuple(slice(0, n) for n in references[0].shape)) if kept else None
+        self._whole = self._made(tuple(slice(0, n) for n in shape)) if kept else None
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
         return self._made(where) if self._whole is None else self._whole[where]
@@ -38,20 +45,22 @@ class FieldGuide:
         return part
 
 
-def guide_of_frame(guided: Guided, references: Sequence[np.ndarray], like: np.ndarray) -> FieldGuide:
-    """That of a frame of the shape and dtype ``like``; its references may be in any order, among others.
+def guide_of_frame(
+    guided: Guided, references: Sequence[np.ndarray], shape: tuple[int, ...], dtype: np.dtype
+) -> FieldGuide:
+    """That of a frame of this shape and native dtype; its references may be in any order, among others.
 
     Raises MissingReferenceError where one is not there.
     """
     arrays = map(np.ma.getdata, references)  # what is under a mask is known, too
-    known = {checksum(array): array for array in arrays if array.shape == like.shape}
+    known = {checksum(array): array for array in arrays if near(array.shape, shape)}
     missing = [number for number in guided.references if number not in known]
     if missing:
         raise MissingReferenceError(
             f"{len(missing)} of the {len(guided.references)} arrays that the field was compressed with are "
-            f"not among the {len(references)} references given (XXH3 {missing[0]:016x}, shape {like.shape})"
+            f"not among the {len(references)} references given (XXH3 {missing[0]:016x}, shape {shape})"
         )
-    return FieldGuide(guided.network, [known[number] for number in guided.references], like.dtype)
+    return FieldGuide(guided.network, [known[number] for number in guided.references], shape, dtype)
 
 
 def checksum(reference: np.ndarray) -> int:

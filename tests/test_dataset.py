@@ -86,7 +86,7 @@ def test_one_field_with_references():
     with pytest.raises(lz.MissingReferenceError):
         lz.decompress(blob, references=references[:1])
     with pytest.raises(lz.InvalidArgumentError, match="references are"):
-        lz.compress(fields["c"], BOUND, references=[references[0][1:]])
+        lz.compress(fields["c"], BOUND, references=[references[0][2:]])
 
 
 @pytest.mark.parametrize("what", ["noise", "zero", "constant", "nan", "itself negated"])

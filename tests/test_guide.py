@@ -58,7 +58,9 @@ def guided(
 ) -> bytes:
     parts: list[bytes] = []
     native = array.dtype.newbyteorder("=")
-    compress_field(array, bound, parts.append, guide=guide.FieldGuide(name, [reference], native), **options)
+    compress_field(
+        array, bound, parts.append, guide=guide.FieldGuide(name, [reference], array.shape, native), **options
+    )
     return b"".join(parts)
 
 

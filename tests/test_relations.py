@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lossyzip import grid
 from lossyzip.learned import relations
 from lossyzip.learned.relations import Given
 
@@ -83,19 +84,27 @@ def test_samples(shape):
     blocks = relations.blocks_of(shape, 0)
     assert blocks == relations.blocks_of(shape, 0) != relations.blocks_of(shape, 1)
     field = np.arange(math.prod(shape)).reshape(shape)
-    sample = relations.cut(field, blocks)
+    sample = relations.cut(field, shape, blocks)
     assert 1 << 15 <= sample.size <= 1 << 18
     assert len(sample) == relations.BLOCKS
     for block, where in zip(sample, blocks, strict=True):
         assert (block == field[where]).all()
-    masked = relations.cut(np.ma.masked_less(field, 7), blocks)
+    masked = relations.cut(np.ma.masked_less(field, 7), shape, blocks)
     assert np.ma.isMaskedArray(masked)
     assert (masked.data == sample).all()
 
 
+def test_samples_of_a_staggered_grid():
+    shape, faces = (100, 90, 80), (100, 91, 80)
+    blocks = relations.blocks_of(shape, 0)
+    at = np.indices(faces)[1] - 0.5
+    sample = relations.cut(np.indices(shape)[1].astype(float), shape, blocks)
+    assert (grid.onto(relations.cut(at, shape, blocks), sample.shape) == sample).all()
+
+
 def test_small_fields_are_their_own_samples():
     field = np.zeros((64, 64))
-    assert relations.cut(field, relations.blocks_of(field.shape, 0)) is field
+    assert relations.cut(field, field.shape, relations.blocks_of(field.shape, 0)) is field
 
 
 def test_what_a_guide_owes_to_its_references(rng):

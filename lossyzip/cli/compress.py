@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @options.effort_option
 @click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
-@click.option("--learned", is_flag=True, help="Fields of one shape help one another.")
+@click.option("--learned", is_flag=True, help="Fields on one grid help one another.")
 @click.option(
     "--train-seconds", type=click.FloatRange(min=0), help="For --learned, in all. Default: 60 for 100 MB."
 )

@@ -60,7 +60,8 @@ def compress_file(
     fields, and those that would not get smaller, stay as they are, as does everything else in the file; the
     report tells.
 
-    ``learned``: fields of one shape help one another, see `compress_fields`; they are read as a whole.
+    ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`; they are read
+    as a whole.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
     replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing

@@ -50,12 +50,19 @@ def blocks_of(shape: tuple[int, ...], seed: int) -> list[tuple[slice, ...]] | No
     ]
 
 
-def cut(field: np.ndarray, blocks: Sequence[tuple[slice, ...]] | None) -> np.ndarray:
-    """The sample of ``field``: its blocks, along an axis of their own."""
+def cut(field: np.ndarray, shape: tuple[int, ...], blocks: Sequence[tuple[slice, ...]] | None) -> np.ndarray:
+    """The sample of ``field``: its blocks, along an axis of their own. ``shape`` is the one they were made
+    for; they are longer by as much as the field is."""
     if blocks is None:
         return field
+    more = [n - m for n, m in zip(field.shape, shape, strict=True)]
     stack = np.ma.stack if isinstance(field, np.ma.MaskedArray) else np.stack
-    return stack([field[where] for where in blocks])
+    return stack(
+        [
+            field[tuple(slice(s.start, s.stop + m) for s, m in zip(where, more, strict=True))]
+            for where in blocks
+        ]
+    )
 
 
 def order_of(count: int, judge: Judge, looks: int) -> list[tuple[int, tuple[int, ...]]]:
