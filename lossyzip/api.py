@@ -229,7 +229,8 @@ def compress_fields(
 
     ``learned``: fields of float32 and float64 on one grid, staggered or not, are predicted from others, by
     networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where
-    that is smaller. The same ``seed`` gives the same bytes. Decompression decodes what a field depends on, too.
+    that is smaller. The same ``seed`` gives the same bytes.
+    Decompression decodes what a field depends on, too.
 
     Raises InvalidArgumentError for a field that no pattern names, and for a pattern that names no field.
     """
