@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from lossyzip.bound import Bound
 from lossyzip.compressor import FieldReport, Frame, compress_field
 from lossyzip.errors import CorruptError, InvalidArgumentError
+from lossyzip.learned.device import require_torch
 
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
@@ -55,17 +57,21 @@ def compress_related(
     bounds: Mapping[str, Bound],
     learning: Learning,
     tell: Callable[[Coded], Any] | None = None,
+    training: Callable[[str, float], Any] | None = None,
     **options: Any,
 ) -> dict[str, Coded]:
-    """What became of each field, in the order in which they were coded; ``tell`` is told of each.
+    """What became of each field, in the order in which they were coded; ``tell`` is told of each, and
+    ``training`` now and then which field is trained for, and what part of that is done.
 
     ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 that
-    share their shape, with an absolute or relative bound, may help one another.
+    share their shape, with an absolute or relative bound, may help one another. Raises
+    MissingDependencyError without torch.
     """
     _check(options)
+    require_torch()
     done: dict[str, Coded] = {}
     for names in _groups(fields, bounds):
-        group = _Group({name: fields[name] for name in names}, bounds, learning, options)
+        group = _Group({name: fields[name] for name in names}, bounds, learning, options, training)
         for coded in group.run():
             done[coded.name] = coded
             if tell is not None:
@@ -78,9 +84,10 @@ def compress_referring(
 ) -> bytes:
     """A frame of ``array``, with a guide made from ``references`` where that is smaller.
 
-    Raises InvalidArgumentError for references of another shape.
+    Raises InvalidArgumentError for references of another shape, MissingDependencyError without torch.
     """
     _check(options)
+    require_torch()
     if bound.kind == "pointwise_relative":
         raise InvalidArgumentError("references are of no use with a pointwise relative bound")
     others = [np.ma.getdata(reference) for reference in references]
@@ -141,8 +148,10 @@ class _Group:
         bounds: Mapping[str, Bound],
         learning: Learning,
         options: dict[str, Any],
+        training: Callable[[str, float], Any] | None,
     ) -> None:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
+        self._training = training
         self._decoded: dict[str, np.ndarray] = {}
 
     def run(self) -> Iterator[Coded]:
@@ -178,7 +187,8 @@ class _Group:
         network, used = b"", tuple[str, ...]()
         if references:
             arrays = [self._decoded[reference] for reference in references]
-            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
+            tell = partial(self._training, name) if self._training else None
+            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options, tell)
             if guided is not None and len(guided[1][0]) < len(plain):
                 network, (frame, report) = guided
                 used = tuple(references)
@@ -196,6 +206,7 @@ def _guided(
     seconds: float,
     seed: int,
     options: dict[str, Any],
+    tell: Callable[[float], Any] | None = None,
 ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
     """(network, (frame, report)); None for a field that must come back as it is."""
     from lossyzip.field import valid_range
@@ -206,8 +217,7 @@ def _guided(
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0:
         return None
-    with threadpool_limits(1):
-        network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
+    network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
     guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)
     return network, _compressed(field, bound, guide, options)
 

@@ -15,6 +15,7 @@ from lossyzip.container.archive import pack_archive, unpack_archive, unpack_rela
 from lossyzip.dataset import Learning, compress_related, needed_by
 from lossyzip.learned import relations
 
+pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 SHAPE = (16, 40, 40)
 BOUND = lz.relative(1e-3)
 
