@@ -7,18 +7,20 @@ decoded*; the smaller of both is kept, so that a guide that is of no use costs t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.compressor import FieldReport, Frame, compress_field
 from lossyzip.errors import CorruptError, InvalidArgumentError
 from lossyzip.grid import common, near, onto
+from lossyzip.learned.device import require_torch
 from lossyzip.learned.relations import Given, blocks_of, cut, order_of, useful
 
 if TYPE_CHECKING:
@@ -61,17 +63,21 @@ def compress_related(
     bounds: Mapping[str, Bound],
     learning: Learning,
     tell: Callable[[Coded], Any] | None = None,
+    training: Callable[[str, float], Any] | None = None,
     **options: Any,
 ) -> dict[str, Coded]:
-    """What became of each field, in the order in which they were coded; ``tell`` is told of each.
+    """What became of each field, in the order in which they were coded; ``tell`` is told of each, and
+    ``training`` now and then which field is trained for, and what part of that is done.
 
     ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 on
-    one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another.
+    one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another. Raises
+    MissingDependencyError without torch.
     """
     _check(options)
+    require_torch()
     done: dict[str, Coded] = {}
     for names in _groups(fields, bounds):
-        group = _Group({name: fields[name] for name in names}, bounds, learning, options)
+        group = _Group({name: fields[name] for name in names}, bounds, learning, options, training)
         for coded in group.run():
             done[coded.name] = coded
             if tell is not None:
@@ -84,9 +90,10 @@ def compress_referring(
 ) -> bytes:
     """A frame of ``array``, with a guide made from ``references`` where that is smaller.
 
-    Raises InvalidArgumentError for references on another grid.
+    Raises InvalidArgumentError for references on another grid, MissingDependencyError without torch.
     """
     _check(options)
+    require_torch()
     if bound.kind == "pointwise_relative":
         raise InvalidArgumentError("references are of no use with a pointwise relative bound")
     others = [np.ma.getdata(reference) for reference in references]
@@ -154,8 +161,10 @@ class _Group:
         bounds: Mapping[str, Bound],
         learning: Learning,
         options: dict[str, Any],
+        training: Callable[[str, float], Any] | None,
     ) -> None:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
+        self._training = training
         self._decoded: dict[str, np.ndarray] = {}
 
     def run(self) -> Iterator[Coded]:
@@ -174,7 +183,14 @@ class _Group:
         """(name, names of references) in the order of coding; a look at samples of all fields decides."""
         names = list(self._fields)
         sample = _Sample(self._fields, self._bounds, self._learning.seed, seconds, self._options)
-        order = order_of(len(names), sample.given, len(names) ** 2)
+        most, looks = len(names) ** 2, itertools.count()
+
+        def judge(k: int, known: frozenset[int]) -> Given:
+            if self._training is not None:
+                self._training(f"{names[k]}, samples", min(next(looks) / most, 1.0))
+            return sample.given(k, known)
+
+        order = order_of(len(names), judge, most)
         return [(names[k], tuple(names[j] for j in references)) for k, references in order]
 
     def _best(self, name: str, references: tuple[str, ...], seconds: float) -> Coded:
@@ -183,7 +199,8 @@ class _Group:
         network, used = b"", tuple[str, ...]()
         if references:
             arrays = [self._decoded[reference] for reference in references]
-            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
+            tell = partial(self._training, name) if self._training else None
+            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options, tell)
             if guided is not None and len(guided[1][0]) < len(plain):
                 network, (frame, report) = guided
                 used = references
@@ -222,6 +239,8 @@ class _Sample:
         self._decoded = [_decoded(frame, [], options.get("threads")) for frame in self._plain]
 
     def given(self, k: int, known: frozenset[int]) -> Given:
+        from lossyzip.learned.network import Network
+
         alone = Given(self._times * len(self._plain[k]), frozenset())
         others = sorted(known)
         arrays = [self._decoded[j] for j in others]
@@ -234,8 +253,6 @@ class _Sample:
         taken = self._times * (len(frame) - len(network)) + len(network)
         if taken >= (1.0 - _WORTH) * alone.bytes:
             return alone
-        from lossyzip.learned.network import Network
-
         fills = self._options.get("fill_values", ())
         made = Network.from_bytes(network).guide
         target = _valid(self._fields[k], fills)
@@ -250,6 +267,7 @@ def _guided(
     seconds: float,
     seed: int,
     options: dict[str, Any],
+    tell: Callable[[float], Any] | None = None,
 ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
     """(network, (frame, report)); None for a field that must come back as it is."""
     from lossyzip.field import valid_range
@@ -260,9 +278,8 @@ def _guided(
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0:
         return None
-    with threadpool_limits(1):
-        others = [onto(reference, field.shape) for reference in references]
-        network = train(_valid(field, fills), others, eps, seconds=seconds, seed=seed).to_bytes()
+    others = [onto(reference, field.shape) for reference in references]
+    network = train(_valid(field, fills), others, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
     guide = FieldGuide(network, references, field.shape, field.dtype.newbyteorder("="), kept=True)
     return network, _compressed(field, bound, guide, options)
 

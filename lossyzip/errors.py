@@ -3,6 +3,7 @@
 LossyZipError
 ├── InvalidArgumentError          the caller: a bound, a pattern, an option (also a ValueError)
 │   └── UnsupportedDataError      the data: a dtype or shape that lossyzip does not take
+├── MissingDependencyError        the environment: a package that is not always needed is not installed
 ├── UnreachableTargetError        the targets: no bound meets them, or not all of them together
 ├── SelfCheckError                us: an output that failed its own check never leaves
 │   └── BoundViolationError       a value would have come back outside the bound
@@ -26,6 +27,10 @@ class InvalidArgumentError(LossyZipError, ValueError):
 
 class UnsupportedDataError(InvalidArgumentError):
     """The data is of a kind that lossyzip does not take; nothing was written."""
+
+
+class MissingDependencyError(LossyZipError):
+    """What was asked for needs a package that is not installed; the message says which."""
 
 
 class UnreachableTargetError(LossyZipError):

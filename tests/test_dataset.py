@@ -14,6 +14,7 @@ from datasets import synthetic
 from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
 from lossyzip.dataset import Learning, compress_related, needed_by
 
+pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 SHAPE = (16, 40, 40)
 BOUND = lz.relative(1e-3)
 

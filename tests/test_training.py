@@ -7,8 +7,10 @@ import pytest
 
 import lossyzip as lz
 from lossyzip.errors import InvalidArgumentError
+from lossyzip.learned import device
 from lossyzip.learned.training import train
 
+torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 SHAPE = (24, 40, 48)
 
 
@@ -36,6 +38,48 @@ def test_the_same_seed_gives_the_same_network(related):
     first = train(target, references, 0.05, seconds=0.2)
     assert train(target, references, 0.05, seconds=0.2).to_bytes() == first.to_bytes()
     assert train(target, references, 0.05, seconds=0.2, seed=1).to_bytes() != first.to_bytes()
+
+
+def test_nothing_of_the_caller_changes_a_network_or_is_changed_by_it(related):
+    target, references = related
+    first = train(target, references, 0.05, seconds=0.2)
+    threads = torch.get_num_threads()
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    torch.set_num_threads(2)
+    try:
+        assert train(target, references, 0.05, seconds=0.2).to_bytes() == first.to_bytes()
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.rand(3), expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_gpu_gives_the_same_network_each_time(related):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU that torch can use")
+    target, references = related
+    assert device.training_device().type == "cuda"
+    first = train(target, references, 0.02, seconds=1.0)
+    assert train(target, references, 0.02, seconds=1.0).to_bytes() == first.to_bytes()
+    size = coded(target, first.guide(references), 0.02) + len(first.to_bytes())
+    assert size < 0.6 * coded(target, 0.0, 0.02)
+
+
+def test_progress_is_told(related):
+    target, references = related
+    told = []
+    train(target, references, 0.05, seconds=0.3, tell=told.append)
+    assert told[-1] == 1.0
+    assert told == sorted(told)
+    assert 50 < len(told) <= 100
+
+    def stop(part):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(target, references, 0.05, tell=stop)
 
 
 def test_a_nonlinear_relation_is_found(related):

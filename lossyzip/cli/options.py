@@ -42,7 +42,10 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], Any] | None]
         if not bars:
             bar: Any = click.progressbar(length=total, file=stream, item_show_func=lambda name: name or "")
             bars.append(bar.__enter__())
-        bars[0].update(done, field)
+        bars[0].current_item = field
+        bars[0].update(done)
+        if not done:  # what click would not draw
+            bars[0].render_progress()
 
     try:
         yield tell

@@ -34,7 +34,7 @@ from lossyzip.threads import thread_count
 
 PathLike = str | os.PathLike[str]
 Check = Callable[[], None]  # raises when the work must end
-Progress = Callable[[str, int, int], Any]  # (field, values done since the last call, values of all fields)
+Progress = Callable[[str, int, int], Any]  # (what is done, values since the last call, values of all fields)
 
 
 def compress_file(
@@ -238,7 +238,13 @@ class _Compression:
             self._check()
             tell(coded.name, math.prod(coded.report.shape), 0)
 
-        self._related = compress_datasets(self._tree.file, bounds, self._learning, self._options, done)
+        def training(name: str, part: float) -> None:
+            self._check()
+            tell(f"{name}: training, {part:.0%}", 0, 0)
+
+        self._related = compress_datasets(
+            self._tree.file, bounds, self._learning, self._options, done, training
+        )
 
 
 def _helped(coded: Coded | None) -> str:

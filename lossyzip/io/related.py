@@ -25,6 +25,7 @@ def compress_datasets(
     learning: Learning,
     options: dict[str, Any],
     tell: Callable[[Coded], Any],
+    training: Callable[[str, float], Any],
 ) -> dict[str, Coded]:
     """What becomes of the datasets that ``bounds`` names, each read as a whole.
 
@@ -36,7 +37,7 @@ def compress_datasets(
     coded: dict[str, Coded] = {}
     for fills, names in together.items():
         arrays = {name: stored.open_cached(file, name)[...] for name in names}
-        coded |= compress_related(arrays, bounds, learning, tell, fill_values=fills, **options)
+        coded |= compress_related(arrays, bounds, learning, tell, training, fill_values=fills, **options)
     return coded
 
 

@@ -1,133 +1,146 @@
-"""A perceptron in floats, and how it learns. Knows neither references nor integers.
+"""A perceptron in floats, and how torch trains it. Knows neither references nor integers.
 
-Adam on a one-cycle schedule, in numpy: at a thousand weights a step takes 0.3 ms, less than the overhead of a
-framework that is made for a million; and training needs nothing that decoding does not.
+Imported by training alone: decoding needs no torch. Adam on a one-cycle schedule; on a CPU in one thread,
+since at a thousand weights more of them would wait for one another.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from lossyzip.learned.device import training_device
 
 _LR = 1.5e-2
-_WARM = 0.15  # of all steps
+_CYCLE = {"pct_start": 0.15, "div_factor": 25.0, "final_div_factor": 40.0, "cycle_momentum": False}
 _BETAS = (0.9, 0.99)
 _CHUNK = 1024  # patches
-_LEAST_LR = 1e-3  # of the highest
-Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (output, numbers of the patches) -> gradient
+_TOLD = 100  # times, of progress
 
 
-@dataclass
-class Perceptron:
-    """Hidden layers with ReLUs; the output sees the inputs as well."""
+@dataclass(frozen=True)
+class Trained:
+    """A perceptron. Its output sees the inputs as well, behind the last hidden layer's channels."""
 
-    widths: list[int]  # inputs, hidden layers
-    flat: np.ndarray  # all parameters, float32
-
-    @staticmethod
-    def fresh(widths: list[int], rng: np.random.Generator) -> Perceptron:
-        net = Perceptron(widths, np.zeros(_size(widths), np.float32))
-        *hidden, (out, _) = net.layers()
-        for weights, biases in hidden:
-            weights[:] = rng.standard_normal(weights.shape) * math.sqrt(2.0 / weights.shape[0])
-            biases[:] = rng.uniform(-0.5, 0.5, biases.shape)
-        out[: widths[-1] if hidden else 0] = (
-            rng.standard_normal(widths[-1])[:, None] * 0.3 / math.sqrt(widths[-1])
-        )
-        return net
-
-    def layers(self, flat: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(weights (inputs, channels), biases), hidden ones first: views into ``flat``."""
-        flat = self.flat if flat is None else flat
-        found, at = [], 0
-        for rows, columns in _shapes(self.widths):
-            end = at + rows * columns
-            found.append((flat[at:end].reshape(rows, columns), flat[end : end + columns]))
-            at = end + columns
-        return found
-
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        """(output, activations of each hidden layer) of ``x`` (points, inputs)."""
-        *hidden, (weights, bias) = self.layers()
-        activations = []
-        now = x
-        for w, b in hidden:
-            now = now @ w
-            now += b
-            np.maximum(now, 0.0, out=now)
-            activations.append(now)
-        split = self.widths[-1] if hidden else 0
-        out = x @ weights[split:] + bias
-        if hidden:
-            out += now @ weights[:split]
-        return out[:, 0], activations
-
-    def largest(self, features: np.ndarray) -> list[np.ndarray]:
-        """The largest activation of each channel of each hidden layer, on (patches, points, inputs)."""
-        found = [np.zeros(width, np.float32) for width in self.widths[1:]]
-        for start in range(0, len(features), _CHUNK):
-            chunk = features[start : start + _CHUNK].reshape(-1, features.shape[2])
-            for most, activations in zip(found, self.forward(chunk)[1], strict=True):
-                np.maximum(most, activations.max(axis=0), out=most)
-        return found
-
-    def backward(
-        self, x: np.ndarray, activations: list[np.ndarray], slope: np.ndarray, into: np.ndarray
-    ) -> None:
-        """Fill ``into`` with the gradient, ``slope`` (points,) being that of the output."""
-        layers, slopes = self.layers(), self.layers(into)
-        slope = slope[:, None]
-        split = self.widths[-1] if activations else 0
-        slopes[-1][0][split:] = x.T @ slope
-        slopes[-1][1][:] = slope.sum()
-        if not activations:
-            return
-        slopes[-1][0][:split] = activations[-1].T @ slope
-        back = slope * layers[-1][0][:split, 0]
-        for k in range(len(activations) - 1, -1, -1):
-            back *= activations[k] > 0.0
-            before = activations[k - 1] if k else x
-            np.matmul(before.T, back, out=slopes[k][0])
-            back.sum(axis=0, out=slopes[k][1])
-            if k:
-                back = back @ layers[k][0].T
-
-    def learn(
-        self, features: np.ndarray, loss: Loss, steps: int, batch: int, rng: np.random.Generator
-    ) -> None:
-        """``steps`` steps on ``batch`` of the patches of ``features`` (patches, points, inputs)."""
-        slope, first, second = (np.zeros_like(self.flat) for _ in range(3))
-        order = rng.permutation(len(features))
-        at = 0
-        for step in range(steps):
-            if at + batch > len(order):
-                order, at = rng.permutation(len(features)), 0
-            chosen = order[at : at + batch]
-            at += batch
-            x = features[chosen].reshape(-1, features.shape[2])
-            out, activations = self.forward(x)
-            self.backward(x, activations, loss(out.reshape(len(chosen), -1), chosen).reshape(-1), slope)
-            first += (1.0 - _BETAS[0]) * (slope - first)
-            second += (1.0 - _BETAS[1]) * (slope * slope - second)
-            correction = math.sqrt(1.0 - _BETAS[1] ** (step + 1)) / (1.0 - _BETAS[0] ** (step + 1))
-            self.flat -= np.float32(_LR * _rate(step / steps) * correction) * first / (np.sqrt(second) + 1e-9)
+    layers: list[tuple[np.ndarray, np.ndarray]]  # (weights (inputs, channels), biases), hidden ones first
+    largest: list[np.ndarray]  # the largest activation of each channel of each hidden layer
 
 
-def _rate(done: float) -> float:
-    """One cycle: up along a cosine, then down."""
-    if done < _WARM:
-        return 0.04 + 0.96 * 0.5 * (1.0 - math.cos(math.pi * done / _WARM))
-    return _LEAST_LR + (1.0 - _LEAST_LR) * 0.5 * (1.0 + math.cos(math.pi * (done - _WARM) / (1.0 - _WARM)))
+class Perceptron(nn.Module):
+    """Hidden layers with ReLUs, and an output."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], rng: np.random.Generator) -> None:
+        super().__init__()
+        shapes = list(pairwise([inputs, *hidden]))
+        self.hidden = nn.ModuleList(_linear(*shape) for shape in shapes)
+        self.last = _linear(hidden[-1], 1)
+        self.past = _linear(inputs, 1, bias=False)  # the hidden layers
+        with torch.no_grad():
+            for layer, (rows, columns) in zip(self.hidden, shapes, strict=True):
+                layer.weight.copy_(_normal(rng, (columns, rows), math.sqrt(2.0 / rows)))
+                layer.bias.copy_(torch.from_numpy(rng.uniform(-0.5, 0.5, columns)))
+            self.last.weight.copy_(_normal(rng, (1, hidden[-1]), 0.3 / math.sqrt(hidden[-1])))
+            self.last.bias.zero_()
+            self.past.weight.zero_()
+
+    def activations(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Of each hidden layer, for ``x`` (points, inputs)."""
+        found = [x]
+        for layer in self.hidden:
+            found.append(torch.relu_(layer(found[-1])))
+        return found[1:]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.last(self.activations(x)[-1]) + self.past(x)
+        return out
 
 
-def _shapes(widths: list[int]) -> list[tuple[int, int]]:
-    inner = list(pairwise(widths))
-    return [*inner, (widths[-1] + (widths[0] if inner else 0), 1)]
+def learn(
+    features: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    terms: np.ndarray,
+    bends: np.ndarray,
+    *,
+    hidden: Sequence[int],
+    steps: int,
+    batch: int,
+    rng: np.random.Generator,
+    tell: Callable[[float], Any] | None = None,
+) -> Trained:
+    """What ``steps`` steps on ``batch`` of the patches of ``features`` (patches, points, inputs) lead to.
+
+    The errors of a patch are ``terms`` (terms, points) @ its output - its ``target`` (patches, terms), times
+    its ``weights`` (the same) if there are any; each costs hypot(error, bend). All are float32. ``tell`` is
+    told now and then what part is done.
+    """
+    device = training_device()
+    x, goal, matrix, corners = (torch.from_numpy(a).to(device) for a in (features, target, terms.T, bends))
+    counts = None if weights is None else torch.from_numpy(weights).to(device)
+    with _in_one_thread():
+        net = Perceptron(features.shape[2], hidden, rng).to(device)
+        optimizer = torch.optim.Adam(net.parameters(), lr=_LR, betas=_BETAS, fused=True)
+        schedule = OneCycleLR(optimizer, _LR, steps, **_CYCLE)
+        for step, chosen in enumerate(_batches(len(x), batch, steps, rng), start=1):
+            seen = x.index_select(0, chosen.to(device)).view(-1, x.shape[2])
+            errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen.to(device))
+            if counts is not None:
+                errors = errors * counts.index_select(0, chosen.to(device))
+            loss = torch.hypot(errors, corners).sum() / len(chosen)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if tell is not None and step * _TOLD // steps > (step - 1) * _TOLD // steps:
+                tell(step / steps)
+        return _trained(net, x)
 
 
-def _size(widths: list[int]) -> int:
-    return sum((rows + 1) * columns for rows, columns in _shapes(widths))
+def _batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
+    """Numbers of patches, in an order of their own each time they have all been seen."""
+    order, at = rng.permutation(count), 0
+    for _ in range(steps):
+        if at + batch > count:
+            order, at = rng.permutation(count), 0
+        yield torch.from_numpy(order[at : at + batch])
+        at += batch
+
+
+@torch.no_grad()
+def _trained(net: Perceptron, features: torch.Tensor) -> Trained:
+    largest = [torch.zeros_like(layer.bias) for layer in net.hidden]
+    for chunk in features.split(_CHUNK):
+        for k, now in enumerate(net.activations(chunk.reshape(-1, features.shape[2]))):
+            largest[k] = torch.maximum(largest[k], now.amax(dim=0))
+    weights = [*(layer.weight for layer in net.hidden), torch.cat([net.last.weight, net.past.weight], dim=1)]
+    biases = [layer.bias for layer in [*net.hidden, net.last]]
+    layers = [(w.T.cpu().numpy(), b.cpu().numpy()) for w, b in zip(weights, biases, strict=True)]
+    return Trained(layers, [most.cpu().numpy() for most in largest])
+
+
+@contextlib.contextmanager
+def _in_one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """Without numbers yet, so that torch's own random ones are left alone."""
+    return nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> torch.Tensor:
+    return torch.from_numpy(rng.standard_normal(shape) * scale)

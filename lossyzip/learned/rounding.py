@@ -7,13 +7,16 @@ have. Channels that are never active are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lossyzip.learned.neighbourhood import Input
 from lossyzip.learned.network import Feature, Layer, Network
 from lossyzip.learned.network_bytes import MOST_EXPONENT, MOST_SHIFT, storable
-from lossyzip.learned.perceptron import Perceptron
+
+if TYPE_CHECKING:
+    from lossyzip.learned.perceptron import Trained
 
 _ACTIVATION_BITS = 16
 _OUTPUT_BITS = 4  # more than other weights: there are few of these, and their errors add up
@@ -21,36 +24,34 @@ _ROOM = 1.05  # over the largest activation of the sample
 
 
 def to_integers(
-    net: Perceptron,
+    net: Trained,
     inputs: Sequence[Input],
     wanted: Sequence[tuple[int, int]],
     spread: np.ndarray,
-    largest: Sequence[np.ndarray],
     scale: float,
     centre: float,
     bits: int,
 ) -> Network | None:
     """The network whose guide is about centre + scale * net(features / spread), by weights of ``bits``.
 
-    ``largest`` are the largest activations of each hidden layer's channels. None where training
-    went astray, or float64 has no room.
+    None where training went astray, or float64 has no room.
     """
-    if not np.isfinite(net.flat).all():
+    if not all(np.isfinite(numbers).all() for layer in net.layers for numbers in layer):
         return None
     exponents = np.clip(np.rint(np.log2(spread.max() / spread)), 0, MOST_EXPONENT)
     features = tuple(Feature(*pair, int(e)) for pair, e in zip(wanted, exponents, strict=True))
     of_features = 1.0 / (spread * np.exp2(exponents))  # what the network's input is, for a step of one
-    *hidden, (weights, bias) = [(w.astype(np.float64), b.astype(np.float64)) for w, b in net.layers()]
+    *hidden, (weights, bias) = [(w.astype(np.float64), b.astype(np.float64)) for w, b in net.layers]
     steps, alive = of_features, np.ones(len(spread), bool)
     layers = []
-    for (w, b), highest in zip(hidden, largest, strict=True):
+    for (w, b), highest in zip(hidden, net.largest, strict=True):
         w = w[alive] * steps[:, None]
         alive = highest > 0.0
         if not alive.any():
             alive[0] = True
         layer, steps = _layer(w[:, alive], b[alive], highest[alive].astype(np.float64), bits)
         layers.append(layer)
-    split = net.widths[-1] if hidden else 0
+    split = net.largest[-1].size if hidden else 0
     last = weights[split:, 0] * of_features
     if hidden:
         last = np.concatenate([weights[:split, 0][alive] * steps, last])

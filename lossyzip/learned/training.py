@@ -9,24 +9,25 @@ machine, the same call gives the same network.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from lossyzip.errors import InvalidArgumentError
+from lossyzip.learned.device import require_torch
 from lossyzip.learned.network import Network
 from lossyzip.learned.network_bytes import storable
-from lossyzip.learned.perceptron import Loss, Perceptron
 from lossyzip.learned.rounding import outputs, to_integers
 from lossyzip.learned.sampling import Patches, draw, inputs_for
 from lossyzip.learned.selection import select
 
-STEPS_A_SECOND = 2500  # nominal: a slower machine takes longer, and finds the same
+STEPS_A_SECOND = 1500  # nominal: a slower machine takes longer, and finds the same
 _LEAST_STEPS = 200
 _PATCHES = 50_000
-_BATCH = 128  # patches
+_BATCH = 256  # patches
 _CHANNELS = (24, 24)  # of hidden layers
-_DIFFERENCES = 0.95  # of the loss; the rest is on errors as they are
+_OWN = 0.08  # of the weight of a difference: that of an error as it is
 _WEIGHT_BITS = (8, 9, 10, 12)
 _LEAST_EPS = 1e-6  # of a target's scale: float32 has no more
 _JUDGED = 6_000  # patches by which one of these is chosen
@@ -40,18 +41,23 @@ def train(
     valid: np.ndarray | None = None,
     seconds: float = 5.0,
     seed: int = 0,
+    tell: Callable[[float], Any] | None = None,
 ) -> Network:
     """A network that makes a guide for ``target``, to be coded within ``eps``, of ``references``.
 
     All are of one shape; ``references`` as the decoder will have them, and NaN where they mean nothing.
     ``valid`` (bool) leaves out values of the target; those that are not finite are left out anyhow.
-    ``seconds`` are nominal. References that have nothing to say give a guide next to constant.
+    ``seconds`` are nominal. References that have nothing to say give a guide next to constant. ``tell`` is
+    told now and then what part is done. Raises MissingDependencyError without torch.
     """
     if not references or any(reference.shape != target.shape for reference in references):
         shapes = [reference.shape for reference in references]
         raise InvalidArgumentError(f"references {shapes} for a target {target.shape}: one shape is needed")
     if not 0 < eps < math.inf:
         raise InvalidArgumentError(f"a guide is trained for 0 < eps < inf, not {eps}")
+    require_torch()
+    from lossyzip.learned.perceptron import learn
+
     rng = np.random.default_rng(seed)
     usable = np.isfinite(target) if valid is None else np.isfinite(target) & valid
     inputs = inputs_for(references, usable, rng)
@@ -71,51 +77,37 @@ def train(
     sample = features[judged].reshape(-1, len(wanted)).astype(np.float64)
     spread = np.maximum(features.std(axis=(0, 1), dtype=np.float64), 1.0)
     features /= spread.astype(np.float32)
-    net = Perceptron.fresh([len(wanted), *_CHANNELS], rng)
-    steps = max(round(seconds * STEPS_A_SECOND), _LEAST_STEPS)
-    scaled = ((patches.values - middle) / scale).astype(np.float32)
-    loss = roughness(patches, scaled, np.float32(max(eps / scale, _LEAST_EPS)))
-    net.learn(features, loss, steps, _BATCH, rng)
-    largest = net.largest(features)
+    terms = roughness(patches.shape)
+    whole = patches.valid @ (terms != 0.0).T.astype(np.float32) == np.count_nonzero(terms, axis=1)
+    net = learn(
+        features,
+        ((patches.values - middle) / scale @ terms.T).astype(np.float32),
+        None if whole.all() else whole.astype(np.float32),
+        terms.astype(np.float32),
+        (np.abs(terms).max(axis=1) * max(eps / scale, _LEAST_EPS)).astype(np.float32),
+        hidden=_CHANNELS,
+        steps=max(round(seconds * STEPS_A_SECOND), _LEAST_STEPS),
+        batch=_BATCH,
+        rng=rng,
+        tell=tell,
+    )
     found = [Network.constant(middle)]
     for bits in _WEIGHT_BITS:
-        network = to_integers(net, inputs, wanted, spread, largest, scale, middle, bits)
+        network = to_integers(net, inputs, wanted, spread, scale, middle, bits)
         found += [network] if network is not None else []
     return min(found, key=lambda network: _size(network, patches, judged, sample, eps, target.size))
 
 
-def roughness(patches: Patches, target: np.ndarray, eps: np.float32) -> Loss:
-    """Of a patch: magnitudes of errors' differences along edges, and a little of the errors themselves."""
-    shape = patches.shape
+def roughness(shape: tuple[int, ...]) -> np.ndarray:
+    """(terms, points): what of the errors of a patch of this ``shape`` is coded, differences along its edges;
+    and, if it has edges, a little of the errors themselves."""
+    points = math.prod(shape)
+    each = np.eye(points)
+    numbers = np.arange(points).reshape(shape)
     edges = [axis for axis, n in enumerate(shape) if n > 1]
-    share = np.float32(_DIFFERENCES if edges else 0.0)
-    own = (1 - share) / np.float32(math.prod(shape))
-    each = share / np.float32(max(len(edges) * math.prod(shape) // 2, 1))
-    weights = None if patches.valid.all() else patches.valid.astype(np.float32)
-
-    def slope(out: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        error = out - target[chosen]
-        total = own * _bent(error, eps)
-        known = None if weights is None else weights[chosen].reshape(-1, *shape)
-        cube, into = error.reshape(-1, *shape), total.reshape(-1, *shape)
-        if known is not None:
-            into *= known
-        for axis in edges:
-            low, high = (slice(None),) * (axis + 1) + (0,), (slice(None),) * (axis + 1) + (1,)
-            difference = each * _bent(cube[high] - cube[low], eps)
-            if known is not None:
-                difference *= known[high] * known[low]
-            into[high] += difference
-            into[low] -= difference
-        total /= np.float32(len(chosen))
-        return total
-
-    return slope
-
-
-def _bent(error: np.ndarray, eps: np.float32) -> np.ndarray:
-    """The slope of sqrt(error ** 2 + eps ** 2)."""
-    return error / np.sqrt(error * error + eps * eps)
+    ends = [(numbers.take(k, axis).reshape(-1) for k in (0, 1)) for axis in edges]
+    differences = [each[high] - each[low] for low, high in ends]
+    return np.concatenate([*differences, _OWN * each]) if edges else each
 
 
 def _size(
