@@ -19,6 +19,7 @@ import numpy as np
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.compressor import FieldReport, Frame, compress_field
 from lossyzip.errors import CorruptError, InvalidArgumentError
+from lossyzip.field import Source, read, valid_range
 from lossyzip.grid import common, near, onto
 from lossyzip.learned.device import require_torch
 from lossyzip.learned.relations import Given, blocks_of, cut, order_of, useful
@@ -59,7 +60,7 @@ class Learning:
 
 
 def compress_related(
-    fields: Mapping[str, np.ndarray],
+    fields: Mapping[str, Source],
     bounds: Mapping[str, Bound],
     learning: Learning,
     tell: Callable[[Coded], Any] | None = None,
@@ -70,7 +71,8 @@ def compress_related(
     ``training`` now and then which field is trained for, and what part of that is done.
 
     ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 on
-    one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another. Raises
+    one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another. In memory
+    are, as a whole, the field that is being coded and those, as decoded, that are references to come. Raises
     MissingDependencyError without torch.
     """
     _check(options)
@@ -134,13 +136,13 @@ def _check(options: Mapping[str, Any]) -> None:
         raise InvalidArgumentError("what references tell of a field is not idempotent; leave one of both out")
 
 
-def _groups(fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> list[list[str]]:
+def _groups(fields: Mapping[str, Source], bounds: Mapping[str, Bound]) -> list[list[str]]:
     """Names of fields that may help one another; alone, those that nothing can help."""
     groups: list[list[str]] = []
     related: list[list[str]] = []  # those of them that others may join
     for name, field in fields.items():
         bound = bounds[name]
-        relates = field.dtype.kind == "f" and field.dtype.itemsize > 2 and field.size >= _FEW
+        relates = field.dtype.kind == "f" and field.dtype.itemsize > 2 and math.prod(field.shape) >= _FEW
         relates = relates and bound.kind in ("absolute", "relative") and bound.regions is None
         fitting = [names for names in related if all(near(fields[n].shape, field.shape) for n in names)]
         if relates and fitting:
@@ -157,7 +159,7 @@ class _Group:
 
     def __init__(
         self,
-        fields: dict[str, np.ndarray],
+        fields: dict[str, Source],
         bounds: Mapping[str, Bound],
         learning: Learning,
         options: dict[str, Any],
@@ -170,14 +172,15 @@ class _Group:
     def run(self) -> Iterator[Coded]:
         seconds = self._learning.seconds
         if seconds is None:
-            seconds = SECONDS_PER_BYTE * sum(field.nbytes for field in self._fields.values())
+            seconds = SECONDS_PER_BYTE * sum(map(_bytes_of, self._fields.values()))
         plan: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in self._fields]
         if len(plan) > 1:
             plan = self._plan(_SEARCH * seconds)
             seconds -= _SEARCH * seconds
         helped = sum(bool(references) for _, references in plan)
-        for name, references in plan:
-            yield self._best(name, references, seconds / max(helped, 1))
+        for place, (name, references) in enumerate(plan):
+            needed = {other for _, others in plan[place + 1 :] for other in others}
+            yield self._best(name, references, seconds / max(helped, 1), needed)
 
     def _plan(self, seconds: float) -> list[tuple[str, tuple[str, ...]]]:
         """(name, names of references) in the order of coding; a look at samples of all fields decides."""
@@ -193,20 +196,23 @@ class _Group:
         order = order_of(len(names), judge, most)
         return [(names[k], tuple(names[j] for j in references)) for k, references in order]
 
-    def _best(self, name: str, references: tuple[str, ...], seconds: float) -> Coded:
-        field, bound = self._fields[name], self._bounds[name]
+    def _best(self, name: str, references: tuple[str, ...], seconds: float, needed: set[str]) -> Coded:
+        """Of what was decoded, ``needed`` is kept."""
+        bound, field = self._bounds[name], self._fields[name]
         frame, report = plain, _ = _compressed(field, bound, None, self._options)
         network, used = b"", tuple[str, ...]()
         if references:
             arrays = [self._decoded[reference] for reference in references]
             tell = partial(self._training, name) if self._training else None
-            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options, tell)
+            whole = field if isinstance(field, np.ndarray) else read(field, ())
+            guided = _guided(whole, bound, arrays, seconds, self._learning.seed, self._options, tell)
             if guided is not None and len(guided[1][0]) < len(plain):
                 network, (frame, report) = guided
                 used = references
-        if len(self._fields) > 1:
+        if name in needed:
             known = [self._decoded[reference] for reference in used]
             self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
+        self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if references else 0.0
         return Coded(name, frame, report, used, len(plain), len(network), trained)
 
@@ -216,14 +222,12 @@ class _Sample:
 
     def __init__(
         self,
-        fields: Mapping[str, np.ndarray],
+        fields: Mapping[str, Source],
         bounds: Mapping[str, Bound],
         seed: int,
         seconds: float,
         options: Mapping[str, Any],
     ) -> None:
-        from lossyzip.field import valid_range
-
         self._options = {**options, "effort": "balanced"}
         fills = options.get("fill_values", ())
         shape = common(field.shape for field in fields.values())
@@ -270,7 +274,6 @@ def _guided(
     tell: Callable[[float], Any] | None = None,
 ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
     """(network, (frame, report)); None for a field that must come back as it is."""
-    from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
 
@@ -285,11 +288,15 @@ def _guided(
 
 
 def _compressed(
-    field: np.ndarray, bound: Bound, guide: FieldGuide | None, options: dict[str, Any]
+    field: Source, bound: Bound, guide: FieldGuide | None, options: dict[str, Any]
 ) -> tuple[bytes, FieldReport]:
     parts: list[bytes] = []
     report = compress_field(field, bound, parts.append, guide=guide, **options)
     return b"".join(parts), report
+
+
+def _bytes_of(field: Source) -> int:
+    return int(math.prod(field.shape) * field.dtype.itemsize)
 
 
 def _valid(field: np.ndarray, fills: Sequence[float]) -> np.ndarray:

@@ -60,8 +60,8 @@ def compress_file(
     fields, and those that would not get smaller, stay as they are, as does everything else in the file; the
     report tells.
 
-    ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`; they are read
-    as a whole.
+    ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`. One
+    is in memory as a whole at a time, and those, as decoded, that are references to come.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
     replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing
@@ -242,8 +242,11 @@ class _Compression:
             self._check()
             tell(f"{name}: training, {part:.0%}", 0, 0)
 
+        def watched(dataset: h5py.Dataset) -> WatchedSource:
+            return WatchedSource(dataset, self._check)
+
         self._related = compress_datasets(
-            self._tree.file, bounds, self._learning, self._options, done, training
+            self._tree.file, watched, bounds, self._learning, self._options, done, training
         )
 
 

@@ -15,19 +15,21 @@ from lossyzip.bound import Bound
 from lossyzip.compressor import Frame
 from lossyzip.dataset import Coded, Learning, compress_related, needed_by
 from lossyzip.errors import MissingReferenceError
+from lossyzip.field import Source
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values
 
 
 def compress_datasets(
     file: h5py.File,
+    watched: Callable[[h5py.Dataset], Source],
     bounds: Mapping[str, Bound],
     learning: Learning,
     options: dict[str, Any],
     tell: Callable[[Coded], Any],
     training: Callable[[str, float], Any],
 ) -> dict[str, Coded]:
-    """What becomes of the datasets that ``bounds`` names, each read as a whole.
+    """What becomes of the datasets that ``bounds`` names; `compress_related` reads what ``watched`` gives.
 
     Those with the same fill values may help one another.
     """
@@ -36,8 +38,8 @@ def compress_datasets(
         together.setdefault(fill_values(file[f"/{name}"]), []).append(name)
     coded: dict[str, Coded] = {}
     for fills, names in together.items():
-        arrays = {name: stored.open_cached(file, name)[...] for name in names}
-        coded |= compress_related(arrays, bounds, learning, tell, training, fill_values=fills, **options)
+        sources = {name: watched(stored.open_cached(file, name)) for name in names}
+        coded |= compress_related(sources, bounds, learning, tell, training, fill_values=fills, **options)
     return coded
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lossyzip.field import Source, read
+
 BLOCKS = 4  # of which a sample consists,
 _BLOCK_VALUES = 1 << 15  # with about so many values each
 _WHOLE = 1 << 18  # values: fields that are not larger are samples of themselves
@@ -50,16 +52,16 @@ def blocks_of(shape: tuple[int, ...], seed: int) -> list[tuple[slice, ...]] | No
     ]
 
 
-def cut(field: np.ndarray, shape: tuple[int, ...], blocks: Sequence[tuple[slice, ...]] | None) -> np.ndarray:
+def cut(field: Source, shape: tuple[int, ...], blocks: Sequence[tuple[slice, ...]] | None) -> np.ndarray:
     """The sample of ``field``: its blocks, along an axis of their own. ``shape`` is the one they were made
     for; they are longer by as much as the field is."""
     if blocks is None:
-        return field
+        return field if isinstance(field, np.ndarray) else read(field, ())
     more = [n - m for n, m in zip(field.shape, shape, strict=True)]
     stack = np.ma.stack if isinstance(field, np.ma.MaskedArray) else np.stack
     return stack(
         [
-            field[tuple(slice(s.start, s.stop + m) for s, m in zip(where, more, strict=True))]
+            read(field, tuple(slice(s.start, s.stop + m) for s, m in zip(where, more, strict=True)))
             for where in blocks
         ]
     )
