@@ -22,7 +22,7 @@ from lossyzip.errors import CorruptError, InvalidArgumentError
 from lossyzip.field import Source, read, valid_range
 from lossyzip.grid import common, near, onto
 from lossyzip.learned.device import require_torch
-from lossyzip.learned.relations import Given, blocks_of, cut, order_of, useful
+from lossyzip.learned.relations import Given, blocks_of, clusters, cut, order_of, useful
 
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
@@ -71,19 +71,20 @@ def compress_related(
     ``training`` now and then which field is trained for, and what part of that is done.
 
     ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 on
-    one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another. In memory
-    are, as a whole, the field that is being coded and those, as decoded, that are references to come. Raises
-    MissingDependencyError without torch.
+    one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another; of many,
+    those that are most alike. In memory are, as a whole, the field that is being coded and those, as decoded,
+    that are references to come. Raises MissingDependencyError without torch.
     """
     _check(options)
     require_torch()
     done: dict[str, Coded] = {}
     for names in _groups(fields, bounds):
-        group = _Group({name: fields[name] for name in names}, bounds, learning, options, training)
-        for coded in group.run():
-            done[coded.name] = coded
-            if tell is not None:
-                tell(coded)
+        for numbers in clusters([fields[name] for name in names], learning.seed):
+            group = {names[k]: fields[names[k]] for k in numbers}
+            for coded in _Group(group, bounds, learning, options, training).run():
+                done[coded.name] = coded
+                if tell is not None:
+                    tell(coded)
     return done
 
 

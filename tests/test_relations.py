@@ -107,6 +107,19 @@ def test_small_fields_are_their_own_samples():
     assert relations.cut(field, field.shape, relations.blocks_of(field.shape, 0)) is field
 
 
+def test_many_fields_are_taken_in_groups_of_what_is_alike(rng):
+    kinds = [rng.standard_normal((40, 41, 42)) for _ in range(3)]
+    kind = [k % 3 for k in range(24)]
+    fields = [10.0 ** (k % 5) * kinds[kind[k]] + 0.1 * rng.standard_normal((40, 41, 42)) for k in range(24)]
+    fields[5] = np.ma.masked_less(fields[5][:-1], 0)
+    fields[6] = np.where(fields[6] > 2, np.nan, fields[6])
+    groups = relations.clusters(fields, 0)
+    assert sorted(k for group in groups for k in group) == list(range(24))
+    assert all(len(group) <= relations.MOST_TOGETHER for group in groups)
+    assert [[kind[k] for k in group].count(number) for number, group in enumerate(groups[:2])] == [8, 8]
+    assert relations.clusters(fields[:10], 0) == [list(range(10))]
+
+
 def test_what_a_guide_owes_to_its_references(rng):
     a, b, noise = (rng.standard_normal((20, 500)) for _ in range(3))
     target = a + 2 * b

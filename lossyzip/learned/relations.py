@@ -14,7 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip.field import Source, read
+from lossyzip.grid import common
 
+MOST_TOGETHER = 10  # fields among which an order is sought: looks grow with the square
+_COMPARED = 1 << 14  # values by which they are chosen
 BLOCKS = 4  # of which a sample consists,
 _BLOCK_VALUES = 1 << 15  # with about so many values each
 _WHOLE = 1 << 18  # values: fields that are not larger are samples of themselves
@@ -65,6 +68,45 @@ def cut(field: Source, shape: tuple[int, ...], blocks: Sequence[tuple[slice, ...
             for where in blocks
         ]
     )
+
+
+def clusters(fields: Sequence[Source], seed: int) -> list[list[int]]:
+    """Numbers of fields on one grid in groups of at most MOST_TOGETHER, each grown by what is most like one
+    of its members: by the correlation of steps along the last axis, large ones drawn in."""
+    if len(fields) <= MOST_TOGETHER:
+        return [list(range(len(fields)))]
+    shape = common(field.shape for field in fields)
+    blocks = blocks_of(shape, seed)
+    steps = np.stack([_steps(cut(field, shape, blocks)) for field in fields])
+    likeness = np.abs(steps @ steps.T)
+    left, found = set(range(len(fields))), list[list[int]]()
+    while left:
+        group = [min(left)]
+        left -= set(group)
+        while left and len(group) < MOST_TOGETHER:
+            group.append(max(sorted(left), key=lambda k: likeness[k, group].max()))
+            left.discard(group[-1])
+        found.append(sorted(group))
+    return found
+
+
+def _steps(sample: np.ndarray) -> np.ndarray:
+    """Of some values, as a vector of length 1 or 0."""
+    axis = _last_long(sample.shape)
+    ends = [
+        np.ma.getdata(sample).take(range(k, sample.shape[axis] - 1 + k), axis).reshape(-1) for k in (0, 1)
+    ]
+    few = slice(None, None, -(-ends[0].size // _COMPARED))
+    with np.errstate(all="ignore"):
+        steps = ends[1][few].astype(np.float64) - ends[0][few]
+        steps = np.arcsinh(steps / (np.nanmedian(np.abs(steps)) + 1e-300))
+        steps[~np.isfinite(steps)] = 0.0
+        steps = np.pad(steps, (0, _COMPARED - steps.size))
+        return steps / max(float(np.linalg.norm(steps)), 1e-300)
+
+
+def _last_long(shape: tuple[int, ...]) -> int:
+    return max((axis for axis, n in enumerate(shape) if n > 1), default=0)
 
 
 def order_of(count: int, judge: Judge, looks: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -150,6 +192,5 @@ def _flat(reference: np.ndarray) -> np.ndarray:
 
 def _left(target: np.ndarray, guide: np.ndarray, eps: float) -> float:
     """About the bits a value that ``target - guide`` needs: magnitudes of differences along the last axis."""
-    axis = max((axis for axis, n in enumerate(target.shape) if n > 1), default=0)
-    steps = np.abs(np.diff(target - guide, axis=axis))
+    steps = np.abs(np.diff(target - guide, axis=_last_long(target.shape)))
     return float(np.nanmean(np.log2(1.0 + steps / eps)))
