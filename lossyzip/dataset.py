@@ -22,6 +22,7 @@ from lossyzip.learned.device import require_torch
 
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
+    from lossyzip.learned.model import Model
 
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
 _FEW = 1 << 12  # values, for which no network is worth its bytes
@@ -42,10 +43,13 @@ class Coded:
 
 @dataclass(frozen=True)
 class Learning:
-    """How long to train, in all (None: 60 s for 100 MB), and the seed of all that is random."""
+    """How long to train, in all (None: 60 s for 100 MB), and the seed of all that is random; or the model
+    that is used instead, and whether its networks are put into the frames."""
 
     seconds: float | None = None
     seed: int = 0
+    model: Model | None = None
+    embed: bool = False
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0.0 <= self.seconds < float("inf"):
@@ -68,7 +72,8 @@ def compress_related(
     MissingDependencyError without torch.
     """
     _check(options)
-    require_torch()
+    if learning.model is None:
+        require_torch()
     done: dict[str, Coded] = {}
     for names in _groups(fields, bounds):
         group = _Group({name: fields[name] for name in names}, bounds, learning, options, training)
@@ -100,6 +105,29 @@ def compress_referring(
     plain, _ = _compressed(array, bound, None, options)
     guided = _guided(array, bound, others, seconds, learning.seed, options)
     return plain if guided is None else min(plain, guided[1][0], key=len)
+
+
+def plan_of(
+    fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound], learning: Learning, **options: Any
+) -> list[tuple[str, list[str]]]:
+    """(name, names of references) in the order of coding, as in `compress_related`."""
+    plan = []
+    for names in _groups(fields, bounds):
+        if len(names) > 1:
+            plan += _Group({name: fields[name] for name in names}, bounds, learning, options, None)._plan()
+    return plan
+
+
+def as_decoded(field: np.ndarray, bound: Bound, **options: Any) -> np.ndarray:
+    """``field`` as a decoder has it, when it was coded alone."""
+    return _decoded(_compressed(field, bound, None, options)[0], [], options.get("threads"))
+
+
+def valid_only(field: np.ndarray, fills: Sequence[float]) -> np.ndarray:
+    """``field`` with NaN where a value is a fill or masked."""
+    out = np.ma.getdata(field).astype(field.dtype.newbyteorder("="))
+    out[np.isin(out, np.array(fills, out.dtype)) | np.ma.getmaskarray(field)] = np.nan
+    return out
 
 
 def needed_by(names: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
@@ -153,12 +181,17 @@ class _Group:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
         self._training = training
         self._decoded: dict[str, np.ndarray] = {}
+        self._needed: set[str] = set()  # to be decoded
 
     def run(self) -> Iterator[Coded]:
         seconds = self._learning.seconds
         if seconds is None:
             seconds = SECONDS_PER_BYTE * sum(field.nbytes for field in self._fields.values())
-        plan = self._plan() if len(self._fields) > 1 else [(name, []) for name in self._fields]
+        if self._learning.model is not None:
+            plan = self._learning.model.plan(self._fields)
+        else:
+            plan = self._plan() if len(self._fields) > 1 else [(name, []) for name in self._fields]
+        self._needed = {other for _, references in plan for other in references}
         helped = sum(bool(references) for _, references in plan)
         for name, references in plan:
             yield self._best(name, references, seconds / max(helped, 1))
@@ -188,14 +221,19 @@ class _Group:
         if references:
             arrays = [self._decoded[reference] for reference in references]
             tell = partial(self._training, name) if self._training else None
-            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options, tell)
+            guided = (
+                _guided(field, bound, arrays, seconds, self._learning.seed, self._options, tell)
+                if self._learning.model is None
+                else _guided_by(self._learning, name, field, bound, arrays, self._options)
+            )
             if guided is not None and len(guided[1][0]) < len(plain):
                 network, (frame, report) = guided
                 used = tuple(references)
-        if len(self._fields) > 1:
+        if name in self._needed:
             known = [self._decoded[reference] for reference in used]
-            self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
-        trained = seconds if references else 0.0
+            model = self._learning.model
+            self._decoded[name] = _decoded(frame, known, self._options.get("threads"), model)
+        trained = seconds if references and self._learning.model is None else 0.0
         return Coded(name, frame, report, used, len(plain), len(network), trained)
 
 
@@ -217,9 +255,30 @@ def _guided(
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0:
         return None
-    network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
+    target = valid_only(field, fills)
+    network = train(target, references, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
     guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)
     return network, _compressed(field, bound, guide, options)
+
+
+def _guided_by(
+    learning: Learning,
+    name: str,
+    field: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    options: dict[str, Any],
+) -> tuple[bytes, tuple[bytes, FieldReport]]:
+    """(network, (frame, report)) with what the model has for ``name``; b"" where the frame only names it."""
+    from lossyzip.container.header import InModel
+    from lossyzip.guide import FieldGuide
+
+    assert learning.model is not None
+    number = learning.model.number_of(name)
+    network = learning.model.targets[number].network
+    where = None if learning.embed else InModel(learning.model.checksum, number)
+    guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True, where=where)
+    return b"" if where else network, _compressed(field, bound, guide, options)
 
 
 def _compressed(
@@ -230,17 +289,12 @@ def _compressed(
     return b"".join(parts), report
 
 
-def _valid(field: np.ndarray, fills: Sequence[float]) -> np.ndarray:
-    """``field`` with NaN where a value is a fill or masked."""
-    out = np.ma.getdata(field).astype(field.dtype.newbyteorder("="))
-    out[np.isin(out, np.array(fills, out.dtype)) | np.ma.getmaskarray(field)] = np.nan
-    return out
-
-
-def _decoded(frame: bytes, references: Sequence[np.ndarray], threads: int | None) -> np.ndarray:
+def _decoded(
+    frame: bytes, references: Sequence[np.ndarray], threads: int | None, model: Model | None = None
+) -> np.ndarray:
     """What a decoder has of a field, to be a reference."""
     opened = Frame.of_bytes(frame)
-    opened.refer_to(references)
+    opened.refer_to(references, model)
     result = np.empty(opened.shape, opened.dtype.newbyteorder("="))
     for where, values in opened.tiles(threads=threads):
         result[where] = np.ma.getdata(values)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import xxhash
 
-from lossyzip.container.header import Guided
-from lossyzip.errors import MissingReferenceError
+from lossyzip.container.header import Guided, InModel
+from lossyzip.errors import CorruptError, MissingModelError, MissingReferenceError
+from lossyzip.learned.model import Model
 from lossyzip.learned.network import Network
 
 
@@ -20,14 +21,21 @@ class FieldGuide:
     """The guide that a network makes of ``references``, in ``dtype``, to be had in parts.
 
     ``network``: its bytes, as a frame has them; raises a DecodeError subclass where they are none.
-    ``kept``: the guide is made once, as a whole, and stays in memory.
+    ``kept``: the guide is made once, as a whole, and stays in memory. ``where``: in which model a decoder
+    finds the network, if the frame is not to have it.
     """
 
     def __init__(
-        self, network: bytes, references: Sequence[np.ndarray], dtype: np.dtype, kept: bool = False
+        self,
+        network: bytes,
+        references: Sequence[np.ndarray],
+        dtype: np.dtype,
+        kept: bool = False,
+        where: InModel | None = None,
     ) -> None:
         self._network, self._arrays, self._dtype = Network.from_bytes(network), list(references), dtype
-        self.network, self.references = network, tuple(map(checksum, references))
+        self.network: bytes | InModel = where or network
+        self.references = tuple(map(checksum, references))
         self._whole = self._made(tuple(slice(0, n) for n in references[0].shape)) if kept else None
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
@@ -38,11 +46,14 @@ class FieldGuide:
         return part
 
 
-def guide_of_frame(guided: Guided, references: Sequence[np.ndarray], like: np.ndarray) -> FieldGuide:
+def guide_of_frame(
+    guided: Guided, references: Sequence[np.ndarray], like: np.ndarray, model: Model | None = None
+) -> FieldGuide:
     """That of a frame of the shape and dtype ``like``; its references may be in any order, among others.
 
-    Raises MissingReferenceError where one is not there.
+    Raises MissingReferenceError where one is not there, MissingModelError where ``model`` is not the one.
     """
+    network = guided.network if isinstance(guided.network, bytes) else _network_in(model, guided.network)
     arrays = map(np.ma.getdata, references)  # what is under a mask is known, too
     known = {checksum(array): array for array in arrays if array.shape == like.shape}
     missing = [number for number in guided.references if number not in known]
@@ -51,7 +62,19 @@ def guide_of_frame(guided: Guided, references: Sequence[np.ndarray], like: np.nd
             f"{len(missing)} of the {len(guided.references)} arrays that the field was compressed with are "
             f"not among the {len(references)} references given (XXH3 {missing[0]:016x}, shape {like.shape})"
         )
-    return FieldGuide(guided.network, [known[number] for number in guided.references], like.dtype)
+    return FieldGuide(network, [known[number] for number in guided.references], like.dtype)
+
+
+def _network_in(model: Model | None, where: InModel) -> bytes:
+    if model is None or model.checksum != where.checksum:
+        given = "none was given" if model is None else f"this is another one (XXH3 {model.checksum:016x})"
+        raise MissingModelError(
+            f"the field was compressed with a model (XXH3 {where.checksum:016x}); {given}. "
+            "--model FILE (model=...) names it"
+        )
+    if where.number >= len(model.targets):
+        raise CorruptError(f"the field needs network {where.number} of a model of {len(model.targets)}")
+    return model.targets[where.number].network
 
 
 def checksum(reference: np.ndarray) -> int:
