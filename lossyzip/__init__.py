@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         decompress,
         decompress_fields,
         inspect,
+        train,
         tune,
         verify,
     )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         InvalidArgumentError,
         LossyZipError,
         MissingDependencyError,
+        MissingModelError,
         MissingReferenceError,
         NotALossyZipError,
         SelfCheckError,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         UnsupportedFormatError,
     )
     from lossyzip.io.hdf5 import compress_file, decompress_file
+    from lossyzip.learned.model import Model
 
 _HOME = {
     "Inspection": "api",
@@ -50,6 +53,7 @@ _HOME = {
     "decompress": "api",
     "decompress_fields": "api",
     "inspect": "api",
+    "train": "api",
     "tune": "api",
     "verify": "api",
     "Bound": "bound",
@@ -59,6 +63,7 @@ _HOME = {
     "psnr": "bound",
     "relative": "bound",
     "Tuned": "bound_search",
+    "Model": "learned.model",
     "compress_file": "io.hdf5",
     "decompress_file": "io.hdf5",
     "BoundViolationError": "errors",
@@ -68,6 +73,7 @@ _HOME = {
     "InvalidArgumentError": "errors",
     "LossyZipError": "errors",
     "MissingDependencyError": "errors",
+    "MissingModelError": "errors",
     "MissingReferenceError": "errors",
     "NotALossyZipError": "errors",
     "SelfCheckError": "errors",

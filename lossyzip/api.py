@@ -21,11 +21,14 @@ from lossyzip.errors import DecodeError, InvalidArgumentError
 if TYPE_CHECKING:
     from lossyzip.bound_search import Tuned
     from lossyzip.field import Number
+    from lossyzip.learned.model import Model
+    from lossyzip.snapshots import Asked
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a frame says of itself. ``max_error`` was measured when it was made; ``sections`` are bytes."""
+    """What a frame says of itself. ``max_error`` was measured when it was made; ``sections`` are bytes.
+    ``model``: the checksum of the one that it needs, or ""."""
 
     bound: str
     eps: float
@@ -39,6 +42,7 @@ class Inspection:
     tile_count: int
     version: str
     sections: dict[str, int]
+    model: str
 
 
 @dataclass(frozen=True)
@@ -119,17 +123,19 @@ def decompress(
     region: Any = None,
     threads: int | None = None,
     references: Sequence[np.ndarray] = (),
+    model: Model | None = None,
 ) -> np.ndarray:
     """The array in ``blob``: same shape, dtype, byte order and mask as what was compressed.
 
     ``region`` is a basic index (integers, slices, ``...``), as in ``array[region]``; only the tiles that
-    it touches are decoded. ``references``: those that it was compressed with are among them. Raises a
-    DecodeError subclass for bytes that are not what `compress` made; MissingReferenceError without one of
-    the references; InvalidArgumentError for a region that does not fit.
+    it touches are decoded. ``references``: those that it was compressed with are among them; ``model``: the
+    one that it was compressed with. Raises a DecodeError subclass for bytes that `compress` did not make;
+    MissingReferenceError without one of the references, MissingModelError without the model;
+    InvalidArgumentError for a region that does not fit.
     """
     frame = Frame.of_bytes(blob)
     if len(references):
-        frame.refer_to(references)
+        frame.refer_to(references, model)
     if region is None:
         result = _empty(frame.shape, frame)
         for where, values in frame.tiles(threads=threads, into=result):
@@ -179,6 +185,7 @@ def inspect(blob: bytes) -> Inspection:
         frame.tile_count,
         frame.version,
         frame.section_bytes(),
+        frame.model,
     )
 
 
@@ -189,8 +196,9 @@ def verify(
     fill_value: Number | Iterable[Number] | None = None,
     threads: int | None = None,
     references: Sequence[np.ndarray] = (),
+    model: Model | None = None,
 ) -> Verification:
-    """Decode ``blob`` (with its ``references``) and compare it with ``array`` in exact arithmetic.
+    """Decode ``blob``, with its ``references`` and ``model``, and compare it with ``array``, exactly.
 
     Raises InvalidArgumentError when shape or dtype differ, a DecodeError subclass for damaged bytes.
     """
@@ -201,7 +209,7 @@ def verify(
             f"the array is {array.dtype.str} {array.shape}, the frame's {frame.dtype.str} {frame.shape}"
         )
     if len(references):
-        frame.refer_to(references)
+        frame.refer_to(references, model)
     report = frame.compare(array, _fill_values(fill_value), threads=threads)
     return Verification(
         report.max_error,
@@ -224,6 +232,8 @@ def compress_fields(
     learned: bool = False,
     train_seconds: float | None = None,
     seed: int = 0,
+    model: Model | None = None,
+    embed_model: bool = False,
 ) -> bytes:
     """Many fields as one archive. ``bounds`` maps patterns (as in a shell) to bounds; the first match counts.
 
@@ -231,20 +241,22 @@ def compress_fields(
     networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where
     that is smaller. The same ``seed`` gives the same bytes.
     Decompression decodes what a field depends on, too.
+    ``model`` (see `train`) takes the place of ``learned``: nothing is trained. Frames name it, and
+    decompression needs it, unless ``embed_model`` puts its networks into them.
 
     Raises InvalidArgumentError for a field that no pattern names, and for a pattern that names no field.
     """
-    chosen = {name: _bound_for(name, bounds) for name in fields}
-    for pattern in bounds:
-        if not any(fnmatchcase(name, pattern) for name in fields):
-            raise InvalidArgumentError(f"pattern {pattern!r} matches none of the fields {', '.join(fields)}")
+    if learned and model is not None:
+        raise InvalidArgumentError("learned=True trains anew, model=... does not: leave one of both out")
+    chosen = _bounds_for(fields, bounds)
     options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
-    if learned:
+    if learned or model is not None:
         from lossyzip.dataset import Learning, compress_related
 
+        learning = Learning(train_seconds, seed, model, embed_model)
         arrays = {name: _as_array(field) for name, field in fields.items()}
         options["fill_values"] = _fill_values(fill_value)
-        coded = compress_related(arrays, chosen, Learning(train_seconds, seed), **options)
+        coded = compress_related(arrays, chosen, learning, **options)
         graph = {name: one.references for name, one in coded.items()}
         return pack_archive({name: coded[name].frame for name in fields}, graph)
     options["fill_value"] = fill_value
@@ -252,11 +264,16 @@ def compress_fields(
 
 
 def decompress_fields(
-    archive: bytes, *, only: Iterable[str] | None = None, threads: int | None = None
+    archive: bytes,
+    *,
+    only: Iterable[str] | None = None,
+    threads: int | None = None,
+    model: Model | None = None,
 ) -> dict[str, np.ndarray]:
     """The fields of an archive by name; ``only`` those named are read, and what they depend on.
 
-    Raises a DecodeError subclass for damaged bytes, InvalidArgumentError for a name that is not there.
+    ``model``: the one that they were compressed with. Raises a DecodeError subclass for damaged bytes,
+    MissingModelError without the model, InvalidArgumentError for a name that is not there.
     """
     from lossyzip.dataset import needed_by
 
@@ -268,8 +285,37 @@ def decompress_fields(
     decoded: dict[str, np.ndarray] = {}
     for name in needed_by(names, graph):
         references = [decoded[reference] for reference in graph.get(name, ())]
-        decoded[name] = decompress(bytes(frames[name]), threads=threads, references=references)
+        decoded[name] = decompress(bytes(frames[name]), threads=threads, references=references, model=model)
     return {name: decoded[name] for name in names}
+
+
+def train(
+    snapshots: Sequence[Mapping[str, np.ndarray]],
+    bounds: Mapping[str, Bound],
+    *,
+    train_seconds: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    fill_value: Number | Iterable[Number] | None = None,
+) -> Model:
+    """What fields of ``snapshots`` tell of one another, for `compress_fields` of these and further ones.
+
+    Each snapshot has the same fields, in the same shape. ``bounds``: as for `compress_fields`, about those at
+    which fields will be compressed; others do no harm, but a network that was made for them may help more.
+    Which field is predicted from which, and how, is found on boxes of up to 2**23 values a field in all, in
+    about ``train_seconds`` (60 s for 100 MB of these, if nothing is said). Fields that nothing can help are
+    left out. The same ``seed`` gives the same model on the same machine.
+
+    Raises MissingDependencyError without torch; InvalidArgumentError.
+    """
+    from lossyzip.dataset import Learning
+    from lossyzip.snapshots import model_of, stacks_of
+
+    if not snapshots:
+        raise InvalidArgumentError("a model is trained on one snapshot or more, not on none")
+    learning, fills = Learning(train_seconds, seed), _fill_values(fill_value)
+    asked = (_asked(fields, bounds, fills) for fields in snapshots)
+    return model_of(stacks_of(asked, len(snapshots), seed), learning, threads)
 
 
 def tune(
@@ -301,6 +347,15 @@ def tune(
     return find_bound(_as_array(array), targets, effort=effort, threads=threads, fill_values=fills)
 
 
+def _asked(
+    fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound], fills: tuple[Number, ...]
+) -> dict[str, Asked]:
+    from lossyzip.snapshots import Asked
+
+    chosen = _bounds_for(fields, bounds)
+    return {name: Asked(_as_array(field), chosen[name], fills) for name, field in fields.items()}
+
+
 def _as_array(array: Any) -> np.ndarray:
     return array if isinstance(array, np.ma.MaskedArray) else np.asarray(array)
 
@@ -309,6 +364,14 @@ def _with_fill(result: np.ndarray, frame: Frame) -> np.ndarray:
     if isinstance(result, np.ma.MaskedArray):
         result.fill_value = frame.fill_value
     return result
+
+
+def _bounds_for(names: Iterable[str], bounds: Mapping[str, Bound]) -> dict[str, Bound]:
+    chosen = {name: _bound_for(name, bounds) for name in names}
+    for pattern in bounds:
+        if not any(fnmatchcase(name, pattern) for name in chosen):
+            raise InvalidArgumentError(f"pattern {pattern!r} matches none of the fields {', '.join(chosen)}")
+    return chosen
 
 
 def _bound_for(name: str, bounds: Mapping[str, Bound]) -> Bound:

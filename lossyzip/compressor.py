@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lossyzip.decompose.families import Plan
     from lossyzip.field import Number, Source
     from lossyzip.guide import FieldGuide
+    from lossyzip.learned.model import Model
     from lossyzip.levels import Levels
     from lossyzip.tile import Decoded
     from lossyzip.tuning import Effort
@@ -349,14 +350,19 @@ class Frame:
         self.tile_count = self._header.tile_count()
         guided = self._header.guided
         self.references = guided.references if guided else ()  # checksums of the arrays that it needs
+        network = guided.network if guided else b""
+        self.model = "" if isinstance(network, bytes) else f"{network.checksum:016x}"  # that it needs: XXH3
 
-    def refer_to(self, references: Sequence[np.ndarray]) -> None:
-        """Have the arrays that the field was compressed with; raises MissingReferenceError without them."""
+    def refer_to(self, references: Sequence[np.ndarray], model: Model | None = None) -> None:
+        """Have the arrays, and the model, that the field was compressed with.
+
+        Raises MissingReferenceError or MissingModelError without them.
+        """
         from lossyzip.guide import guide_of_frame
 
         header = self._header
         if header.guided is not None:
-            self._guide = guide_of_frame(header.guided, references, header.shape, header.native)
+            self._guide = guide_of_frame(header.guided, references, header.shape, header.native, model)
 
     @classmethod
     def open(cls, read: frame.Read, size: int) -> Frame:

@@ -26,9 +26,10 @@ from lossyzip.learned.relations import Given, blocks_of, clusters, cut, order_of
 
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
+    from lossyzip.learned.model import Model
 
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
-_SEARCH = 0.2  # of that, to find the order of fields and their references
+SEARCH = 0.2  # of that, to find the order of fields and their references
 _LEAST_SECONDS = 0.1  # of training, for one look
 _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 _FEW = 1 << 12  # values, for which no network is worth its bytes
@@ -49,10 +50,13 @@ class Coded:
 
 @dataclass(frozen=True)
 class Learning:
-    """How long to train, in all (None: 60 s for 100 MB), and the seed of all that is random."""
+    """How long to train, in all (None: 60 s for 100 MB), and the seed of all that is random; or the model
+    that is used instead, and whether its networks are put into the frames."""
 
     seconds: float | None = None
     seed: int = 0
+    model: Model | None = None
+    embed: bool = False
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0.0 <= self.seconds < float("inf"):
@@ -76,15 +80,15 @@ def compress_related(
     that are references to come. Raises MissingDependencyError without torch.
     """
     _check(options)
-    require_torch()
+    if learning.model is None:
+        require_torch()
     done: dict[str, Coded] = {}
-    for names in _groups(fields, bounds):
-        for numbers in clusters([fields[name] for name in names], learning.seed):
-            group = {names[k]: fields[names[k]] for k in numbers}
-            for coded in _Group(group, bounds, learning, options, training).run():
-                done[coded.name] = coded
-                if tell is not None:
-                    tell(coded)
+    for names in _groups(fields, bounds, learning):
+        group = {name: fields[name] for name in names}
+        for coded in _Group(group, bounds, learning, options, training).run():
+            done[coded.name] = coded
+            if tell is not None:
+                tell(coded)
     return done
 
 
@@ -109,6 +113,35 @@ def compress_referring(
     plain, _ = _compressed(array, bound, None, options)
     guided = _guided(array, bound, others, seconds, learning.seed, options)
     return plain if guided is None else min(plain, guided[1][0], key=len)
+
+
+def plan_of(
+    fields: Mapping[str, Source],
+    bounds: Mapping[str, Bound],
+    learning: Learning,
+    seconds: float,
+    training: Callable[[str, float], Any] | None = None,
+    **options: Any,
+) -> list[tuple[str, tuple[str, ...]]]:
+    """(name, names of references) in the order of coding, for `compress_related`; looks take ``seconds``."""
+    groups = [group for group in _groups(fields, bounds, learning) if len(group) > 1]
+    plan = []
+    for names in groups:
+        group = {name: fields[name] for name in names}
+        plan += _Group(group, bounds, learning, options, training).plan(seconds / len(groups))
+    return plan
+
+
+def as_decoded(field: np.ndarray, bound: Bound, **options: Any) -> np.ndarray:
+    """``field`` as a decoder has it, when it was coded alone."""
+    return _decoded(_compressed(field, bound, None, options)[0], [], options.get("threads"))
+
+
+def valid_only(field: np.ndarray, fills: Sequence[float]) -> np.ndarray:
+    """``field`` with NaN where a value is a fill or masked."""
+    out = np.ma.getdata(field).astype(field.dtype.newbyteorder("="))
+    out[np.isin(out, np.array(fills, out.dtype)) | np.ma.getmaskarray(field)] = np.nan
+    return out
 
 
 def needed_by(names: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
@@ -137,22 +170,28 @@ def _check(options: Mapping[str, Any]) -> None:
         raise InvalidArgumentError("what references tell of a field is not idempotent; leave one of both out")
 
 
-def _groups(fields: Mapping[str, Source], bounds: Mapping[str, Bound]) -> list[list[str]]:
+def _groups(fields: Mapping[str, Source], bounds: Mapping[str, Bound], learning: Learning) -> list[list[str]]:
     """Names of fields that may help one another; alone, those that nothing can help."""
-    groups: list[list[str]] = []
-    related: list[list[str]] = []  # those of them that others may join
+    alone: list[list[str]] = []
+    related: list[list[str]] = []
     for name, field in fields.items():
         bound = bounds[name]
         relates = field.dtype.kind == "f" and field.dtype.itemsize > 2 and math.prod(field.shape) >= _FEW
-        relates = relates and bound.kind in ("absolute", "relative") and bound.regions is None
-        fitting = [names for names in related if all(near(fields[n].shape, field.shape) for n in names)]
-        if relates and fitting:
-            fitting[0].append(name)
+        if not (relates and bound.kind in ("absolute", "relative") and bound.regions is None):
+            alone.append([name])
             continue
-        groups.append([name])
-        if relates:
-            related.append(groups[-1])
-    return groups
+        fitting = [names for names in related if all(near(fields[n].shape, field.shape) for n in names)]
+        if fitting:
+            fitting[0].append(name)
+        else:
+            related.append([name])
+    if learning.model is None:
+        related = [
+            [names[k] for k in numbers]
+            for names in related
+            for numbers in clusters([fields[name] for name in names], learning.seed)
+        ]
+    return related + alone
 
 
 class _Group:
@@ -169,21 +208,24 @@ class _Group:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
         self._training = training
         self._decoded: dict[str, np.ndarray] = {}
+        self._needed: set[str] = set()  # to be decoded
 
     def run(self) -> Iterator[Coded]:
         seconds = self._learning.seconds
         if seconds is None:
             seconds = SECONDS_PER_BYTE * sum(map(_bytes_of, self._fields.values()))
         plan: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in self._fields]
-        if len(plan) > 1:
-            plan = self._plan(_SEARCH * seconds)
-            seconds -= _SEARCH * seconds
+        if self._learning.model is not None:
+            plan = self._learning.model.plan(self._fields)
+        elif len(plan) > 1:
+            plan = self.plan(SEARCH * seconds)
+            seconds -= SEARCH * seconds
         helped = sum(bool(references) for _, references in plan)
         for place, (name, references) in enumerate(plan):
             needed = {other for _, others in plan[place + 1 :] for other in others}
             yield self._best(name, references, seconds / max(helped, 1), needed)
 
-    def _plan(self, seconds: float) -> list[tuple[str, tuple[str, ...]]]:
+    def plan(self, seconds: float) -> list[tuple[str, tuple[str, ...]]]:
         """(name, names of references) in the order of coding; a look at samples of all fields decides."""
         names = list(self._fields)
         sample = _Sample(self._fields, self._bounds, self._learning.seed, seconds, self._options)
@@ -206,15 +248,20 @@ class _Group:
             arrays = [self._decoded[reference] for reference in references]
             tell = partial(self._training, name) if self._training else None
             whole = field if isinstance(field, np.ndarray) else read(field, ())
-            guided = _guided(whole, bound, arrays, seconds, self._learning.seed, self._options, tell)
+            guided = (
+                _guided(whole, bound, arrays, seconds, self._learning.seed, self._options, tell)
+                if self._learning.model is None
+                else _guided_by(self._learning, name, whole, bound, arrays, self._options)
+            )
             if guided is not None and len(guided[1][0]) < len(plain):
                 network, (frame, report) = guided
                 used = references
         if name in needed:
             known = [self._decoded[reference] for reference in used]
-            self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
+            model = self._learning.model
+            self._decoded[name] = _decoded(frame, known, self._options.get("threads"), model)
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
-        trained = seconds if references else 0.0
+        trained = seconds if references and self._learning.model is None else 0.0
         return Coded(name, frame, report, used, len(plain), len(network), trained)
 
 
@@ -260,7 +307,7 @@ class _Sample:
             return alone
         fills = self._options.get("fill_values", ())
         made = Network.from_bytes(network).guide
-        target = _valid(self._fields[k], fills)
+        target = valid_only(self._fields[k], fills)
         told = useful(made, target, [onto(other, target.shape) for other in arrays], self._eps[k])
         return Given(taken, frozenset(others[j] for j in told))
 
@@ -282,10 +329,31 @@ def _guided(
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0:
         return None
-    others = [onto(reference, field.shape) for reference in references]
-    network = train(_valid(field, fills), others, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
+    others, target = [onto(reference, field.shape) for reference in references], valid_only(field, fills)
+    network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
     guide = FieldGuide(network, references, field.shape, field.dtype.newbyteorder("="), kept=True)
     return network, _compressed(field, bound, guide, options)
+
+
+def _guided_by(
+    learning: Learning,
+    name: str,
+    field: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    options: dict[str, Any],
+) -> tuple[bytes, tuple[bytes, FieldReport]]:
+    """(network, (frame, report)) with what the model has for ``name``; b"" where the frame only names it."""
+    from lossyzip.container.header import InModel
+    from lossyzip.guide import FieldGuide
+
+    assert learning.model is not None
+    number = learning.model.number_of(name)
+    network = learning.model.targets[number].network
+    where = None if learning.embed else InModel(learning.model.checksum, number)
+    native = field.dtype.newbyteorder("=")
+    guide = FieldGuide(network, references, field.shape, native, kept=True, where=where)
+    return b"" if where else network, _compressed(field, bound, guide, options)
 
 
 def _compressed(
@@ -300,17 +368,12 @@ def _bytes_of(field: Source) -> int:
     return int(math.prod(field.shape) * field.dtype.itemsize)
 
 
-def _valid(field: np.ndarray, fills: Sequence[float]) -> np.ndarray:
-    """``field`` with NaN where a value is a fill or masked."""
-    out = np.ma.getdata(field).astype(field.dtype.newbyteorder("="))
-    out[np.isin(out, np.array(fills, out.dtype)) | np.ma.getmaskarray(field)] = np.nan
-    return out
-
-
-def _decoded(frame: bytes, references: Sequence[np.ndarray], threads: int | None) -> np.ndarray:
+def _decoded(
+    frame: bytes, references: Sequence[np.ndarray], threads: int | None, model: Model | None = None
+) -> np.ndarray:
     """What a decoder has of a field, to be a reference."""
     opened = Frame.of_bytes(frame)
-    opened.refer_to(references)
+    opened.refer_to(references, model)
     result = np.empty(opened.shape, opened.dtype.newbyteorder("="))
     for where, values in opened.tiles(threads=threads):
         result[where] = np.ma.getdata(values)

@@ -12,7 +12,8 @@ LossyZipError
     ├── UnsupportedFormatError    a newer lossyzip wrote them
     ├── TruncatedError            they end too early
     ├── CorruptError              a checksum or a structure is wrong
-    ├── MissingReferenceError     they need an array or a model that was not given
+    ├── MissingReferenceError     they need an array that was not given
+    ├── MissingModelError         they need a model that was not given
     └── ContentMismatchError      they decode, but not to the values that were checked when they were made
 """
 
@@ -66,7 +67,11 @@ class CorruptError(DecodeError):
 
 
 class MissingReferenceError(DecodeError):
-    """The frame was made with a reference or a model that was not given, or is a different one."""
+    """The frame was made with a reference that was not given, or is a different one."""
+
+
+class MissingModelError(DecodeError):
+    """The frame names a model that was not given, or is a different one."""
 
 
 class ContentMismatchError(DecodeError):

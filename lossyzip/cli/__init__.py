@@ -14,6 +14,7 @@ _VERBS = {
     "decompress": "Restore a compressed HDF5 file.",
     "demo": "Make a small turbulent flow, compress, restore and verify it.",
     "info": "Say what a compressed file holds, without decoding it.",
+    "train": "Train a model on snapshots, for `compress --model`.",
     "tune": "Find the bound that meets a PSNR, a ratio or a largest error.",
     "verify": "Check a compressed file against its original, value by value.",
     "warmup": "Compile all kernels now, so that the first use does not wait.",

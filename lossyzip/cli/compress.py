@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from lossyzip.cli import options
 from lossyzip.errors import InvalidArgumentError
 
-if TYPE_CHECKING:
-    from lossyzip.bound import Bound
-
 
 @click.command()
 @click.argument("source", type=options.file_argument)
 @options.output_option
-@click.option(
-    "-b",
-    "--bound",
-    "bounds",
-    multiple=True,
-    required=True,
-    metavar="PATTERN=BOUND",
-    help="abs:EPS, rel:R (of the field's range), pwrel:R (of each value), psnr:DB or lossless, for fields "
-    "that match. May be repeated; the first that matches counts.",
-)
+@options.bound_option
 @options.effort_option
 @click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
 @click.option("--learned", is_flag=True, help="Fields on one grid help one another.")
@@ -34,6 +21,8 @@ if TYPE_CHECKING:
     "--train-seconds", type=click.FloatRange(min=0), help="For --learned, in all. Default: 60 for 100 MB."
 )
 @click.option("--seed", default=0, show_default=True, help="For --learned: the same gives the same bytes.")
+@options.model_option
+@click.option("--embed-model", is_flag=True, help="Put the networks of --model into the output.")
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -47,6 +36,8 @@ def command(
     learned: bool,
     train_seconds: float | None,
     seed: int,
+    model: Path | None,
+    embed_model: bool,
     threads: int | None,
     force: bool,
     as_json: bool,
@@ -56,10 +47,13 @@ def command(
 
     Example: lossyzip compress in.h5 -o out.h5 -b 'temperature=rel:1e-3' -b 'vel_*=abs:0.5'
     """
-    chosen = _parse(bounds)
+    if embed_model and model is None:
+        raise InvalidArgumentError("--embed-model is for --model; what --learned trains is embedded anyway")
+    chosen = options.parse_bounds(bounds)
     from lossyzip.cli import table
     from lossyzip.io.hdf5 import compress_file
 
+    known = options.read_model(model)
     with options.progress_bar(quiet) as progress:
         report = compress_file(
             source,
@@ -72,21 +66,9 @@ def command(
             learned=learned,
             train_seconds=train_seconds,
             seed=seed,
+            model=known,
+            embed_model=embed_model,
             progress=progress,
         )
     if not quiet:
         click.echo(table.as_json(report) if as_json else table.coded_table(report))
-
-
-def _parse(bounds: tuple[str, ...]) -> dict[str, Bound]:
-    from lossyzip.bound import parse
-
-    chosen: dict[str, Bound] = {}
-    for text in bounds:
-        pattern, equals, bound = text.rpartition("=")
-        if not (pattern and equals):
-            raise InvalidArgumentError(
-                f"bound {text!r} is not of the form PATTERN=BOUND, such as 'T*=rel:1e-3'"
-            )
-        chosen.setdefault(pattern, parse(bound))
-    return chosen

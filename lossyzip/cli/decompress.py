@@ -19,6 +19,7 @@ from lossyzip.cli.exits import CORRUPT
     is_flag=True,
     help="Restore what is whole; damaged fields are named, and stay as they are.",
 )
+@options.model_option
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -27,6 +28,7 @@ def command(
     source: Path,
     output: Path,
     keep_going: bool,
+    model: Path | None,
     threads: int | None,
     force: bool,
     as_json: bool,
@@ -36,9 +38,16 @@ def command(
     from lossyzip.cli import table
     from lossyzip.io.hdf5 import decompress_file
 
+    known = options.read_model(model)
     with options.progress_bar(quiet) as progress:
         report = decompress_file(
-            source, output, threads=threads, force=force, keep_going=keep_going, progress=progress
+            source,
+            output,
+            threads=threads,
+            force=force,
+            keep_going=keep_going,
+            model=known,
+            progress=progress,
         )
     if not quiet:
         click.echo(table.as_json(report) if as_json else table.restored_table(report))

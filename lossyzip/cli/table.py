@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lossyzip.io.report import FieldRow, FileReport
+    from lossyzip.io.train import TrainReport
     from lossyzip.io.tune import TuneReport
     from lossyzip.io.verify import VerifyReport
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def as_json(report: Any) -> str:
     """A report as JSON; infinities and NaN, which JSON does not have, as strings."""
     content = dataclasses.asdict(report)
-    for row, item in zip(content["fields"], report.fields, strict=True):
+    for row, item in zip(content.get("fields", ()), getattr(report, "fields", ()), strict=True):
         row["ratio"] = item.ratio
     if hasattr(report, "passed"):
         content["passed"] = report.passed
@@ -86,6 +87,18 @@ def verified_table(report: VerifyReport) -> str:
     return "\n".join(text)
 
 
+def trained_table(report: TrainReport) -> str:
+    """What `train` found."""
+    head = ("field", "bytes", "eps / range", "from")
+    lines = [
+        (row.name, str(row.network_bytes), _number(row.relative_eps), ", ".join(row.references))
+        for row in report.targets
+    ]
+    text = [_table(head, lines)] if lines else ["no field tells anything of another: the model is empty"]
+    text.append(f"model {report.model}: {len(lines)} networks in {_size(report.model_bytes)}")
+    return "\n".join(text + ([f"not predicted: {', '.join(report.alone)}"] if report.alone else []))
+
+
 def tuned_table(report: TuneReport) -> str:
     """What `tune` found, each bound as an option of `compress`."""
     head = ("field", "eps / range", "max error", "PSNR dB", "ratio", "bound")
@@ -124,6 +137,8 @@ def _copied(report: FileReport) -> list[str]:
     names = (f"{name} ({why})" if why else name for name, why in report.copied.items())
     notes = [f"{row.name}: {row.note}" for row in report.fields if row.note]
     notes += [f"{row.name} needs {', '.join(row.references)}" for row in report.fields if _unsaid(row)]
+    if models := sorted({row.model for row in report.fields if row.model}):
+        notes.append(f"needs the model {', '.join(models)}")
     return notes + ([f"copied as they are: {', '.join(names)}"] if report.copied else [])
 
 

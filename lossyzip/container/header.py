@@ -48,13 +48,20 @@ class Level(NamedTuple):
     plan: bytes = b""
 
 
+class InModel(NamedTuple):
+    """Where a network is that is not in the frame: learned/model.py."""
+
+    checksum: int  # the model's
+    number: int  # of the target that it is for
+
+
 class Guided(NamedTuple):
     """What is subtracted from a field before it is coded: guide.py."""
 
     low: float  # span of the differences
     high: float
     references: tuple[int, ...]  # checksums of the arrays that the guide is made from
-    network: bytes
+    network: bytes | InModel
 
 
 @dataclass(frozen=True)
@@ -217,13 +224,15 @@ class Header:
             sections["L"] = b"".join(map(_pack_level, self.levels))
         if self.guided is not None:
             sections["G"] = self._pack_guided(self.guided)
+            if isinstance(self.guided.network, InModel):
+                sections["N"] = _pack_in_model(self.guided.network)
         sections["P"] = _pack_plan(self.family, self.plan)
         sections["w"] = bytes(self.writer)
         return pack_sections(sections)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSMLGP")
+        sections = unpack_sections(data, known="ABRSMLGNP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -250,6 +259,8 @@ class Header:
         specials = tuple(
             int.from_bytes(patterns[k : k + width], "little") for k in range(0, len(patterns), width)
         )
+        if "N" in sections and "G" not in sections:
+            raise CorruptError("the name of a network, and no guide")
         family, plan = _read_plan(sections["P"])
         return cls(
             dtype,
@@ -265,12 +276,13 @@ class Header:
             tuple(sections.get("w", b"")),
             fill,
             _read_levels(sections.get("L", b""), eps),
-            _read_guided(sections["G"], dtype, bound) if "G" in sections else None,
+            _read_guided(sections, dtype, bound) if "G" in sections else None,
         )
 
     def _pack_guided(self, guided: Guided) -> bytes:
         checksums = struct.pack(f"<B{len(guided.references)}Q", len(guided.references), *guided.references)
-        return self._pack_values([guided.low, guided.high]) + checksums + guided.network
+        network = guided.network if isinstance(guided.network, bytes) else b""
+        return self._pack_values([guided.low, guided.high]) + checksums + network
 
     def _pack_values(self, values: list[float]) -> bytes:
         return np.array(values, self.coded.newbyteorder("<")).tobytes()
@@ -370,7 +382,14 @@ def _read_levels(data: bytes, largest: float) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def _read_guided(data: bytes, dtype: np.dtype, bound: Bound) -> Guided:
+def _pack_in_model(where: InModel) -> bytes:
+    out = bytearray(struct.pack("<Q", where.checksum))
+    put_varint(out, where.number)
+    return bytes(out)
+
+
+def _read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Guided:
+    data = sections["G"]
     part = part_of(dtype)
     if dtype.kind != "f" or coded_as(part) != part or bound.kind == "pointwise_relative":
         raise CorruptError(f"a guide for {dtype} with the bound {bound}")
@@ -380,4 +399,16 @@ def _read_guided(data: bytes, dtype: np.dtype, bound: Bound) -> Guided:
     start = width + 1 + 8 * count
     if not count or len(data) < start:
         raise CorruptError(f"a guide of {count} references in {len(data)} bytes")
-    return Guided(low, high, struct.unpack(f"<{count}Q", data[width + 1 : start]), data[start:])
+    network: bytes | InModel = data[start:]
+    if "N" in sections:
+        if network:
+            raise CorruptError("a guide with two networks, one in the frame and one in a model")
+        network = _read_in_model(sections["N"])
+    return Guided(low, high, struct.unpack(f"<{count}Q", data[width + 1 : start]), network)
+
+
+def _read_in_model(data: bytes) -> InModel:
+    number, end = get_varint(data, 8)
+    if end != len(data):
+        raise CorruptError(f"the name of a network takes {len(data)} bytes")
+    return InModel(struct.unpack("<Q", data[:8])[0], number)

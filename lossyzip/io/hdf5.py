@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -21,7 +21,14 @@ from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
 from lossyzip.dataset import Coded, Learning
-from lossyzip.errors import CorruptError, DecodeError, LossyZipError, NotALossyZipError, SelfCheckError
+from lossyzip.errors import (
+    CorruptError,
+    DecodeError,
+    InvalidArgumentError,
+    LossyZipError,
+    NotALossyZipError,
+    SelfCheckError,
+)
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values, find_candidates
 from lossyzip.io.interrupt import Stop, interruptible
@@ -31,6 +38,9 @@ from lossyzip.io.report import FieldRow, FileReport
 from lossyzip.io.selection import Candidate, Choice, check_patterns, choose, named_by
 from lossyzip.io.tree import Tree, copy_tree, reading
 from lossyzip.threads import thread_count
+
+if TYPE_CHECKING:
+    from lossyzip.learned.model import Model
 
 PathLike = str | os.PathLike[str]
 Check = Callable[[], None]  # raises when the work must end
@@ -49,6 +59,8 @@ def compress_file(
     learned: bool = False,
     train_seconds: float | None = None,
     seed: int = 0,
+    model: Model | None = None,
+    embed_model: bool = False,
     progress: Progress | None = None,
 ) -> FileReport:
     """Copy an HDF5 file with its fields, of floats or complex numbers, compressed, each within its bound.
@@ -62,6 +74,7 @@ def compress_file(
 
     ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`. One
     is in memory as a whole at a time, and those, as decoded, that are references to come.
+    So they do with ``model``, which knows them by their paths.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
     replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing
@@ -71,13 +84,16 @@ def compress_file(
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
             options = {"effort": effort, "idempotent": idempotent, "threads": threads}
-            learning = Learning(train_seconds, seed) if learned else None
+            helped = learned or model is not None
+            learning = Learning(train_seconds, seed, model, embed_model) if helped else None
             job = _Compression(tree, check, progress, options, learning)
             job.run(bounds, output)
             _read_back(output, [row.name for row in job.rows])
         return _report(source, target, job.rows, job.copied)
 
     thread_count(threads)
+    if learned and model is not None:
+        raise InvalidArgumentError("a model is not trained: leave out either it or learned=True (--learned)")
     return interruptible(work)
 
 
@@ -89,18 +105,20 @@ def decompress_file(
     force: bool = False,
     only: Iterable[str] | None = None,
     keep_going: bool = False,
+    model: Model | None = None,
     progress: Progress | None = None,
 ) -> FileReport:
     """Copy an HDF5 file with its compressed fields restored: values, data type, chunks, filters, attributes.
 
     ``only``: patterns as for `compress_file`; fields that none matches stay compressed. Raises a
     DecodeError subclass that names the field for damaged bytes, otherwise as `compress_file`.
-    ``keep_going``: a damaged field is copied as it is, still compressed, and named in the report.
+    ``model``: the one that fields were compressed with. ``keep_going``: a damaged field is copied as it is,
+    still compressed, and named in the report.
     """
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            job = _Decompression(tree, check, progress, threads, keep_going)
+            job = _Decompression(tree, check, progress, threads, keep_going, model)
             job.run(only, output)
             done = {row.name for row in job.rows}
             rest = {
@@ -129,7 +147,8 @@ def describe_file(path: PathLike) -> FileReport:
             if stored.is_compressed(dataset):
                 with naming(name), reading("its bytes"):
                     references = stored.references_of(dataset)
-                    rows.append(FieldRow.of(name, stored.open_frame(dataset), references=references))
+                    frame = stored.open_frame(dataset)
+                    rows.append(FieldRow.of(name, frame, references=references, model=frame.model))
             else:
                 copied[name] = ""
         return _report(path, path, rows, copied)
@@ -227,7 +246,9 @@ class _Compression:
         references = related.references if related else ()
         stored.describe(dataset, report, original, references)
         seconds = report.encode_seconds, report.verify_seconds
-        self.rows.append(FieldRow.of(name, report, *seconds, choice.named, _helped(related), references))
+        model = Frame.of_bytes(related.frame).model if related else ""
+        row = FieldRow.of(name, report, *seconds, choice.named, _helped(related), references, model)
+        self.rows.append(row)
         return dataset.id
 
     def _learn(self, bounds: dict[str, Bound], tell: Progress) -> None:
@@ -267,10 +288,11 @@ class _Decompression:
         progress: Progress | None,
         threads: int | None,
         keep_going: bool,
+        model: Model | None,
     ) -> None:
         self._tree, self._check, self._progress, self._threads = tree, check, progress, threads
         self._keep_going = keep_going
-        self._opener = Opener(tree.file, threads)
+        self._opener = Opener(tree.file, threads, model)
         self.rows: list[FieldRow] = []
         self.damaged: dict[str, str] = {}
 

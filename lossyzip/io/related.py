@@ -6,7 +6,7 @@ What helps is in memory as a whole, as it was decoded. docs/FORMAT.md, "In an HD
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -18,6 +18,9 @@ from lossyzip.errors import MissingReferenceError
 from lossyzip.field import Source
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values
+
+if TYPE_CHECKING:
+    from lossyzip.learned.model import Model
 
 
 def compress_datasets(
@@ -46,16 +49,17 @@ def compress_datasets(
 class Opener:
     """Opens frames of one file together with the decoded fields that they refer to, which it keeps."""
 
-    def __init__(self, file: h5py.File, threads: int | None) -> None:
-        self._file, self._threads = file, threads
+    def __init__(self, file: h5py.File, threads: int | None, model: Model | None = None) -> None:
+        self._file, self._threads, self._model = file, threads, model
         self._decoded: dict[str, np.ndarray] = {}
 
     def open(self, name: str) -> Frame:
-        """Raises MissingReferenceError where a field that it needs is not there, or is another one."""
+        """Raises MissingReferenceError where a field that it needs is not there, or is another one; and
+        MissingModelError where the model is not."""
         dataset = self._file[f"/{name}"]
         frame = stored.open_frame(dataset)
         if frame.references:
-            frame.refer_to([self._values(reference) for reference in self._needed(name)])
+            frame.refer_to([self._values(reference) for reference in self._needed(name)], self._model)
         return frame
 
     def _needed(self, name: str) -> tuple[str, ...]:

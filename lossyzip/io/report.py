@@ -14,7 +14,8 @@ class FieldRow:
     """One field of a file. ``named`` is False where no pattern chose the bound, and it was kept lossless.
 
     Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
-    restored field lacks, or what ``references``, fields that it needs, have saved.
+    restored field lacks, or what ``references``, fields that it needs, have saved. ``model``: the checksum of
+    the one that it needs.
     """
 
     name: str
@@ -31,6 +32,7 @@ class FieldRow:
     named: bool = True
     note: str = ""
     references: tuple[str, ...] = ()
+    model: str = ""
 
     @property
     def ratio(self) -> float:
@@ -46,6 +48,7 @@ class FieldRow:
         named: bool = True,
         note: str = "",
         references: tuple[str, ...] = (),
+        model: str = "",
     ) -> FieldRow:
         return cls(
             name,
@@ -62,6 +65,7 @@ class FieldRow:
             named,
             note,
             references,
+            model,
         )
 
 

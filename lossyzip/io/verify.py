@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -19,6 +19,9 @@ from lossyzip.io.hdf5 import Progress, compressed_fields, opened
 from lossyzip.io.interrupt import Stop, interruptible
 from lossyzip.io.related import Opener
 from lossyzip.io.tree import Link, Tree, attribute_names, encode, reading
+
+if TYPE_CHECKING:
+    from lossyzip.learned.model import Model
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ def verify_file(
     compressed: str | os.PathLike[str],
     *,
     threads: int | None = None,
+    model: Model | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Decode every compressed field and compare it in exact arithmetic; compare everything else for equality.
 
-    A damaged field is a row with a problem, and does not stop the others.
+    A damaged field, or one whose ``model`` is another, is a row with a problem, and does not stop the others.
     """
 
     def work(stop: Stop) -> VerifyReport:
@@ -71,7 +75,7 @@ def verify_file(
                 if progress is not None:
                     progress(name, done, total)
 
-            opener = Opener(new, threads)
+            opener = Opener(new, threads, model)
             rows = [
                 _verify_field(name, old.get(name), opener, threads, partial(tell, name)) for name in packed
             ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip.learned.neighbourhood import REACH, Box, Input, Planes, folded, places, planes
+from lossyzip.learned.neighbourhood import REACH, Box, Input, Planes, places, planes
 from lossyzip.learned.network_bytes import storable
 
 _BOXES = 16  # of a field too large to be taken as a whole,
@@ -78,10 +78,8 @@ def draw(
     count: int,
     rng: np.random.Generator,
 ) -> Patches:
-    """Up to about ``count`` patches that have a usable point; the arrays' axes are folded here."""
-    full = folded(target.shape)
-    target, usable = target.reshape(full), usable.reshape(full)
-    rows = [reference.reshape(full) for reference in references]
+    """Up to about ``count`` patches that have a usable point, of arrays (separate, z, y, x)."""
+    full = target.shape
     nz, ny, nx = (min(n, 2) for n in full[1:])
     corners = np.indices((nz, ny, nx)).reshape(3, -1)
     chosen = _boxes(full, rng)
@@ -94,7 +92,7 @@ def draw(
         here = target[box][0], usable[box][0]
         kept = np.flatnonzero(here[1][z, y, x].any(axis=1))[:share]
         z, y, x = z[kept], y[kept], x[kept]
-        around = planes(inputs, rows, box)
+        around = planes(inputs, references, box)
         boxes.append((around, around.offset(0, (REACH, REACH, REACH)) + around.offset(0, (z, y, x))))
         valid.append(here[1][z, y, x])
         values.append(np.where(valid[-1], here[0][z, y, x], 0).astype(np.float64))

@@ -16,6 +16,7 @@ import numpy as np
 
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.learned.device import require_torch
+from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Network
 from lossyzip.learned.network_bytes import storable
 from lossyzip.learned.rounding import outputs, to_integers
@@ -39,6 +40,7 @@ def train(
     eps: float,
     *,
     valid: np.ndarray | None = None,
+    stacked: bool = False,
     seconds: float = 5.0,
     seed: int = 0,
     tell: Callable[[float], Any] | None = None,
@@ -47,6 +49,7 @@ def train(
 
     All are of one shape; ``references`` as the decoder will have them, and NaN where they mean nothing.
     ``valid`` (bool) leaves out values of the target; those that are not finite are left out anyhow.
+    ``stacked``: they are (separate, z, y, x), and nothing looks across the first axis: that of snapshots.
     ``seconds`` are nominal. References that have nothing to say give a guide next to constant. ``tell`` is
     told now and then what part is done. Raises MissingDependencyError without torch.
     """
@@ -61,6 +64,9 @@ def train(
     rng = np.random.default_rng(seed)
     usable = np.isfinite(target) if valid is None else np.isfinite(target) & valid
     inputs = inputs_for(references, usable, rng)
+    full = target.shape if stacked else folded(target.shape)
+    target, usable = target.reshape(full), usable.reshape(full)
+    references = [reference.reshape(full) for reference in references]
     patches = draw(target, usable, inputs, references, _PATCHES, rng) if usable.any() else None
     if patches is None or not len(patches.values):
         return Network.constant(0.0)
