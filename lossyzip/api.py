@@ -16,17 +16,20 @@ import numpy as np
 from lossyzip.bound import Bound
 from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.archive import pack_archive, unpack_related
+from lossyzip.enhancing import asked_for
 from lossyzip.errors import DecodeError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from lossyzip.bound_search import Tuned
     from lossyzip.field import Number
-    from lossyzip.second_pass import Enhancing
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a frame says of itself. ``max_error`` was measured when it was made; ``sections`` are bytes."""
+    """What a frame says of itself. ``max_error`` was measured when it was made; ``sections`` are bytes.
+
+    ``enhancer``: "offsets" or "network", and the dB that it adds to PSNR; "" and 0.0 where there is none.
+    """
 
     bound: str
     eps: float
@@ -40,6 +43,8 @@ class Inspection:
     tile_count: int
     version: str
     sections: dict[str, int]
+    enhancer: str
+    psnr_gain: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def compress(
         "idempotent": idempotent,
         "threads": threads,
         "fill_values": _fill_values(fill_value),
-        "enhancing": _enhancing(enhance, train_seconds, seed, idempotent),
+        "enhancing": asked_for(enhance, train_seconds, seed, idempotent),
     }
     if len(references):
         from lossyzip.dataset import Learning, compress_referring
@@ -190,6 +195,8 @@ def inspect(blob: bytes) -> Inspection:
         frame.tile_count,
         frame.version,
         frame.section_bytes(),
+        frame.enhancer,
+        frame.gain,
     )
 
 
@@ -233,6 +240,7 @@ def compress_fields(
     threads: int | None = None,
     fill_value: Number | Iterable[Number] | None = None,
     learned: bool = False,
+    enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
 ) -> bytes:
@@ -241,6 +249,7 @@ def compress_fields(
     ``learned``: fields of float32 and float64 that share their shape are predicted from others, by networks
     that are trained in about ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where that is
     smaller. The same ``seed`` gives the same bytes. Decompression decodes what a field depends on, too.
+    ``enhance``: as for `compress`; references are enhanced, too.
 
     Raises InvalidArgumentError for a field that no pattern names, and for a pattern that names no field.
     """
@@ -254,17 +263,29 @@ def compress_fields(
 
         arrays = {name: _as_array(field) for name, field in fields.items()}
         options["fill_values"] = _fill_values(fill_value)
+        options["enhancing"] = asked_for(enhance, _share(train_seconds, fields), seed, idempotent)
         coded = compress_related(arrays, chosen, Learning(train_seconds, seed), **options)
         graph = {name: one.references for name, one in coded.items()}
         return pack_archive({name: coded[name].frame for name in fields}, graph)
-    options["fill_value"] = fill_value
+    options |= {"fill_value": fill_value, "enhance": enhance, "seed": seed}
+    options["train_seconds"] = _share(train_seconds, fields)
     return pack_archive({name: compress(field, chosen[name], **options) for name, field in fields.items()})
 
 
+def _share(seconds: float | None, fields: Mapping[str, np.ndarray]) -> float | None:
+    return None if seconds is None else seconds / max(len(fields), 1)
+
+
 def decompress_fields(
-    archive: bytes, *, only: Iterable[str] | None = None, threads: int | None = None
+    archive: bytes,
+    *,
+    only: Iterable[str] | None = None,
+    threads: int | None = None,
+    enhance: bool = True,
 ) -> dict[str, np.ndarray]:
     """The fields of an archive by name; ``only`` those named are read, and what they depend on.
+
+    ``enhance``: as for `decompress`.
 
     Raises a DecodeError subclass for damaged bytes, InvalidArgumentError for a name that is not there.
     """
@@ -279,7 +300,13 @@ def decompress_fields(
     for name in needed_by(names, graph):
         references = [decoded[reference] for reference in graph.get(name, ())]
         decoded[name] = decompress(bytes(frames[name]), threads=threads, references=references)
-    return {name: decoded[name] for name in names}
+    if enhance:
+        return {name: decoded[name] for name in names}
+    plain = {}
+    for name in names:
+        references = [decoded[reference] for reference in graph.get(name, ())]
+        plain[name] = decompress(bytes(frames[name]), threads=threads, references=references, enhance=False)
+    return plain
 
 
 def tune(
@@ -309,24 +336,6 @@ def tune(
     targets = Targets(psnr, ratio, max_error)
     fills = _fill_values(fill_value)
     return find_bound(_as_array(array), targets, effort=effort, threads=threads, fill_values=fills)
-
-
-def _enhancing(
-    enhance: bool | str, seconds: float | None, seed: int, idempotent: bool
-) -> Enhancing | None:
-    """What was asked. Raises InvalidArgumentError."""
-    if not enhance:
-        return None
-    from lossyzip.dataset import Learning
-    from lossyzip.learned.enhancement import KINDS
-    from lossyzip.second_pass import Enhancing
-
-    if enhance is not True and enhance not in KINDS:
-        raise InvalidArgumentError(f"enhance is True, False or one of {', '.join(KINDS)}, not {enhance!r}")
-    if idempotent:
-        raise InvalidArgumentError("what is enhanced is not idempotent; leave one of both out")
-    Learning(seconds, seed)  # which checks them
-    return Enhancing(KINDS if enhance is True else (str(enhance),), seconds, seed)
 
 
 def _as_array(array: Any) -> np.ndarray:

@@ -22,6 +22,7 @@ import xxhash
 
 from lossyzip.bound import Bound
 from lossyzip.container import frame
+from lossyzip.container.enhanced import split
 from lossyzip.container.header import Header, can_be_enhanced
 from lossyzip.errors import (
     BoundViolationError,
@@ -38,11 +39,11 @@ from lossyzip.threads import in_order, thread_count
 if TYPE_CHECKING:
     from lossyzip.checker import Checker, CheckReport
     from lossyzip.decompose.families import Plan
+    from lossyzip.enhancing import Enhancing
     from lossyzip.field import Number, Source
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.enhancer import Enhancer
     from lossyzip.levels import Levels
-    from lossyzip.second_pass import Enhancing
     from lossyzip.tile import Decoded
     from lossyzip.tuning import Effort
     from lossyzip.tuning_psnr import Aim
@@ -118,9 +119,9 @@ def compress_field(
     The source is read twice, for a PSNR bound a few times more, tile by tile, from the calling thread; memory
     in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
     ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
-    values. ``guide``: for fields of float32 and float64. ``enhancing``: see second_pass.py; the source is read
-    twice more, and up to 64 MiB more are in memory, for a larger frame on the disk. ``progress`` is told how
-    many values were done since the last call.
+    values. ``guide``: for fields of float32 and float64. ``enhancing``: where it pays, an enhancer is
+    added in a second pass, for which the source is read twice more and 128 MiB of frames are in memory.
+    ``progress`` is told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
@@ -157,7 +158,9 @@ def compress_field(
         aim = tuning_psnr.Aim(coded, coded_header, wide, chosen, span, coded_fills, workers)
         encode = partial(job.reach, aim, draft, bound.value)
     else:
-        encode = partial(job.encode, planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent))
+        encode = partial(
+            job.encode, planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
+        )
     tuned = time.process_time() - started
     if enhancing is None or not can_be_enhanced(dtype, bound) or not draft.coded_eps > 0.0:
         done = encode(write, progress)
@@ -180,7 +183,7 @@ def compress_field(
         done.header.families,
         checked.psnr,
         checked.psnr_floor,
-        enhancer_kind(done.header),
+        done.header.enhancer_kind,
         done.gain,
     )
 
@@ -247,7 +250,7 @@ class _Job:
             if attempt == _ATTEMPTS - 1:
                 aim.settle()
             with tempfile.SpooledTemporaryFile(SPOOLED) as spool:
-                header = draft.withplan_of_header(aim.header())
+                header = draft.with_plan_of(aim.header())
                 done = self.encode(header, spool.write, None if attempt else progress)
                 seconds = [seconds[0] + done.encode_seconds, seconds[1] + done.verify_seconds]
                 if done.checked.report().psnr_floor >= db:
@@ -367,7 +370,7 @@ class Frame:
         if len(gain) != 8:
             raise CorruptError(f"the gain of PSNR is stored in {len(gain)} bytes")
         self.gain: float = struct.unpack("<d", gain)[0]  # dB, by the enhancer
-        self.enhanced = self._header.enhancer is not None
+        self.enhancer = self._header.enhancer_kind
 
     def refer_to(self, references: Sequence[np.ndarray]) -> None:
         """Have the arrays that the field was compressed with; raises MissingReferenceError without them."""
@@ -437,11 +440,9 @@ class Frame:
         rest = self.compressed_bytes - header - tiles
         if self._header.enhancer is None:
             return {"header": header, "tiles": tiles, "index and framing": rest}
-        from lossyzip import enhancement
-
         enhancer = len(self._header.enhancer)
         payloads = [self._reader.tile(number).payload for number in range(self.tile_count)]
-        marks = sum(len(p) - len(enhancement.split(p)[1]) for p in payloads)
+        marks = sum(len(p) - len(split(p)[1]) for p in payloads)
         return {
             "header": header - enhancer,
             "enhancer": enhancer,
@@ -495,18 +496,18 @@ class Frame:
         enhancer: Enhancer | None,
         enhance: bool,
     ) -> tuple[tuple[slice, ...], Decoded]:
-        from lossyzip import enhancement
+        from lossyzip.enhancement import enhance as enhance_tile
         from lossyzip.tile import decode_tile
 
         shape = tuple(s.stop - s.start for s in where)
         guide = None if self._guide is None else self._guide(where)
         payload, content = tile.payload, tile.content
         if enhancer is not None:
-            part, payload = enhancement.split(payload)
+            part, payload = split(payload)
         decoded = decode_tile(payload, shape, self._header, plan, into, guide)
         if enhancer is not None and part.content is not None:
             if enhance:
-                values = enhancement.enhance(decoded.values, part, self._header, enhancer)
+                values = enhance_tile(decoded.values, part, self._header, enhancer)
                 decoded = decoded._replace(values=values)
             else:
                 content = part.content
@@ -588,12 +589,6 @@ def _enhancer_of(header: Header) -> Enhancer | None:
     from lossyzip.learned.enhancer import Enhancer
 
     return None if header.enhancer is None else Enhancer.from_bytes(header.enhancer)
-
-
-def enhancer_kind(header: Header) -> str:
-    """What kind of an enhancer it has; empty for none."""
-    enhancer = _enhancer_of(header)
-    return "" if enhancer is None else enhancer.kind
 
 
 def _overlap(a: slice, b: slice) -> bool:

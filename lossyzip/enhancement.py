@@ -1,4 +1,4 @@
-"""Enhanced tiles: decoded values moved towards the original's, and the marks where that would leave the bound.
+"""Enhanced tiles: values moved towards the original's, and marks where that would leave the bound.
 
 An enhancer (learned/enhancer.py) says for each decoded value by how much, and to which side. A move by c to
 one side leaves the bound where the original lies within c of the bound's other end. Such a value is *marked*,
@@ -9,52 +9,19 @@ docs/FORMAT.md, "Enhancers".
 
 from __future__ import annotations
 
-import struct
-from typing import NamedTuple
-
 import numpy as np
 
+from lossyzip._jit import kernel
+from lossyzip.container.enhanced import Part
 from lossyzip.container.header import Header
-from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.entropy.stream import CodeStream, decode_tokens, encode_codes
 from lossyzip.entropy.tokens import Symbols, codes_of_row, largest_of
-from lossyzip.errors import CorruptError, TruncatedError
+from lossyzip.errors import CorruptError
 from lossyzip.field import largest_coded, native
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import STEPS, Enhancer
-from lossyzip._jit import kernel
 
 _ENHANCED, _OPPOSITE, _PLAIN = 0, 1, -1  # marks; the last where both others would leave the bound
-_CONTENT = struct.Struct("<I")
-
-
-class Part(NamedTuple):
-    """What a tile's record has of an enhancement: nothing, if ``content`` is None."""
-
-    content: int | None  # checksum of the values before they were enhanced
-    marks: bytes
-
-
-def split(payload: bytes) -> tuple[Part, bytes]:
-    """(what belongs to the enhancement, the payload of the plain tile)."""
-    size, start = get_varint(payload, 0)
-    end = start + size
-    if end > len(payload):
-        raise TruncatedError(f"marks of a tile take {size} bytes, {len(payload) - start} are left")
-    if not size:
-        return Part(None, b""), payload[end:]
-    if size < _CONTENT.size:
-        raise CorruptError(f"marks of a tile take {size} bytes")
-    (content,) = _CONTENT.unpack(payload[start : start + _CONTENT.size])
-    return Part(content, payload[start + _CONTENT.size : end]), payload[end:]
-
-
-def join(part: Part, payload: bytes) -> bytes:
-    """Reverse of `split`."""
-    own = b"" if part.content is None else _CONTENT.pack(part.content) + part.marks
-    out = bytearray()
-    put_varint(out, len(own))
-    return bytes(out) + own + payload
 
 
 class Moves:

@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 
 from lossyzip import enhancement, field
 from lossyzip.compressor import COPIED, SPOOLED, Written, checker_of, content_checksum, plan_of_header
 from lossyzip.container import frame
+from lossyzip.container.enhanced import Part, join, split
 from lossyzip.container.header import Header
+from lossyzip.enhancing import Enhancing
 from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
-from lossyzip.field import Number, Source
 from lossyzip.guide import FieldGuide
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.enhancer import Enhancer
@@ -34,14 +35,6 @@ SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
 _TILES = 16  # that are sampled
 _TIGHTER = 0.9  # eps, to see what bytes are worth
 _RULE = 20.0 * math.log10(2.0)  # dB a bit, at least: what bits are worth where codes are many and alike
-
-
-class Enhancing(NamedTuple):
-    """What was asked: kinds of enhancers; nominal seconds to train (None: 60 s for 100 MB); a seed."""
-
-    kinds: tuple[str, ...] = training.KINDS
-    seconds: float | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,9 +164,9 @@ class _Pass:
         started = time.thread_time()
         decoded = self._decoded(number, tile)
         part = self._part(decoded, original, header, enhancer)
-        payload = enhancement.join(part, tile.payload)
+        payload = join(part, tile.payload)
         try:
-            found, inner = enhancement.split(payload)
+            found, inner = split(payload)
             values = enhancement.enhance(decoded, found, header, enhancer)
         except DecodeError as error:
             raise SelfCheckError(
@@ -194,11 +187,9 @@ class _Pass:
                 )
             checkers.append(checker)
         record = frame.pack_record(payload, content_checksum(values))
-        return _Tile(record, *checkers, time.thread_time() - started)
+        return _Tile(record, checkers[0], checkers[1], time.thread_time() - started)
 
-    def _part(
-        self, decoded: np.ndarray, original: np.ndarray, header: Header, enhancer: Enhancer
-    ) -> enhancement.Part:
+    def _part(self, decoded: np.ndarray, original: np.ndarray, header: Header, enhancer: Enhancer) -> Part:
         """The marks of a tile; nothing for one that would not be better."""
         wanted = field.native(np.ma.getdata(original))
         moves = enhancement.Moves(decoded, header, enhancer)
@@ -211,8 +202,8 @@ class _Pass:
             for array in (decoded, values)
         ]
         if not squares[1] < squares[0]:
-            return enhancement.Part(None, b"")
-        return enhancement.Part(content_checksum(decoded), enhancement.pack_marks(moves, marks))
+            return Part(None, b"")
+        return Part(content_checksum(decoded), enhancement.pack_marks(moves, marks))
 
     def _original(self, number: int) -> np.ndarray:
         return field.read(self._job.source, self._where[number])

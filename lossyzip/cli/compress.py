@@ -31,9 +31,16 @@ if TYPE_CHECKING:
 @click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
 @click.option("--learned", is_flag=True, help="Fields of one shape help one another.")
 @click.option(
-    "--train-seconds", type=click.FloatRange(min=0), help="For --learned, in all. Default: 60 for 100 MB."
+    "--enhance",
+    is_flag=True,
+    help="Better values from a few percent more bytes, still within the bound, where that pays.",
 )
-@click.option("--seed", default=0, show_default=True, help="For --learned: the same gives the same bytes.")
+@click.option(
+    "--train-seconds",
+    type=click.FloatRange(min=0),
+    help="For --learned, in all; for --enhance, a field. Default: 60 for 100 MB.",
+)
+@click.option("--seed", default=0, show_default=True, help="For both: the same gives the same bytes.")
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -45,6 +52,7 @@ def command(
     effort: str,
     idempotent: bool,
     learned: bool,
+    enhance: bool,
     train_seconds: float | None,
     seed: int,
     threads: int | None,
@@ -70,6 +78,7 @@ def command(
             threads=threads,
             force=force,
             learned=learned,
+            enhance=enhance,
             train_seconds=train_seconds,
             seed=seed,
             progress=progress,

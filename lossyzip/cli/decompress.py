@@ -19,6 +19,7 @@ from lossyzip.cli.exits import CORRUPT
     is_flag=True,
     help="Restore what is whole; damaged fields are named, and stay as they are.",
 )
+@click.option("--no-enhance", is_flag=True, help="Leave out enhancers; values are within the bound, too.")
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -27,6 +28,7 @@ def command(
     source: Path,
     output: Path,
     keep_going: bool,
+    no_enhance: bool,
     threads: int | None,
     force: bool,
     as_json: bool,
@@ -38,7 +40,13 @@ def command(
 
     with options.progress_bar(quiet) as progress:
         report = decompress_file(
-            source, output, threads=threads, force=force, keep_going=keep_going, progress=progress
+            source,
+            output,
+            threads=threads,
+            force=force,
+            keep_going=keep_going,
+            enhance=not no_enhance,
+            progress=progress,
         )
     if not quiet:
         click.echo(table.as_json(report) if as_json else table.restored_table(report))

@@ -36,7 +36,7 @@ def coded_table(report: FileReport) -> str:
             f"{row.ratio:.2f}",
             _speed(row.raw_bytes, row.seconds),
             _speed(row.raw_bytes, row.verify_seconds),
-            row.family,
+            _family(row),
         )
         for row in report.fields
     ]
@@ -58,7 +58,7 @@ def restored_table(report: FileReport) -> str:
             _number(row.eps),
             _number(row.max_error),
             f"{row.ratio:.2f}",
-            row.family,
+            _family(row),
         )
         for row in report.fields
     ]
@@ -101,6 +101,11 @@ def tuned_table(report: TuneReport) -> str:
         for row in report.fields
     ]
     return _table(head, lines) if lines else "no field meets the targets"
+
+
+def _family(row: FieldRow) -> str:
+    """With what an enhancer adds to PSNR."""
+    return f"{row.family}, enhanced: {row.psnr_gain:+.2f} dB" if row.enhancer else row.family
 
 
 def _quoted(text: str) -> str:

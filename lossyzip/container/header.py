@@ -148,6 +148,13 @@ class Header:
         """Those of the plans."""
         return tuple(dict.fromkeys(level.family for level in self.levels)) or (self.family,)
 
+    @property
+    def enhancer_kind(self) -> str:
+        """ "network" or "offsets": whether it has hidden layers; empty where there is none."""
+        if self.enhancer is None:
+            return ""
+        return "network" if self.enhancer[:1] and self.enhancer[0] >> 4 & 3 else "offsets"
+
     def as_coded(self) -> Header:
         """That of the field that is coded in the place of this one: carrier.py."""
         both = () if self.dtype.kind != "c" else (2,)

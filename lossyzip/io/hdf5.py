@@ -21,6 +21,7 @@ from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
 from lossyzip.dataset import Coded, Learning
+from lossyzip.enhancing import asked_for
 from lossyzip.errors import CorruptError, DecodeError, LossyZipError, NotALossyZipError, SelfCheckError
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values, find_candidates
@@ -47,6 +48,7 @@ def compress_file(
     threads: int | None = None,
     force: bool = False,
     learned: bool = False,
+    enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -61,6 +63,7 @@ def compress_file(
     report tells.
 
     ``learned``: fields of one shape help one another, see `compress_fields`; they are read as a whole.
+    ``enhance``: see `compress`; ``train_seconds`` are those of each field.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
     replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing
@@ -69,7 +72,8 @@ def compress_file(
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            options = {"effort": effort, "idempotent": idempotent, "threads": threads}
+            options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
+            options["enhancing"] = asked_for(enhance, train_seconds, seed, idempotent)
             learning = Learning(train_seconds, seed) if learned else None
             job = _Compression(tree, check, progress, options, learning)
             job.run(bounds, output)
@@ -88,6 +92,7 @@ def decompress_file(
     force: bool = False,
     only: Iterable[str] | None = None,
     keep_going: bool = False,
+    enhance: bool = True,
     progress: Progress | None = None,
 ) -> FileReport:
     """Copy an HDF5 file with its compressed fields restored: values, data type, chunks, filters, attributes.
@@ -95,11 +100,12 @@ def decompress_file(
     ``only``: patterns as for `compress_file`; fields that none matches stay compressed. Raises a
     DecodeError subclass that names the field for damaged bytes, otherwise as `compress_file`.
     ``keep_going``: a damaged field is copied as it is, still compressed, and named in the report.
+    ``enhance``: see `decompress`.
     """
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            job = _Decompression(tree, check, progress, threads, keep_going)
+            job = _Decompression(tree, check, progress, threads, keep_going, enhance)
             job.run(only, output)
             done = {row.name for row in job.rows}
             rest = {
@@ -257,9 +263,10 @@ class _Decompression:
         progress: Progress | None,
         threads: int | None,
         keep_going: bool,
+        enhance: bool,
     ) -> None:
         self._tree, self._check, self._progress, self._threads = tree, check, progress, threads
-        self._keep_going = keep_going
+        self._keep_going, self._enhance = keep_going, enhance
         self._opener = Opener(tree.file, threads)
         self.rows: list[FieldRow] = []
         self.damaged: dict[str, str] = {}
@@ -289,7 +296,7 @@ class _Decompression:
             frame = self._opener.open(name)
             dataset, lost = stored.create_restored(file, compressed, frame)
             started = time.perf_counter()
-            tiles: Iterable[stored.Tile] = frame.tiles(threads=self._threads)
+            tiles: Iterable[stored.Tile] = frame.tiles(threads=self._threads, enhance=self._enhance)
             if dataset.chunks is None:
                 tiles = stored.in_slabs(tiles, frame.shape, frame.dtype.itemsize)
             for where, values in tiles:

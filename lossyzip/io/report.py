@@ -14,7 +14,8 @@ class FieldRow:
     """One field of a file. ``named`` is False where no pattern chose the bound, and it was kept lossless.
 
     Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
-    restored field lacks, or what ``references``, fields that it needs, have saved.
+    restored field lacks, or what ``references``, fields that it needs, have saved. ``enhancer``: its kind,
+    and the dB that it adds to PSNR.
     """
 
     name: str
@@ -31,6 +32,8 @@ class FieldRow:
     named: bool = True
     note: str = ""
     references: tuple[str, ...] = ()
+    enhancer: str = ""
+    psnr_gain: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -62,6 +65,8 @@ class FieldRow:
             named,
             note,
             references,
+            about.enhancer,
+            about.gain,
         )
 
 

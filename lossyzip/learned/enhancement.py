@@ -1,9 +1,9 @@
 """Training of enhancers: decoded values and their errors -> what predicts these. For the encoder alone.
 
-A linear function of terms is fitted by least squares; torch, where it is there, teaches a small network what that
-leaves. Then each class of estimates gets the correction that pays: marks cost bits, and a bit is worth what
-it would gain if eps were smaller instead. All is judged on points that were not learned from, bytes of the
-enhancer included. The number of steps follows from the budget alone, and all numbers from the seed.
+A linear function of terms is fitted by least squares; torch, where it is there, teaches a small network what
+that leaves. Then each class of estimates gets the correction that pays: marks cost bits, and a bit is worth
+what it would gain if eps were smaller instead. All is judged on points that were not learned from, bytes of
+the enhancer included. The number of steps follows from the budget alone, and all numbers from the seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
 from lossyzip.learned.terms import LIMITS, REACH, gather, in_units, terms_of, useful
 
-KINDS = ("offsets", "network")
 POINTS = 250_000  # in all,
 _JUDGED = 0.4  # of which so many are not learned from
 _FEWEST = 2_000
@@ -210,7 +209,7 @@ def _taught(
             out = torch.cat([now, seen], 1) @ last + bias
             loss = ((out - wanted[chosen]) ** 2).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
     finally:

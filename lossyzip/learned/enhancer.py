@@ -1,9 +1,9 @@
 """An enhancer: from decoded values to a class for each, and what is added to the values of a class.
 
 A linear function of terms (terms.py), to which a small network may add, estimates the error that quantization
-left. The magnitude of the estimate has 32 classes, and each class its correction, in eps / 32: that which pays,
-so that unsure estimates, which would cost marks (enhancement.py), may have none. All weights are integers; that
-no sum leaves those that float32 holds exactly is proved whenever an enhancer is made or read.
+left. The magnitude of the estimate has 32 classes, and each class its correction, in eps / 32: that which
+pays, so that unsure estimates, which would cost marks (enhancement.py), have none. All weights are integers;
+that no sum leaves those that float32 holds exactly is proved whenever an enhancer is made or read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError, UnsupportedFormatError
 from lossyzip.learned import classify
 from lossyzip.learned.classify import CLASSES
+from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
 from lossyzip.learned.network_bytes import get_rows, put_rows
-from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.terms import KINDS, LIMITS, REACH, UNITS, in_units, offset, places
 
 STEPS = 32  # a correction is so many parts of eps at most
@@ -47,10 +47,6 @@ class Enhancer:
 
     def __post_init__(self) -> None:
         _check(self)
-
-    @property
-    def kind(self) -> str:
-        return "network" if self.hidden else "offsets"
 
     def classes(self, tile: np.ndarray, void: np.ndarray | None, low: float, eps: float) -> np.ndarray:
         """For each value of ``tile`` 1 + its class, negative if it is to be lowered: int8, of its shape.
@@ -112,13 +108,13 @@ class Enhancer:
     def to_bytes(self) -> bytes:
         out = BitWriter()
         out.bits(_VERSION, 4)
+        out.bits(len(self.hidden), 2)
         for kind in range(KINDS):
             out.bits(int(kind in self.kinds), 1)
         out.bits(self.shift, _SHIFT_BITS)
         for correction in self.corrections:
             out.bits(correction, _CORRECTION_BITS)
         out.bits(self.activation_bits, 4)
-        out.bits(len(self.hidden), 2)
         for layer in self.hidden:
             out.bits(len(layer.biases), _CHANNEL_BITS)
             for shift in layer.shifts.tolist():
@@ -134,13 +130,14 @@ class Enhancer:
         version = bits.bits(4)
         if version > _VERSION:
             raise UnsupportedFormatError(f"an enhancer of version {version}; upgrade lossyzip")
+        layers = bits.bits(2)
         kinds = tuple(kind for kind in range(KINDS) if bits.bits(1))
         shift = bits.bits(_SHIFT_BITS)
         corrections = tuple(bits.bits(_CORRECTION_BITS) for _ in range(CLASSES))
         activation_bits = bits.bits(4)
         hidden = []
         width = len(kinds)
-        for _ in range(bits.bits(2)):
+        for _ in range(layers):
             channels = bits.bits(_CHANNEL_BITS)
             if channels > MOST_CHANNELS:
                 raise CorruptError(f"a layer of an enhancer has {channels} channels")

@@ -9,8 +9,6 @@ length > 1 of a tile; places outside the tile are the nearest inside. docs/FORMA
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 REACH = 3
@@ -20,6 +18,7 @@ LIMITS = (192, 48, 16)  # of terms, in units
 _OF_AXIS = 7  # kinds of features along an axis
 KINDS = 3 * _OF_AXIS + 3 + 2
 _CORNERS = KINDS - 1
+_NEAR = (-1, 0, 1)
 Place = tuple[int, int, int]
 
 
@@ -29,7 +28,7 @@ def places(kind: int) -> tuple[list[tuple[Place, int]], int]:
     axis, what = divmod(kind, _OF_AXIS)
     if axis < 3:
         return [(_along(axis, step), factor) for step, factor in _LINES[what][0]], _LINES[what][1]
-    cube = list(itertools.product((-1, 0, 1), repeat=3))
+    cube: list[Place] = [(z, y, x) for z in _NEAR for y in _NEAR for x in _NEAR]
     if kind == _CORNERS:
         return [(place, 1) for place in cube if 0 not in place], 0
     if kind == _CORNERS - 1:
