@@ -22,7 +22,8 @@ import xxhash
 
 from lossyzip.bound import Bound
 from lossyzip.container import frame
-from lossyzip.container.header import Header
+from lossyzip.container.enhanced import split
+from lossyzip.container.header import Header, can_be_enhanced
 from lossyzip.errors import (
     BoundViolationError,
     ContentMismatchError,
@@ -38,8 +39,10 @@ from lossyzip.threads import in_order, thread_count
 if TYPE_CHECKING:
     from lossyzip.checker import Checker, CheckReport
     from lossyzip.decompose.families import Plan
+    from lossyzip.enhancing import Enhancing
     from lossyzip.field import Number, Source
     from lossyzip.guide import FieldGuide
+    from lossyzip.learned.enhancer import Enhancer
     from lossyzip.learned.model import Model
     from lossyzip.levels import Levels
     from lossyzip.tile import Decoded
@@ -47,8 +50,8 @@ if TYPE_CHECKING:
     from lossyzip.tuning_psnr import Aim
 
 _ATTEMPTS = 4  # to reach a PSNR; the last one cannot miss
-_SPOOLED = 1 << 26  # bytes of a frame that wait in memory, and not on the disk, for their PSNR
-_COPIED = 1 << 22
+SPOOLED = 1 << 26  # bytes of a frame that wait in memory, and not on the disk, for their PSNR
+COPIED = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class FieldReport:
     families: tuple[str, ...]
     psnr: float
     psnr_floor: float
+    enhancer: str = ""  # its kind, if there is one,
+    gain: float = 0.0  # and the dB that it adds
 
     @property
     def ratio(self) -> float:
@@ -86,7 +91,7 @@ class _Encoded:
 
 
 @dataclass(frozen=True)
-class _Written:
+class Written:
     """A frame that was written. ``checked`` has seen all tiles."""
 
     header: Header
@@ -94,6 +99,7 @@ class _Written:
     checked: Checker
     encode_seconds: float
     verify_seconds: float
+    gain: float = 0.0  # of PSNR, by an enhancer, in dB
 
 
 def compress_field(
@@ -106,6 +112,7 @@ def compress_field(
     threads: int | None = None,
     fill_values: Iterable[Number] = (),
     guide: FieldGuide | None = None,
+    enhancing: Enhancing | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> FieldReport:
     """Compress ``source`` (ndarray, masked array or h5py.Dataset, of any shape) into ``write(bytes)``.
@@ -113,8 +120,9 @@ def compress_field(
     The source is read twice, for a PSNR bound a few times more, tile by tile, from the calling thread; memory
     in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
     ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
-    values. ``guide``: for fields of float32 and float64. ``progress`` is told how many values were done since
-    the last call.
+    values. ``guide``: for fields of float32 and float64. ``enhancing``: where it pays, an enhancer is
+    added in a second pass, for which the source is read twice more and 128 MiB of frames are in memory.
+    ``progress`` is told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
@@ -149,12 +157,19 @@ def compress_field(
         coded_fills = fill_values if coded is source else ()
         wide = planning.tile_shape_as_coded(draft, tuning_psnr.WAVELET_TILES)
         aim = tuning_psnr.Aim(coded, coded_header, wide, chosen, span, coded_fills, workers)
-        tuned = time.process_time() - started
-        done = job.reach(aim, draft, bound.value, write, progress)
+        encode = partial(job.reach, aim, draft, bound.value)
     else:
-        header = planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
-        tuned = time.process_time() - started
-        done = job.encode(header, write, progress)
+        encode = partial(
+            job.encode, planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
+        )
+    tuned = time.process_time() - started
+    if enhancing is None or not can_be_enhanced(dtype, bound) or not draft.coded_eps > 0.0:
+        done = encode(write, progress)
+    else:
+        from lossyzip.second_pass import enhanced
+
+        with tempfile.SpooledTemporaryFile(SPOOLED) as spool:
+            done = enhanced(job, encode(spool.write, progress), spool, write, enhancing)
     checked = done.checked.report()
     return FieldReport(
         shape,
@@ -169,6 +184,8 @@ def compress_field(
         done.header.families,
         checked.psnr,
         checked.psnr_floor,
+        done.header.enhancer_kind,
+        done.gain,
     )
 
 
@@ -185,24 +202,24 @@ class _Job:
         effort: Effort,
         workers: int,
     ) -> None:
-        self._source, self._span, self._fill_values, self._levels = source, span, fill_values, levels
-        self._guide, self._effort, self._workers = guide, effort, workers
+        self.source, self.span, self.fill_values, self._levels = source, span, fill_values, levels
+        self.guide, self.effort, self.workers = guide, effort, workers
 
     def encode(
         self,
         header: Header,
         write: Callable[[bytes], Any],
         progress: Callable[[int], Any] | None = None,
-    ) -> _Written:
+    ) -> Written:
         """Write a frame, tile by tile."""
         head = frame.pack_head(header.to_bytes())
         write(head)
         written, sizes, seconds = len(head), [], [0.0, 0.0]
-        checked = _checker(header, self._span, self._fill_values)
-        mixed = self._effort.mixes(header.tile_shape)
-        door = _Door(header, self._span, self._fill_values, self._levels, self._guide, mixed)
+        checked = checker_of(header, self.span, self.fill_values)
+        mixed = self.effort.mixes(header.tile_shape)
+        door = _Door(header, self.span, self.fill_values, self._levels, self.guide, mixed)
         jobs = (partial(door.encode, *self._tile(w), w) for w in header.tile_slices())
-        for result in in_order(jobs, self._workers):
+        for result in in_order(jobs, self.workers):
             write(result.record)
             written += len(result.record)
             sizes.append(len(result.record))
@@ -213,12 +230,12 @@ class _Job:
         error = struct.pack("<d", checked.report().max_error)
         end = frame.pack_end(sizes, {"e": error} if header.eps > 0.0 else {})
         write(end)
-        return _Written(header, written + len(end), checked, *seconds)
+        return Written(header, written + len(end), checked, *seconds)
 
     def _tile(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
         from lossyzip.field import read
 
-        return read(self._source, where), self._levels.of(where) if self._levels else None
+        return read(self.source, where), self._levels.of(where) if self._levels else None
 
     def reach(
         self,
@@ -227,19 +244,19 @@ class _Job:
         db: float,
         write: Callable[[bytes], Any],
         progress: Callable[[int], Any] | None,
-    ) -> _Written:
+    ) -> Written:
         """The same for a PSNR of the whole field: nothing is written before it is reached."""
         seconds = [0.0, 0.0]
         for attempt in range(_ATTEMPTS):
             if attempt == _ATTEMPTS - 1:
                 aim.settle()
-            with tempfile.SpooledTemporaryFile(_SPOOLED) as spool:
+            with tempfile.SpooledTemporaryFile(SPOOLED) as spool:
                 header = draft.with_plan_of(aim.header())
                 done = self.encode(header, spool.write, None if attempt else progress)
                 seconds = [seconds[0] + done.encode_seconds, seconds[1] + done.verify_seconds]
                 if done.checked.report().psnr_floor >= db:
                     spool.seek(0)
-                    while part := spool.read(_COPIED):
+                    while part := spool.read(COPIED):
                         write(part)
                     return replace(done, encode_seconds=seconds[0], verify_seconds=seconds[1])
             aim.missed(done.checked.mean_square())
@@ -265,7 +282,7 @@ class _Door:
         mixed: bool,
     ) -> None:
         self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
-        self._plan = _plan_of(self._header)
+        self._plan = plan_of_header(self._header)
         self._span = span
         self._fill_values = fill_values
         self._levels = levels
@@ -301,7 +318,7 @@ class _Door:
                 f"{self._header.native} {tile.shape} would come back as {values.dtype} {values.shape}; "
                 "nothing was kept. Please report this"
             )
-        checker = _checker(self._header, self._span, self._fill_values)
+        checker = checker_of(self._header, self._span, self._fill_values)
         checker.update(tile, values, tuple(s.start for s in where), decoded.levels)
         if self._levels and (decoded.levels is None or not self._levels.keeps(where, decoded.levels)):
             raise BoundViolationError(
@@ -314,7 +331,7 @@ class _Door:
                 f"{report.violations} values would come back outside the bound {self._header.bound}, "
                 f"the first at {report.first_violation}; nothing was kept. Please report this"
             )
-        record = frame.pack_record(payload, content_checksum(decoded))
+        record = frame.pack_record(payload, content_checksum(values))
         finished = time.thread_time()
         return _Encoded(record, checker, values.size, encoded - started, finished - encoded)
 
@@ -352,6 +369,11 @@ class Frame:
         self.references = guided.references if guided else ()  # checksums of the arrays that it needs
         network = guided.network if guided else b""
         self.model = "" if isinstance(network, bytes) else f"{network.checksum:016x}"  # that it needs: XXH3
+        gain = reader.index.get("g", bytes(8))
+        if len(gain) != 8:
+            raise CorruptError(f"the gain of PSNR is stored in {len(gain)} bytes")
+        self.gain: float = struct.unpack("<d", gain)[0]  # dB, by the enhancer
+        self.enhancer = self._header.enhancer_kind
 
     def refer_to(self, references: Sequence[np.ndarray], model: Model | None = None) -> None:
         """Have the arrays, and the model, that the field was compressed with.
@@ -379,14 +401,15 @@ class Frame:
         threads: int | None = None,
         region: tuple[slice, ...] | None = None,
         into: np.ndarray | None = None,
+        enhance: bool = True,
     ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
         ``into`` is an array of the field's shape and dtype: a tile that lies in one piece there may be
-        decoded in its place, of which its values are a view then.
+        decoded in its place, of which its values are a view then. ``enhance``: see `lossyzip.decompress`.
         Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
-        for where, decoded in self._decoded(threads, region, into):
+        for where, decoded in self._decoded(threads, region, into, enhance):
             yield where, decoded.values.astype(self.dtype, copy=False)
 
     def compare(
@@ -403,7 +426,7 @@ class Frame:
         """
         from lossyzip.field import read, valid_range
 
-        checker = _checker(self._header, valid_range(original, fill_values), fill_values)
+        checker = checker_of(self._header, valid_range(original, fill_values), fill_values)
         for where, decoded in self._decoded(threads):
             origin = tuple(s.start for s in where)
             checker.update(read(original, where), decoded.values, origin, decoded.levels)
@@ -420,15 +443,28 @@ class Frame:
         """Bytes of the parts of the frame; they add up to `compressed_bytes`."""
         tiles = sum(record.size for record in self._reader.records)
         header = len(self._reader.header)
-        return {"header": header, "tiles": tiles, "index and framing": self.compressed_bytes - header - tiles}
+        rest = self.compressed_bytes - header - tiles
+        if self._header.enhancer is None:
+            return {"header": header, "tiles": tiles, "index and framing": rest}
+        enhancer = len(self._header.enhancer)
+        payloads = [self._reader.tile(number).payload for number in range(self.tile_count)]
+        marks = sum(len(p) - len(split(p)[1]) for p in payloads)
+        return {
+            "header": header - enhancer,
+            "enhancer": enhancer,
+            "tiles": tiles - marks,
+            "marks": marks,
+            "index and framing": rest,
+        }
 
     def _decoded(
         self,
         threads: int | None,
         region: tuple[slice, ...] | None = None,
         into: np.ndarray | None = None,
+        enhance: bool = True,
     ) -> Iterator[tuple[tuple[slice, ...], Decoded]]:
-        plan = _plan_of(self._header)
+        plan = plan_of_header(self._header)
         touched = [
             (number, where)
             for number, where in enumerate(self._header.tile_slices())
@@ -440,8 +476,18 @@ class Frame:
             )
         alike = self._header.part == self._header.coded == self.dtype
         into = into if alike and not self.masked and not self.references else None
+        enhancer = _enhancer_of(self._header)
         jobs = (
-            partial(self._decode, self._reader.tile(number), number, where, plan, _flat_part(into, where))
+            partial(
+                self._decode,
+                self._reader.tile(number),
+                number,
+                where,
+                plan,
+                _flat_part(into, where),
+                enhancer,
+                enhance,
+            )
             for number, where in touched
         )
         yield from in_order(jobs, thread_count(threads))
@@ -453,13 +499,25 @@ class Frame:
         where: tuple[slice, ...],
         plan: Plan | None,
         into: np.ndarray | None,
+        enhancer: Enhancer | None,
+        enhance: bool,
     ) -> tuple[tuple[slice, ...], Decoded]:
+        from lossyzip.enhancement import enhance as enhance_tile
         from lossyzip.tile import decode_tile
 
         shape = tuple(s.stop - s.start for s in where)
         guide = None if self._guide is None else self._guide(where)
-        decoded = decode_tile(tile.payload, shape, self._header, plan, into, guide)
-        if content_checksum(decoded) != tile.content:
+        payload, content = tile.payload, tile.content
+        if enhancer is not None:
+            part, payload = split(payload)
+        decoded = decode_tile(payload, shape, self._header, plan, into, guide)
+        if enhancer is not None and part.content is not None:
+            if enhance:
+                values = enhance_tile(decoded.values, part, self._header, enhancer)
+                decoded = decoded._replace(values=values)
+            else:
+                content = part.content
+        if content_checksum(decoded.values) != content:
             raise ContentMismatchError(f"tile {number} does not decode to the values that were checked")
         return where, decoded
 
@@ -472,15 +530,15 @@ def _flat_part(array: np.ndarray | None, where: tuple[slice, ...]) -> np.ndarray
     return part.reshape(-1) if part.flags.c_contiguous else None
 
 
-def content_checksum(decoded: Decoded) -> int:
+def content_checksum(decoded: np.ndarray) -> int:
     """The low 32 bits of the XXH3 hash of the values as little-endian bytes in C order; of masked arrays the
     mask follows, a byte a value."""
-    values = np.ma.getdata(decoded.values)
+    values = np.ma.getdata(decoded)
     flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
-    if not isinstance(decoded.values, np.ma.MaskedArray):
+    if not isinstance(decoded, np.ma.MaskedArray):
         return int(xxhash.xxh3_64_intdigest(flat.view(np.uint8).data)) & 0xFFFFFFFF
     state = xxhash.xxh3_64(flat.view(np.uint8).data)
-    state.update(np.ascontiguousarray(np.ma.getmaskarray(decoded.values)).reshape(-1).view(np.uint8).data)
+    state.update(np.ascontiguousarray(np.ma.getmaskarray(decoded)).reshape(-1).view(np.uint8).data)
     return int(state.intdigest()) & 0xFFFFFFFF
 
 
@@ -520,17 +578,23 @@ def _check_guided(bound: Bound, dtype: np.dtype, idempotent: bool) -> None:
         raise InvalidArgumentError("references are of no use with pointwise relative or idempotent bounds")
 
 
-def _checker(header: Header, span: tuple[Number, Number], fill_values: tuple[Number, ...]) -> Checker:
+def checker_of(header: Header, span: tuple[Number, Number], fill_values: tuple[Number, ...]) -> Checker:
     from lossyzip.checker import Checker
 
     levels = [level.eps for level in header.levels]
     return Checker(header.tolerance, *span, fill_values, header.pointwise, levels)
 
 
-def _plan_of(header: Header) -> Plan | None:
+def plan_of_header(header: Header) -> Plan | None:
     from lossyzip.decompose.families import plan_of  # not to import numba for what `info` needs
 
     return plan_of(header.family, header.plan)
+
+
+def _enhancer_of(header: Header) -> Enhancer | None:
+    from lossyzip.learned.enhancer import Enhancer
+
+    return None if header.enhancer is None else Enhancer.from_bytes(header.enhancer)
 
 
 def _overlap(a: slice, b: slice) -> bool:

@@ -18,9 +18,16 @@ from lossyzip.errors import InvalidArgumentError
 @click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
 @click.option("--learned", is_flag=True, help="Fields on one grid help one another.")
 @click.option(
-    "--train-seconds", type=click.FloatRange(min=0), help="For --learned, in all. Default: 60 for 100 MB."
+    "--enhance",
+    is_flag=True,
+    help="Better values from a few percent more bytes, still within the bound, where that pays.",
 )
-@click.option("--seed", default=0, show_default=True, help="For --learned: the same gives the same bytes.")
+@click.option(
+    "--train-seconds",
+    type=click.FloatRange(min=0),
+    help="For --learned, in all; for --enhance, a field. Default: 60 for 100 MB.",
+)
+@click.option("--seed", default=0, show_default=True, help="For both: the same gives the same bytes.")
 @options.model_option
 @click.option("--embed-model", is_flag=True, help="Put the networks of --model into the output.")
 @options.threads_option
@@ -34,6 +41,7 @@ def command(
     effort: str,
     idempotent: bool,
     learned: bool,
+    enhance: bool,
     train_seconds: float | None,
     seed: int,
     model: Path | None,
@@ -64,6 +72,7 @@ def command(
             threads=threads,
             force=force,
             learned=learned,
+            enhance=enhance,
             train_seconds=train_seconds,
             seed=seed,
             model=known,

@@ -20,6 +20,7 @@ from lossyzip.cli.exits import CORRUPT
     help="Restore what is whole; damaged fields are named, and stay as they are.",
 )
 @options.model_option
+@click.option("--no-enhance", is_flag=True, help="Leave out enhancers; values are within the bound, too.")
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -29,6 +30,7 @@ def command(
     output: Path,
     keep_going: bool,
     model: Path | None,
+    no_enhance: bool,
     threads: int | None,
     force: bool,
     as_json: bool,
@@ -47,6 +49,7 @@ def command(
             force=force,
             keep_going=keep_going,
             model=known,
+            enhance=not no_enhance,
             progress=progress,
         )
     if not quiet:

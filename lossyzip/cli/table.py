@@ -37,7 +37,7 @@ def coded_table(report: FileReport) -> str:
             f"{row.ratio:.2f}",
             _speed(row.raw_bytes, row.seconds),
             _speed(row.raw_bytes, row.verify_seconds),
-            row.family,
+            _family(row),
         )
         for row in report.fields
     ]
@@ -59,7 +59,7 @@ def restored_table(report: FileReport) -> str:
             _number(row.eps),
             _number(row.max_error),
             f"{row.ratio:.2f}",
-            row.family,
+            _family(row),
         )
         for row in report.fields
     ]
@@ -114,6 +114,11 @@ def tuned_table(report: TuneReport) -> str:
         for row in report.fields
     ]
     return _table(head, lines) if lines else "no field meets the targets"
+
+
+def _family(row: FieldRow) -> str:
+    """With what an enhancer adds to PSNR."""
+    return f"{row.family}, enhanced: {row.psnr_gain:+.2f} dB" if row.enhancer else row.family
 
 
 def _quoted(text: str) -> str:

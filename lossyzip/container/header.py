@@ -73,6 +73,7 @@ class Header:
     (as unsigned integers of the width of `part`) that come back as they are. ``plan`` is the family's own.
     ``fill``: little-endian bytes of what stands at masked places; None where the field is no masked array.
     ``levels``: each value has one of them, where tolerances are not all ``eps``, which is the largest.
+    ``enhancer``: of a field whose decoded values are enhanced (enhancement.py), its bytes.
     """
 
     dtype: np.dtype
@@ -89,6 +90,7 @@ class Header:
     fill: bytes | None = None
     levels: tuple[Level, ...] = ()
     guided: Guided | None = None
+    enhancer: bytes | None = None
 
     @property
     def native(self) -> np.dtype:
@@ -153,6 +155,13 @@ class Header:
         """Those of the plans."""
         return tuple(dict.fromkeys(level.family for level in self.levels)) or (self.family,)
 
+    @property
+    def enhancer_kind(self) -> str:
+        """ "network" or "offsets": whether it has hidden layers; empty where there is none."""
+        if self.enhancer is None:
+            return ""
+        return "network" if self.enhancer[:1] and self.enhancer[0] >> 4 & 3 else "offsets"
+
     def as_coded(self) -> Header:
         """That of the field that is coded in the place of this one: carrier.py."""
         both = () if self.dtype.kind != "c" else (2,)
@@ -169,6 +178,7 @@ class Header:
             fill=None,
             levels=(),
             guided=None,
+            enhancer=None,
         )
 
     def with_plan_of(self, as_coded: Header) -> Header:
@@ -226,13 +236,15 @@ class Header:
             sections["G"] = self._pack_guided(self.guided)
             if isinstance(self.guided.network, InModel):
                 sections["N"] = _pack_in_model(self.guided.network)
+        if self.enhancer is not None:
+            sections["E"] = self.enhancer
         sections["P"] = _pack_plan(self.family, self.plan)
         sections["w"] = bytes(self.writer)
         return pack_sections(sections)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSMLGNP")
+        sections = unpack_sections(data, known="ABRSMLGNEP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -277,6 +289,7 @@ class Header:
             fill,
             _read_levels(sections.get("L", b""), eps),
             _read_guided(sections, dtype, bound) if "G" in sections else None,
+            _read_enhancer(sections["E"], dtype, bound, "L" in sections) if "E" in sections else None,
         )
 
     def _pack_guided(self, guided: Guided) -> bytes:
@@ -300,6 +313,12 @@ def coded_as(part: np.dtype) -> np.dtype:
     if part.kind == "f":
         return part if part.itemsize > 2 else np.dtype(np.float32)
     return np.dtype(np.float64 if part.itemsize >= _WIDE_INTEGERS else np.float32)
+
+
+def can_be_enhanced(dtype: np.dtype, bound: Bound) -> bool:
+    """Whether fields of ``dtype`` may have an enhancer: floats that are coded as they are, within one eps."""
+    as_they_are = dtype.kind == "f" and coded_as(part_of(dtype)) == part_of(dtype)
+    return as_they_are and bound.kind in ("absolute", "relative", "psnr") and bound.regions is None
 
 
 def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]]:
@@ -412,3 +431,9 @@ def _read_in_model(data: bytes) -> InModel:
     if end != len(data):
         raise CorruptError(f"the name of a network takes {len(data)} bytes")
     return InModel(struct.unpack("<Q", data[:8])[0], number)
+
+
+def _read_enhancer(data: bytes, dtype: np.dtype, bound: Bound, levels: bool) -> bytes:
+    if not can_be_enhanced(dtype, bound) or levels:
+        raise CorruptError(f"an enhancer for {dtype} with the bound {bound}")
+    return data

@@ -21,6 +21,7 @@ from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
 from lossyzip.dataset import Coded, Learning
+from lossyzip.enhancing import asked_for
 from lossyzip.errors import (
     CorruptError,
     DecodeError,
@@ -57,6 +58,7 @@ def compress_file(
     threads: int | None = None,
     force: bool = False,
     learned: bool = False,
+    enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
     model: Model | None = None,
@@ -75,6 +77,7 @@ def compress_file(
     ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`. One
     is in memory as a whole at a time, and those, as decoded, that are references to come.
     So they do with ``model``, which knows them by their paths.
+    ``enhance``: see `compress`; ``train_seconds`` are those of each field.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
     replaced only with ``force``. Raises InvalidArgumentError (a pattern that matches nothing, an existing
@@ -83,7 +86,8 @@ def compress_file(
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            options = {"effort": effort, "idempotent": idempotent, "threads": threads}
+            options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
+            options["enhancing"] = asked_for(enhance, train_seconds, seed, idempotent)
             helped = learned or model is not None
             learning = Learning(train_seconds, seed, model, embed_model) if helped else None
             job = _Compression(tree, check, progress, options, learning)
@@ -106,6 +110,7 @@ def decompress_file(
     only: Iterable[str] | None = None,
     keep_going: bool = False,
     model: Model | None = None,
+    enhance: bool = True,
     progress: Progress | None = None,
 ) -> FileReport:
     """Copy an HDF5 file with its compressed fields restored: values, data type, chunks, filters, attributes.
@@ -114,11 +119,12 @@ def decompress_file(
     DecodeError subclass that names the field for damaged bytes, otherwise as `compress_file`.
     ``model``: the one that fields were compressed with. ``keep_going``: a damaged field is copied as it is,
     still compressed, and named in the report.
+    ``enhance``: see `decompress`.
     """
 
     def work(stop: Stop) -> FileReport:
         with _from_to(source, target, force, stop) as (tree, output, check):
-            job = _Decompression(tree, check, progress, threads, keep_going, model)
+            job = _Decompression(tree, check, progress, threads, keep_going, model, enhance)
             job.run(only, output)
             done = {row.name for row in job.rows}
             rest = {
@@ -289,9 +295,10 @@ class _Decompression:
         threads: int | None,
         keep_going: bool,
         model: Model | None,
+        enhance: bool,
     ) -> None:
         self._tree, self._check, self._progress, self._threads = tree, check, progress, threads
-        self._keep_going = keep_going
+        self._keep_going, self._enhance = keep_going, enhance
         self._opener = Opener(tree.file, threads, model)
         self.rows: list[FieldRow] = []
         self.damaged: dict[str, str] = {}
@@ -321,7 +328,7 @@ class _Decompression:
             frame = self._opener.open(name)
             dataset, lost = stored.create_restored(file, compressed, frame)
             started = time.perf_counter()
-            tiles: Iterable[stored.Tile] = frame.tiles(threads=self._threads)
+            tiles: Iterable[stored.Tile] = frame.tiles(threads=self._threads, enhance=self._enhance)
             if dataset.chunks is None:
                 tiles = stored.in_slabs(tiles, frame.shape, frame.dtype.itemsize)
             for where, values in tiles:

@@ -15,7 +15,7 @@ class FieldRow:
 
     Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
     restored field lacks, or what ``references``, fields that it needs, have saved. ``model``: the checksum of
-    the one that it needs.
+    the one that it needs. ``enhancer``: its kind, and the dB that it adds to PSNR.
     """
 
     name: str
@@ -33,6 +33,8 @@ class FieldRow:
     note: str = ""
     references: tuple[str, ...] = ()
     model: str = ""
+    enhancer: str = ""
+    psnr_gain: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -66,6 +68,8 @@ class FieldRow:
             note,
             references,
             model,
+            about.enhancer,
+            about.gain,
         )
 
 

@@ -58,8 +58,8 @@ def to_bytes(network: Network) -> bytes:
         out.bits(len(layer.biases), _COUNT)
         for shift in layer.shifts.tolist():
             out.bits(shift, _SHIFT)
-        _put(out, layer)
-    _put(out, network.output)
+        put_rows(out, layer)
+    put_rows(out, network.output)
     return out.finish()
 
 
@@ -83,17 +83,17 @@ def from_bytes(data: bytes) -> Network:
     for _ in range(_within(bits.bits(3), MOST_HIDDEN, "hidden layers")):
         channels = _within(bits.bits(_COUNT), MOST_CHANNELS, "channels")
         shifts = np.array([bits.bits(_SHIFT) for _ in range(channels)], np.int64)
-        hidden.append(_get(bits, data, channels, width, shifts))
+        hidden.append(get_rows(bits, data, channels, width, shifts))
         width = channels
     width = width + len(features) if hidden else width
-    output = _get(bits, data, 1, width, np.zeros(1, np.int64))
+    output = get_rows(bits, data, 1, width, np.zeros(1, np.int64))
     network = Network(tuple(inputs), tuple(features), tuple(hidden), output, activation_bits, centre, scale)
     if len(to_bytes(network)) != len(data):
         raise CorruptError("a network is followed by other bytes")
     return network
 
 
-def _put(out: BitWriter, layer: Layer) -> None:
+def put_rows(out: BitWriter, layer: Layer) -> None:
     """Biases' widths and values, then each row's parameter and weights."""
     width = max(int(abs(bias)).bit_length() for bias in [0, *layer.biases.tolist()]) + 1
     out.bits(width, _SHIFT)
@@ -106,7 +106,7 @@ def _put(out: BitWriter, layer: Layer) -> None:
             out.signed(weight, parameter)
 
 
-def _get(bits: BitReader, data: bytes, channels: int, width: int, shifts: np.ndarray) -> Layer:
+def get_rows(bits: BitReader, data: bytes, channels: int, width: int, shifts: np.ndarray) -> Layer:
     if channels * width > 8 * len(data):
         raise TruncatedError(f"a network of {channels} x {width} weights ends after {len(data)} bytes")
     size = bits.bits(_SHIFT)

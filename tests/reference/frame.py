@@ -16,6 +16,7 @@ import xxhash
 import zstandard
 
 from reference.codes import OUTLIER_MAGNITUDE, Codes, context_cell
+from reference.enhancers import enhanced
 from reference.lattice import lattice
 from reference.mixed import MixedCodes
 from reference.passes import Known, fold, multigrid, raster
@@ -49,9 +50,10 @@ def opening(reader: Bytes, magic: bytes, version: int, known: str) -> dict[str, 
     return found
 
 
-def decode_frame(data: bytes) -> np.ndarray:
+def decode_frame(data: bytes, plain: bool = False) -> np.ndarray:
+    """``plain``: without its enhancer."""
     reader = Bytes(data)
-    header = Header.read(opening(reader, b"LsyZ", 2, "ABRSMLP"))
+    header = Header.read(opening(reader, b"LsyZ", 2, "ABRSMLEP"))
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]
     require(magic == b"ZysL" and zlib.crc32(index + data[-12:-8]) == index_crc, "trailer")
@@ -66,7 +68,15 @@ def decode_frame(data: bytes) -> np.ndarray:
         payload = reader.take(payload_size)
         reader.check_crc(start)
         require(reader.at - start == size, "size of a tile record")
+        marks = b""
+        if header.enhancer is not None:
+            inside = Bytes(payload)
+            marks, payload = inside.sized().rest(), inside.rest()
         tile, mask = decode_tile(payload, header, out[where].shape)
+        if marks and plain:
+            content = struct.unpack("<I", marks[:4])[0]
+        elif marks:
+            tile = enhanced(tile, mask, header, header.enhancer, marks[4:])
         checked = tile.tobytes() + (b"" if header.fill is None else mask.tobytes())
         require(xxhash.xxh3_64_intdigest(checked) % 2**32 == content, "not the values that were checked")
         out[where], masks[where] = tile, mask
@@ -113,6 +123,7 @@ class Header:
     levels: tuple[tuple[float, bytes], ...]
     family: int
     plan: bytes
+    enhancer: bytes | None = None
 
     @classmethod
     def read(cls, found: dict[str, bytes]) -> Header:
@@ -133,9 +144,8 @@ class Header:
             require(0 <= level <= eps, "level")
             levels.append((level, reader.sized().data))
         own = (found["P"][0], found["P"][1:])
-        return cls(
-            *(type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), tuple(levels), *own)
-        )
+        fields = (type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), tuple(levels))
+        return cls(*fields, *own, found.get("E"))
 
     @property
     def part(self) -> np.dtype:

@@ -1,0 +1,32 @@
+"""What a user asks of enhancers. How they are made: second_pass.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lossyzip.errors import InvalidArgumentError
+
+KINDS = ("offsets", "network")
+
+
+class Enhancing(NamedTuple):
+    """Kinds of enhancers to choose from; nominal seconds to train (None: 60 s for 100 MB); a seed."""
+
+    kinds: tuple[str, ...] = KINDS
+    seconds: float | None = None
+    seed: int = 0
+
+
+def asked_for(
+    enhance: bool | str, seconds: float | None = None, seed: int = 0, idempotent: bool = False
+) -> Enhancing | None:
+    """What ``enhance`` means: all kinds, none, or one of them. Raises InvalidArgumentError."""
+    if enhance is False:
+        return None
+    if enhance is not True and enhance not in KINDS:
+        raise InvalidArgumentError(f"enhance is True, False or one of {', '.join(KINDS)}, not {enhance!r}")
+    if idempotent:
+        raise InvalidArgumentError("what is enhanced is not idempotent; leave one of both out")
+    if seconds is not None and not 0.0 <= seconds < float("inf"):
+        raise InvalidArgumentError(f"seconds to train must be finite and >= 0, not {seconds}")
+    return Enhancing(KINDS if enhance is True else (str(enhance),), seconds, seed)

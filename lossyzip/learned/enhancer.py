@@ -1,0 +1,192 @@
+"""An enhancer: from decoded values to a class for each, and what is added to the values of a class.
+
+A linear function of terms (terms.py), to which a small network may add, estimates the error that quantization
+left. The magnitude of the estimate has 32 classes, and each class its correction, in eps / 32: that which
+pays, so that unsure estimates, which would cost marks (enhancement.py), have none. All weights are integers;
+that no sum leaves those that float32 holds exactly is proved whenever an enhancer is made or read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lossyzip.entropy.bits import BitReader, BitWriter
+from lossyzip.errors import CorruptError, UnsupportedFormatError
+from lossyzip.learned import classify
+from lossyzip.learned.classify import CLASSES
+from lossyzip.learned.neighbourhood import folded
+from lossyzip.learned.network import Layer
+from lossyzip.learned.network_bytes import get_rows, put_rows
+from lossyzip.learned.terms import KINDS, LIMITS, REACH, UNITS, in_units, offset, places
+
+STEPS = 32  # a correction is so many parts of eps at most
+MOST_HIDDEN = 2
+MOST_CHANNELS = 32
+MOST_ACTIVATION_BITS = 15
+MOST_SHIFT = 31
+_EXACT = 1 << 24
+_VERSION = 0
+_SHIFT_BITS, _CORRECTION_BITS, _CHANNEL_BITS = 5, 6, 6
+
+
+@dataclass(frozen=True)
+class Enhancer:
+    """Frozen; raises CorruptError when its sums might not be exact."""
+
+    kinds: tuple[int, ...]  # of features, ascending
+    hidden: tuple[Layer, ...]  # the first one sees features within LIMITS[0]
+    output: Layer  # one channel; of the activations, then of the terms
+    activation_bits: int
+    shift: int  # of the output's magnitude, which makes its class
+    corrections: tuple[int, ...]  # of each class, in eps / STEPS
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def classes(self, tile: np.ndarray, void: np.ndarray | None, low: float, eps: float) -> np.ndarray:
+        """For each value of ``tile`` 1 + its class, negative if it is to be lowered: int8, of its shape.
+
+        ``void`` (bool, of the shape): values that mean nothing. Raises CorruptError for an eps that is none.
+        """
+        if not (eps > 0.0 and math.isfinite(UNITS / eps)):
+            raise CorruptError(f"an enhancer for a tolerance of {eps}")
+        full = folded(tile.shape)
+        units = in_units(tile.reshape(full), None if void is None else void.reshape(full), low, eps)
+        out = np.empty(full, np.int8)
+        tables, flat = self._tables(units.shape), units.reshape(-1)
+        _, nz, ny, nx = full
+        width = nx + 2 * REACH
+        row = np.empty(ny * width, np.int8)
+        for number in range(full[0]):
+            for z in range(nz):
+                first = ((number * units.shape[1] + z + REACH) * units.shape[2] + REACH) * width + REACH
+                classify.classify(flat, first, ny * width - 2 * REACH, tables, row)
+                out[number, z] = row.reshape(ny, width)[:, :nx]
+        return out.reshape(tile.shape)
+
+    def _tables(self, shape: tuple[int, ...]) -> classify.Tables:
+        starts, offsets, factors, shifts = [0], [], [], []
+        for kind in self.kinds:
+            around, shift = places(kind)
+            shifts.append(shift)
+            for place, factor in [*around, ((0, 0, 0), -sum(factor for _, factor in around))]:
+                offsets.append(offset(shape, place))
+                factors.append(factor)
+            starts.append(len(offsets))
+        return classify.Tables(
+            np.array(starts, np.int64),
+            np.array(offsets, np.int64),
+            np.array(factors, np.int32),
+            np.array(shifts, np.int32),
+            np.array([*(len(layer.biases) for layer in self.hidden), 1], np.int64),
+            *self._dense,
+            np.float32((1 << self.activation_bits) - 1),
+            np.int32(self.shift),
+        )
+
+    @cached_property
+    def _dense(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        layers = [*self.hidden, self.output]
+        channels = max(len(layer.biases) for layer in layers)
+        rows = max(max(layer.weights.shape[1] for layer in layers), len(LIMITS) * len(self.kinds), channels)
+        rows = -(-rows // classify.SWEEP) * classify.SWEEP
+        weights = np.zeros((len(layers), channels, rows), np.float32)
+        biases = np.zeros((len(layers), channels), np.float32)
+        scales = np.ones((len(layers), channels), np.float32)
+        for k, layer in enumerate(layers):
+            count, width = layer.weights.shape
+            weights[k, :count, :width] = layer.weights
+            biases[k, :count] = layer.biases
+            scales[k, :count] = np.ldexp(1.0, -layer.shifts)
+        return weights, biases, scales
+
+    def to_bytes(self) -> bytes:
+        out = BitWriter()
+        out.bits(_VERSION, 4)
+        out.bits(len(self.hidden), 2)
+        for kind in range(KINDS):
+            out.bits(int(kind in self.kinds), 1)
+        out.bits(self.shift, _SHIFT_BITS)
+        for correction in self.corrections:
+            out.bits(correction, _CORRECTION_BITS)
+        out.bits(self.activation_bits, 4)
+        for layer in self.hidden:
+            out.bits(len(layer.biases), _CHANNEL_BITS)
+            for shift in layer.shifts.tolist():
+                out.bits(shift, _SHIFT_BITS)
+            put_rows(out, layer)
+        put_rows(out, self.output)
+        return out.finish()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Enhancer:
+        """Raises a DecodeError when ``data`` holds no enhancer, or one whose sums are not exact."""
+        bits = BitReader(data)
+        version = bits.bits(4)
+        if version > _VERSION:
+            raise UnsupportedFormatError(f"an enhancer of version {version}; upgrade lossyzip")
+        layers = bits.bits(2)
+        kinds = tuple(kind for kind in range(KINDS) if bits.bits(1))
+        shift = bits.bits(_SHIFT_BITS)
+        corrections = tuple(bits.bits(_CORRECTION_BITS) for _ in range(CLASSES))
+        activation_bits = bits.bits(4)
+        hidden = []
+        width = len(kinds)
+        for _ in range(layers):
+            channels = bits.bits(_CHANNEL_BITS)
+            if channels > MOST_CHANNELS:
+                raise CorruptError(f"a layer of an enhancer has {channels} channels")
+            shifts = np.array([bits.bits(_SHIFT_BITS) for _ in range(channels)], np.int64)
+            hidden.append(get_rows(bits, data, channels, width, shifts))
+            width = channels
+        width = (width if hidden else 0) + len(LIMITS) * len(kinds)
+        output = get_rows(bits, data, 1, width, np.zeros(1, np.int64))
+        enhancer = Enhancer(kinds, tuple(hidden), output, activation_bits, shift, corrections)
+        if len(enhancer.to_bytes()) != len(data):
+            raise CorruptError("an enhancer is followed by other bytes")
+        return enhancer
+
+
+def if_exact(
+    kinds: Sequence[int],
+    hidden: Sequence[Layer],
+    output: Layer,
+    activation_bits: int,
+    shift: int,
+    corrections: Sequence[int],
+) -> Enhancer | None:
+    """The enhancer of these parts, or None when its sums might not be exact."""
+    try:
+        return Enhancer(
+            tuple(kinds), tuple(hidden), output, activation_bits, shift, tuple(map(int, corrections))
+        )
+    except CorruptError:
+        return None
+
+
+def _check(enhancer: Enhancer) -> None:
+    if len(enhancer.corrections) != CLASSES or max(enhancer.corrections) > STEPS:
+        raise CorruptError(f"an enhancer has corrections {enhancer.corrections}")
+    if len(enhancer.hidden) > MOST_HIDDEN or enhancer.shift > MOST_SHIFT:
+        raise CorruptError(f"an enhancer has {len(enhancer.hidden)} hidden layers, shift {enhancer.shift}")
+    features = len(enhancer.kinds)
+    limits = [LIMITS[0]] * features
+    for layer in enhancer.hidden:
+        _check_layer(layer, limits)
+        limits = [(1 << enhancer.activation_bits) - 1] * len(layer.biases)
+    terms = [limit for limit in LIMITS for _ in range(features)]
+    _check_layer(enhancer.output, limits + terms if enhancer.hidden else terms)
+
+
+def _check_layer(layer: Layer, limits: list[int]) -> None:
+    if layer.weights.shape != (len(layer.biases), len(limits)):
+        raise CorruptError(f"a layer of an enhancer has weights {layer.weights.shape}, {len(limits)} inputs")
+    for row, bias in zip(layer.weights.tolist(), layer.biases.tolist(), strict=True):
+        bound = abs(bias) + sum(abs(w) * limit for w, limit in zip(row, limits, strict=True))
+        if bound >= _EXACT:
+            raise CorruptError(f"a sum of an enhancer may reach {bound}: only below 2**24 is it exact")

@@ -1,0 +1,239 @@
+"""A frame, once more: an enhancer is trained on what a decoder makes of it, and each tile gets its marks.
+
+The codes stay as they are. The enhanced values pass the door as the plain ones did: decoded from the very
+bytes, and checked. Where the whole field does not gain more than its bytes would, spent on a smaller eps, the
+frame is left as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import IO, Any
+
+import numpy as np
+
+from lossyzip import enhancement, field
+from lossyzip.compressor import COPIED, SPOOLED, Written, checker_of, content_checksum, plan_of_header
+from lossyzip.container import frame
+from lossyzip.container.enhanced import Part, join, split
+from lossyzip.container.header import Header
+from lossyzip.enhancing import Enhancing
+from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
+from lossyzip.guide import FieldGuide
+from lossyzip.learned import enhancement as training
+from lossyzip.learned.enhancer import Enhancer
+from lossyzip.threads import in_order
+from lossyzip.tile import decode_tile, encode_tile
+
+SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
+_TILES = 16  # that are sampled
+_TIGHTER = 0.9  # eps, to see what bytes are worth
+_RULE = 20.0 * math.log10(2.0)  # dB a bit, at least: what bits are worth where codes are many and alike
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """An enhanced tile that passed the door."""
+
+    record: bytes
+    plain: Any  # Checkers
+    enhanced: Any
+    seconds: float
+
+
+def enhanced(
+    job: Any, plain: Written, spool: IO[bytes], write: Callable[[bytes], Any], asked: Enhancing
+) -> Written:
+    """Write the frame in ``spool``, which is ``plain``, with an enhancer where it pays, as it is otherwise.
+
+    ``job``: the `compressor._Job` that made it.
+    """
+    pass_ = _Pass(job, plain, spool)
+    started = time.process_time()
+    judged = pass_.train(asked)
+    trained = time.process_time() - started
+    if judged is not None:
+        with tempfile.SpooledTemporaryFile(SPOOLED) as better:
+            done = pass_.encode(judged.enhancer, better.write)
+            if done is not None:
+                _copy(better, write)
+                return replace(done, encode_seconds=done.encode_seconds + trained)
+    _copy(spool, write)
+    return replace(plain, encode_seconds=plain.encode_seconds + trained)
+
+
+class _Pass:
+    def __init__(self, job: Any, plain: Written, spool: IO[bytes]) -> None:
+        self._job, self._written = job, plain
+
+        def read(offset: int, length: int) -> bytes:
+            spool.seek(offset)
+            return spool.read(length)
+
+        self._reader = frame.FrameReader(read, plain.size, lambda data: Header.from_bytes(data).tile_count())
+        self._header = Header.from_bytes(self._reader.header)
+        self._plan = plan_of_header(self._header)
+        self._where = self._header.tile_slices()
+        self._price: training.Price | None = None
+
+    def train(self, asked: Enhancing) -> training.Judged | None:
+        """An enhancer that pays on a sample."""
+        rng = np.random.default_rng(asked.seed)
+        count = len(self._where)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, _TILES)).round().astype(int)).tolist()
+        samples = []
+        middle = chosen[len(chosen) // 2]
+        for number in chosen:
+            original, decoded = self._original(number), self._decoded(number)
+            values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
+            whole = field.native(np.ma.getdata(original)).reshape(original.shape)
+            share = -(-training.POINTS // len(chosen))
+            low, eps = self._header.low, self._header.eps
+            samples.append(training.draw(values, whole, void, low, eps, share, rng))
+            if number == middle:
+                self._price = self._priced(number, original, whole, values, void)
+        size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
+        seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
+        sample = training.joined(samples, rng)
+        if self._price is None:
+            return None
+        return training.train(sample, self._price, asked.kinds, seconds, asked.seed)
+
+    def _priced(
+        self, number: int, original: np.ndarray, whole: np.ndarray, values: np.ndarray, void: Any
+    ) -> training.Price:
+        """What bytes are worth, found by coding a tile with a smaller eps; no less than `_RULE`."""
+        payload = self._reader.tile(number).payload
+        tighter = replace(self._header, eps=_TIGHTER * self._header.eps)
+        mixed = self._job.effort.mixes(self._header.tile_shape)
+        guide = self._guide(number)
+        finer = encode_tile(original, tighter, self._plan, mixed, None, guide)
+        seen = decode_tile(finer, original.shape, tighter, self._plan, None, guide).values
+        left_out = ~np.isfinite(whole) if void is None else ~np.isfinite(whole) | void
+        before, after = (_square(whole, v, left_out, self._header.eps) for v in (values, np.ma.getdata(seen)))
+        total = sum(where_size(where) for where in self._where)
+        rule = _RULE * 8.0 * self._written.size / total / 100.0
+        more = 100.0 * (len(finer) / len(payload) - 1.0)
+        found = 10.0 * math.log10(before / after) / more if more > 0.0 and before > after > 0.0 else 0.0
+        return training.Price(max(found, rule), self._written.size, total, len(self._where))
+
+    def encode(self, enhancer: Enhancer, write: Callable[[bytes], Any]) -> Written | None:
+        """Write the frame with ``enhancer``; None, with something useless written, if it does not pay."""
+        header = replace(self._header, enhancer=enhancer.to_bytes())
+        head = frame.pack_head(header.to_bytes())
+        write(head)
+        seen = Header.from_bytes(header.to_bytes())  # as a decoder will see it
+        read = Enhancer.from_bytes(seen.enhancer or b"")
+        plain, better = (checker_of(header, self._job.span, self._job.fill_values) for _ in range(2))
+        sizes, seconds = [], 0.0
+        jobs = (
+            partial(self._tile, number, self._reader.tile(number), self._original(number), seen, read)
+            for number in range(len(self._where))
+        )
+        for tile in in_order(jobs, self._job.workers):
+            write(tile.record)
+            sizes.append(len(tile.record))
+            plain.merge(tile.plain)
+            better.merge(tile.enhanced)
+            seconds += tile.seconds
+        gain = better.report().psnr - plain.report().psnr
+        index = {"e": struct.pack("<d", better.report().max_error), "g": struct.pack("<d", gain)}
+        end = frame.pack_end(sizes, index)
+        write(end)
+        size = len(head) + sum(sizes) + len(end)
+        if self._price is None or not gain > max(self._price.of(size - self._written.size), 0.0):
+            return None
+        return replace(
+            self._written,
+            header=header,
+            size=size,
+            checked=better,
+            encode_seconds=self._written.encode_seconds + seconds,
+            gain=gain,
+        )
+
+    def _tile(
+        self, number: int, tile: frame.Tile, original: np.ndarray, header: Header, enhancer: Enhancer
+    ) -> _Tile:
+        started = time.thread_time()
+        decoded = self._decoded(number, tile)
+        part = self._part(decoded, original, header, enhancer)
+        payload = join(part, tile.payload)
+        try:
+            found, inner = split(payload)
+            values = enhancement.enhance(decoded, found, header, enhancer)
+        except DecodeError as error:
+            raise SelfCheckError(
+                f"lossyzip cannot decode its own output: {error}; nothing was kept. Please report this"
+            ) from error
+        if inner != tile.payload:
+            raise SelfCheckError("a tile changed when it was enhanced; nothing was kept. Please report this")
+        checkers = []
+        origin = tuple(s.start for s in self._where[number])
+        for array in (decoded, values):
+            checker = checker_of(header, self._job.span, self._job.fill_values)
+            checker.update(original, array, origin)
+            report = checker.report()
+            if report.violations:
+                raise BoundViolationError(
+                    f"{report.violations} values would be enhanced to outside the bound {header.bound}, the "
+                    f"first at {report.first_violation}; nothing was kept. Please report this"
+                )
+            checkers.append(checker)
+        record = frame.pack_record(payload, content_checksum(values))
+        return _Tile(record, checkers[0], checkers[1], time.thread_time() - started)
+
+    def _part(self, decoded: np.ndarray, original: np.ndarray, header: Header, enhancer: Enhancer) -> Part:
+        """The marks of a tile; nothing for one that would not be better."""
+        wanted = field.native(np.ma.getdata(original))
+        moves = enhancement.Moves(decoded, header, enhancer)
+        patterns = field.special_patterns(header.part, self._job.fill_values)
+        marks = enhancement.mark(moves, wanted, header.eps, patterns)
+        values = enhancement.apply(decoded, moves, marks)
+        left_out = ~np.isfinite(wanted)
+        squares = [
+            _square(wanted, field.native(np.ma.getdata(array)), left_out, header.eps)
+            for array in (decoded, values)
+        ]
+        if not squares[1] < squares[0]:
+            return Part(None, b"")
+        return Part(content_checksum(decoded), enhancement.pack_marks(moves, marks))
+
+    def _original(self, number: int) -> np.ndarray:
+        return field.read(self._job.source, self._where[number])
+
+    def _guide(self, number: int) -> np.ndarray | None:
+        guide: FieldGuide | None = self._job.guide
+        return None if guide is None else guide(self._where[number])
+
+    def _decoded(self, number: int, tile: frame.Tile | None = None) -> np.ndarray:
+        tile = self._reader.tile(number) if tile is None else tile
+        shape = tuple(s.stop - s.start for s in self._where[number])
+        values = decode_tile(tile.payload, shape, self._header, self._plan, None, self._guide(number)).values
+        if content_checksum(values) != tile.content:
+            raise SelfCheckError(f"tile {number} decodes to other values than before. Please report this")
+        return values
+
+
+def where_size(where: tuple[slice, ...]) -> int:
+    return math.prod(s.stop - s.start for s in where)
+
+
+def _square(a: np.ndarray, b: np.ndarray, left_out: np.ndarray, eps: float) -> float:
+    """The sum of squares of differences, in units of eps."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = (a.astype(np.float64) - b.astype(np.float64)) / eps
+    difference[left_out] = 0.0
+    return float(np.square(difference).sum())
+
+
+def _copy(spool: IO[bytes], write: Callable[[bytes], Any]) -> None:
+    spool.seek(0)
+    while part := spool.read(COPIED):
+        write(part)

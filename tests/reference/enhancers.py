@@ -1,0 +1,130 @@
+"""Enhancers from docs/FORMAT.md, "Enhancers", in plain Python: one value at a time, in ints of any length."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from reference.codes import Codes
+from reference.readers import Bits, require
+
+UNIT = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+LIMITS = (192, 48, 16)
+
+
+def steps(axis, *pairs):
+    return [(tuple(step * u for u in UNIT[axis]), factor) for step, factor in pairs]
+
+
+def feature_places(kind):
+    """([(place, factor)], shift)"""
+    if kind < 21:
+        axis, what = divmod(kind, 7)
+        return (
+            (steps(axis, (1, 1)), 0),
+            (steps(axis, (-1, 1)), 0),
+            *((steps(axis, (d, 1), (-d, 1)), 0) for d in (1, 2, 3)),
+            (steps(axis, (1, 4), (-1, 4), (2, -1), (-2, -1)), 0),
+            (steps(axis, (1, 9), (-1, 9), (3, -1), (-3, -1)), 3),
+        )[what]
+    cube = [(place, sum(map(abs, place))) for place in itertools.product((-1, 0, 1), repeat=3)]
+    if kind < 24:
+        return [(place, 1) for place, size in cube if size == 2 and place[kind - 21] == 0], 0
+    return [(place, 1) for place, size in cube if size == (1 if kind == 24 else 3)], 0
+
+
+def rows(bits, channels, inputs):
+    width, biases, weights = bits.take(6), [], []
+    for _ in range(channels):
+        bias = bits.take(width)
+        biases.append(bias - 2**width if width and bias >> (width - 1) else bias)
+        k = bits.take(5)
+        weights.append([bits.signed(k) for _ in range(inputs)])
+    return weights, biases
+
+
+class Enhancer:
+    def __init__(self, data):
+        bits = Bits(data)
+        require(bits.take(4) == 0, "version of an enhancer")
+        layers = bits.take(2)
+        self.kinds = [kind for kind in range(26) if bits.take(1)]
+        self.shift = bits.take(5)
+        self.corrections = [bits.take(6) for _ in range(32)]
+        self.top = 2 ** bits.take(4) - 1
+        self.hidden, inputs = [], len(self.kinds)
+        for _ in range(layers):
+            channels = bits.take(6)
+            shifts = [bits.take(5) for _ in range(channels)]
+            self.hidden.append((*rows(bits, channels, inputs), shifts))
+            inputs = channels
+        self.output = rows(bits, 1, (inputs if layers else 0) + 3 * len(self.kinds))
+
+    def sum(self, features):
+        terms = [max(-limit, min(limit, f)) for limit in LIMITS for f in features]
+        now = terms[: len(features)]
+        for weights, biases, shifts in self.hidden:
+            sums = [bias + dot(row, now) for row, bias in zip(weights, biases, strict=True)]
+            now = [max(0, min(total >> shift, self.top)) for total, shift in zip(sums, shifts, strict=True)]
+        inputs = now + terms if self.hidden else terms
+        return self.output[1][0] + dot(self.output[0][0], inputs)
+
+
+def dot(row, values):
+    return sum(w * v for w, v in zip(row, values, strict=True))
+
+
+def voids(values, mask, specials):
+    most = float(np.finfo(values.dtype).max) / 64
+    bits = values.view(f"u{values.itemsize}")
+    return [
+        bool(m) or not abs(float(v)) <= most or (v == 0 and bool(np.signbit(v))) or int(b) in specials
+        for v, b, m in zip(values.reshape(-1), bits.reshape(-1), mask.reshape(-1), strict=True)
+    ]
+
+
+def enhanced(values, mask, header, data, marks):
+    """The enhanced tile of plain ``values``."""
+    enhancer, void = Enhancer(data), voids(values, mask, set(map(int, header.specials)))
+    low, high = (float(end) for end in header.span)
+    flat = [float(v) for v in values.reshape(-1)]
+    kept = [i for i, skip in enumerate(void) if not skip]
+    units, last = [], kept[0] if kept else None
+    for i, skip in enumerate(void):
+        last = last if skip else i
+        v = flat[last] if last is not None else low
+        with np.errstate(all="ignore"):
+            r = float(np.rint((np.float64(v) - low) * (16.0 / header.eps)))
+        units.append(int(max(-(2.0**25), min(2.0**25, r))))
+    units = np.array(units, object).reshape(values.shape)
+    long = [axis for axis, n in enumerate(values.shape) if n != 1][-3:]
+    axes = [None] * (3 - len(long)) + long
+    codes, t = Codes(marks, 1) if marks else None, header.eps / 64
+    out = values.copy()
+    for i, point in enumerate(np.ndindex(*values.shape)):
+        features = []
+        for kind in enhancer.kinds:
+            around, shift = feature_places(kind)
+            total = 0
+            for place, factor in around:
+                at = list(point)
+                for axis, step in zip(axes, place, strict=True):
+                    if axis is not None:
+                        at[axis] = max(0, min(values.shape[axis] - 1, at[axis] + step))
+                total += factor * (units[tuple(at)] - units[point])
+            features.append(total >> shift)
+        o = enhancer.sum(features)
+        group = min(abs(o) >> enhancer.shift, 31)
+        c, sign = enhancer.corrections[group], -1 if o < 0 else 1
+        if void[i] or c == 0:
+            continue
+        code = codes.next(group)
+        require(code in (0, 1, -1), "a mark")
+        if code != -1:
+            move = sign * 2 * c if code == 0 else sign * (c - 64)
+            with np.errstate(all="ignore"):
+                value = values.dtype.type(flat[i] + move * t)
+            out[point] = min(max(value, values.dtype.type(low)), values.dtype.type(high))
+    require(codes is None or codes.used_up(), "more marks than values that move")
+    return out
