@@ -19,12 +19,12 @@ import numpy as np
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.compressor import FieldReport, Frame, compress_field
 from lossyzip.errors import CorruptError, InvalidArgumentError
-from lossyzip.field import Source, read, valid_range
 from lossyzip.grid import common, near, onto
 from lossyzip.learned.device import require_torch
 from lossyzip.learned.relations import Given, blocks_of, clusters, cut, order_of, useful
 
 if TYPE_CHECKING:
+    from lossyzip.field import Source
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.model import Model
 
@@ -247,7 +247,7 @@ class _Group:
         if references:
             arrays = [self._decoded[reference] for reference in references]
             tell = partial(self._training, name) if self._training else None
-            whole = field if isinstance(field, np.ndarray) else read(field, ())
+            whole = field if isinstance(field, np.ndarray) else np.asarray(field[...])
             guided = (
                 _guided(whole, bound, arrays, seconds, self._learning.seed, self._options, tell)
                 if self._learning.model is None
@@ -276,6 +276,8 @@ class _Sample:
         seconds: float,
         options: Mapping[str, Any],
     ) -> None:
+        from lossyzip.field import valid_range
+
         self._options = {**options, "effort": "balanced"}
         fills = options.get("fill_values", ())
         shape = common(field.shape for field in fields.values())
@@ -322,6 +324,7 @@ def _guided(
     tell: Callable[[float], Any] | None = None,
 ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
     """(network, (frame, report)); None for a field that must come back as it is."""
+    from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
 

@@ -97,5 +97,5 @@ def frame_with(array: np.ndarray, eps: float, plan: families.Plan, mixed: bool =
             )
         payload = tile.encode_tile(array, header, plan, mixed)
     decoded = tile.decode_tile(payload, array.shape, header, plan)
-    record = frame.pack_record(payload, content_checksum(decoded))
+    record = frame.pack_record(payload, content_checksum(decoded.values))
     return frame.pack_head(header.to_bytes()) + record + frame.pack_end([len(record)], {})

@@ -15,11 +15,11 @@ from lossyzip.bound import Bound
 from lossyzip.compressor import Frame
 from lossyzip.dataset import Coded, Learning, compress_related, needed_by
 from lossyzip.errors import MissingReferenceError
-from lossyzip.field import Source
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values
 
 if TYPE_CHECKING:
+    from lossyzip.field import Source
     from lossyzip.learned.model import Model
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lossyzip.field import Source, read
 from lossyzip.grid import common
+
+if TYPE_CHECKING:
+    from lossyzip.field import Source
 
 MOST_TOGETHER = 10  # fields among which an order is sought: looks grow with the square
 _COMPARED = 1 << 14  # values by which they are chosen
@@ -59,12 +61,12 @@ def cut(field: Source, shape: tuple[int, ...], blocks: Sequence[tuple[slice, ...
     """The sample of ``field``: its blocks, along an axis of their own. ``shape`` is the one they were made
     for; they are longer by as much as the field is."""
     if blocks is None:
-        return field if isinstance(field, np.ndarray) else read(field, ())
+        return field if isinstance(field, np.ndarray) else np.asarray(field[...])
     more = [n - m for n, m in zip(field.shape, shape, strict=True)]
     stack = np.ma.stack if isinstance(field, np.ma.MaskedArray) else np.stack
     return stack(
         [
-            read(field, tuple(slice(s.start, s.stop + m) for s, m in zip(where, more, strict=True)))
+            field[tuple(slice(s.start, s.stop + m) for s, m in zip(where, more, strict=True))]
             for where in blocks
         ]
     )
