@@ -1,8 +1,8 @@
 """Many fields of one state: in which order they are coded, and what helps which.
 
 The order and the references are found by quick estimates (learned/relations.py). Then each field is
-compressed alone and, where others are known that tell something of it, with a guide made from them *as
-decoded*; the smaller of both is kept, so that a guide that is of no use costs time alone.
+compressed alone and, where others are known that tell something of it, with taps into them *as decoded*, and
+with a guide made from them; the smallest is kept, so that a guide that is of no use costs time alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
 
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
+_MOST_TAPPED = 5  # references for taps to reach into
 _FEW = 1 << 12  # values, for which no network is worth its bytes
 
 
@@ -91,8 +92,10 @@ def compress_referring(
             )
     seconds = SECONDS_PER_BYTE * array.nbytes if learning.seconds is None else learning.seconds
     plain, _ = _compressed(array, bound, None, options)
+    tapped = _tapped(array, bound, others, range(len(others)), options)
     guided = _guided(array, bound, others, seconds, learning.seed, options)
-    return plain if guided is None else min(plain, guided[1][0], key=len)
+    frames = [plain, *([tapped[0]] if tapped else []), *([guided[1][0]] if guided else [])]
+    return min(frames, key=len)
 
 
 def needed_by(names: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
@@ -144,6 +147,7 @@ class _Group:
     ) -> None:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
         self._decoded: dict[str, np.ndarray] = {}
+        self._checksums: dict[str, int] = {}
 
     def run(self) -> Iterator[Coded]:
         seconds = self._learning.seconds
@@ -175,16 +179,26 @@ class _Group:
     def _best(self, name: str, references: list[str], seconds: float) -> Coded:
         field, bound = self._fields[name], self._bounds[name]
         frame, report = plain, _ = _compressed(field, bound, None, self._options)
-        network, used = b"", tuple[str, ...]()
+        network = b""
+        if self._decoded:
+            names = list(self._decoded)
+            named = [names.index(reference) for reference in references]
+            tapped = _tapped(field, bound, list(self._decoded.values()), named, self._options)
+            if tapped is not None and len(tapped[0]) < len(frame):
+                frame, report = tapped
         if references:
             arrays = [self._decoded[reference] for reference in references]
             guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
-            if guided is not None and len(guided[1][0]) < len(plain):
+            if guided is not None and len(guided[1][0]) < len(frame):
                 network, (frame, report) = guided
-                used = tuple(references)
+        needed = Frame.of_bytes(frame).references
+        used = tuple(other for other in self._decoded if self._checksums[other] in needed)
         if len(self._fields) > 1:
+            from lossyzip.guide import checksum
+
             known = [self._decoded[reference] for reference in used]
             self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
+            self._checksums[name] = checksum(self._decoded[name])
         trained = seconds if references else 0.0
         return Coded(name, frame, report, used, len(plain), len(network), trained)
 
@@ -210,6 +224,36 @@ def _guided(
         network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
     guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)
     return network, _compressed(field, bound, guide, options)
+
+
+def _tapped(
+    field: np.ndarray,
+    bound: Bound,
+    known: Sequence[np.ndarray],
+    named: Sequence[int],
+    options: dict[str, Any],
+) -> tuple[bytes, FieldReport] | None:
+    """(frame, report) with taps into references: those of ``known`` that are ``named``, and any that tells
+    something linear. None where there are none, or no taps."""
+    from lossyzip.field import valid_range
+    from lossyzip.guide import FieldGuide
+    from lossyzip.linear_relations import promising
+    from lossyzip.raw_guides import proposed
+
+    fills = options.get("fill_values", ())
+    eps = bound.resolve(*valid_range(field, fills))
+    if not eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
+        return None
+    with threadpool_limits(1):
+        found = promising(field, eps, known, fills)
+    chosen = list(dict.fromkeys([*found, *named]))[:_MOST_TAPPED]
+    references = [known[k] for k in chosen]
+    taps = proposed(_valid(field, fills), references, fills)
+    if not taps:
+        return None
+    native = field.dtype.newbyteorder("=")
+    guide = FieldGuide(b"", references, native, subtracted=False, taps=taps)
+    return _compressed(field, bound, guide, options)
 
 
 def _compressed(

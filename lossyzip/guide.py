@@ -1,7 +1,8 @@
-"""Guides: what references tell of a field, in full to both sides, and subtracted from it before it is coded.
+"""Guides: what references tell of a field, in full to both sides.
 
-A reference is an array of the field's shape that a decoder has already. A network (learned/) makes the guide
-from several of them; the frame holds it, and checksums of the references. docs/FORMAT.md, "Guides".
+A reference is an array of the field's shape that a decoder has already. A network (learned/) makes a guide from
+several of them, which is subtracted from the field before it is coded; and taps of stencils may reach into raw
+guides (raw_guides.py). The frame holds what makes them, and checksums of the references. docs/FORMAT.md, "Guides".
 """
 
 from __future__ import annotations
@@ -11,29 +12,75 @@ from collections.abc import Sequence
 import numpy as np
 import xxhash
 
-from lossyzip.container.header import Guided
-from lossyzip.errors import MissingReferenceError
+from lossyzip.carrier import Guiding
+from lossyzip.container.header import FROM_NETWORK, Guided, RawGuide
+from lossyzip.errors import CorruptError, MissingReferenceError
+from lossyzip.field import native
 from lossyzip.learned.network import Network
+from lossyzip.raw_guides import values_of
 
 
 class FieldGuide:
-    """The guide that a network makes of ``references``, in ``dtype``, to be had in parts.
+    """The guides that ``references`` make, in ``dtype``, to be had in parts.
 
-    ``network``: its bytes, as a frame has them; raises a DecodeError subclass where they are none.
-    ``kept``: the guide is made once, as a whole, and stays in memory.
+    ``network``: its bytes, as a frame has them, or b""; raises a DecodeError subclass where they are none.
+    ``subtracted``: what it makes is subtracted from the field. ``taps``: guides that taps reach into.
+    ``kept``: what the network makes is made once, as a whole, and stays in memory.
     """
 
     def __init__(
-        self, network: bytes, references: Sequence[np.ndarray], dtype: np.dtype, kept: bool = False
+        self,
+        network: bytes,
+        references: Sequence[np.ndarray],
+        dtype: np.dtype,
+        kept: bool = False,
+        subtracted: bool = True,
+        taps: tuple[RawGuide, ...] = (),
     ) -> None:
-        self._network, self._arrays, self._dtype = Network.from_bytes(network), list(references), dtype
+        self._network = Network.from_bytes(network) if network else None
+        self._arrays, self._dtype = list(references), dtype
         self.network, self.references = network, tuple(map(checksum, references))
-        self._whole = self._made(tuple(slice(0, n) for n in references[0].shape)) if kept else None
+        self.subtracted, self.taps = subtracted, taps
+        whole = tuple(slice(0, n) for n in references[0].shape)
+        self._whole = self._made(whole) if kept and network else None
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
+        """What the network makes of a part."""
         return self._made(where) if self._whole is None else self._whole[where]
 
+    def beside(self, where: tuple[slice, ...]) -> np.ndarray:
+        """The guides (guides, ...) that taps reach into, of a part."""
+        found = []
+        for raw in self.taps:
+            known = raw.reference == FROM_NETWORK
+            found.append(
+                values_of(raw, self(where) if known else self._arrays[raw.reference][where], self._dtype)
+            )
+        return np.stack(found)
+
+    def guiding(self, where: tuple[slice, ...]) -> Guiding:
+        """All that is needed to code a part."""
+        beside = self.beside(where) if self.taps else None
+        return Guiding(
+            native(self(where)) if self.subtracted else None,
+            None if beside is None else beside.reshape(len(beside), -1),
+        )
+
+    def of(self, guided: Guided) -> FieldGuide:
+        """The same guides, but for those that ``guided`` does without."""
+        if guided.taps == self.taps and guided.references == self.references:
+            return self
+        kept = [self.references.index(number) for number in guided.references]
+        few = FieldGuide(
+            b"", [self._arrays[k] for k in kept], self._dtype, False, guided.subtracted, guided.taps
+        )
+        if guided.network:
+            few._network, few.network, few._whole = self._network, self.network, self._whole
+        return few
+
     def _made(self, where: tuple[slice, ...]) -> np.ndarray:
+        if self._network is None:
+            raise CorruptError("a guide needs a network, and there is none")
         part: np.ndarray = self._network.guide(self._arrays, where).astype(self._dtype, copy=False)
         return part
 
@@ -51,7 +98,8 @@ def guide_of_frame(guided: Guided, references: Sequence[np.ndarray], like: np.nd
             f"{len(missing)} of the {len(guided.references)} arrays that the field was compressed with are "
             f"not among the {len(references)} references given (XXH3 {missing[0]:016x}, shape {like.shape})"
         )
-    return FieldGuide(guided.network, [known[number] for number in guided.references], like.dtype)
+    found = [known[number] for number in guided.references]
+    return FieldGuide(guided.network, found, like.dtype, subtracted=guided.subtracted, taps=guided.taps)
 
 
 def checksum(reference: np.ndarray) -> int:
