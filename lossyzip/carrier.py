@@ -43,6 +43,7 @@ class Guiding(NamedTuple):
 
     subtracted: np.ndarray | None = None  # flat
     beside: np.ndarray | None = None  # (guides, values): what taps reach into
+    classes: np.ndarray | None = None  # flat, uint8: the classes of special values to be expected
 
 
 NO_GUIDE = Guiding()

@@ -287,7 +287,7 @@ class _Door:
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
-        guide = NO_GUIDE if self._guide is None else self._guide.guiding(where)
+        guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         payload = encode_tile(tile, self._header, self._plan, self._mixed, levels, guide)
         encoded = time.thread_time()
         room = self._room(tile.size * (2 if self._header.dtype.kind == "c" else 1))
@@ -455,7 +455,7 @@ class Frame:
         from lossyzip.tile import decode_tile
 
         shape = tuple(s.stop - s.start for s in where)
-        guide = NO_GUIDE if self._guide is None else self._guide.guiding(where)
+        guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         decoded = decode_tile(tile.payload, shape, self._header, plan, into, guide)
         if content_checksum(decoded) != tile.content:
             raise ContentMismatchError(f"tile {number} does not decode to the values that were checked")

@@ -61,12 +61,13 @@ def compress_related(
     """What became of each field, in the order in which they were coded; ``tell`` is told of each.
 
     ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 that
-    share their shape, with an absolute or relative bound, may help one another.
+    share their shape, or are staggered, with an absolute or relative bound, may help one another.
     """
     _check(options)
     done: dict[str, Coded] = {}
+    decoded: dict[str, np.ndarray] = {}
     for names in _groups(fields, bounds):
-        group = _Group({name: fields[name] for name in names}, bounds, learning, options)
+        group = _Group({name: fields[name] for name in names}, bounds, learning, options, decoded)
         for coded in group.run():
             done[coded.name] = coded
             if tell is not None:
@@ -125,18 +126,21 @@ def _check(options: Mapping[str, Any]) -> None:
 
 
 def _groups(fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> list[list[str]]:
-    """Names of fields that may help one another; alone, those that nothing can help."""
+    """Names of fields that may help one another, the largest group first; alone, those that nothing can help."""
     groups: dict[Any, list[str]] = {}
     for name, field in fields.items():
         bound = bounds[name]
-        related = field.dtype.kind == "f" and field.dtype.itemsize > 2 and field.size >= _FEW
-        related = related and bound.kind in ("absolute", "relative") and bound.regions is None
-        groups.setdefault(field.shape if related else name, []).append(name)
-    return list(groups.values())
+        groups.setdefault(field.shape if _may_refer(field, bound) else name, []).append(name)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def _may_refer(field: np.ndarray, bound: Bound) -> bool:
+    large = field.dtype.kind == "f" and field.dtype.itemsize > 2 and field.size >= _FEW
+    return large and bound.kind in ("absolute", "relative") and bound.regions is None
 
 
 class _Group:
-    """Fields of one shape."""
+    """Fields of one shape. ``decoded``: of those that came before, as a decoder has them; it grows."""
 
     def __init__(
         self,
@@ -144,10 +148,10 @@ class _Group:
         bounds: Mapping[str, Bound],
         learning: Learning,
         options: dict[str, Any],
+        decoded: dict[str, np.ndarray],
     ) -> None:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
-        self._decoded: dict[str, np.ndarray] = {}
-        self._checksums: dict[str, int] = {}
+        self._decoded = decoded
 
     def run(self) -> Iterator[Coded]:
         seconds = self._learning.seconds
@@ -177,28 +181,28 @@ class _Group:
         return plan
 
     def _best(self, name: str, references: list[str], seconds: float) -> Coded:
+        from lossyzip.guide import checksum
+
         field, bound = self._fields[name], self._bounds[name]
         frame, report = plain, _ = _compressed(field, bound, None, self._options)
         network = b""
-        if self._decoded:
-            names = list(self._decoded)
+        known = self._decoded if _may_refer(field, bound) else {}
+        names, arrays = list(known), list(known.values())
+        if known:
             named = [names.index(reference) for reference in references]
-            tapped = _tapped(field, bound, list(self._decoded.values()), named, self._options)
+            tapped = _tapped(field, bound, arrays, named, self._options)
             if tapped is not None and len(tapped[0]) < len(frame):
                 frame, report = tapped
         if references:
-            arrays = [self._decoded[reference] for reference in references]
-            guided = _guided(field, bound, arrays, seconds, self._learning.seed, self._options)
+            own = [known[reference] for reference in references]
+            guided = _guided(field, bound, own, seconds, self._learning.seed, self._options)
             if guided is not None and len(guided[1][0]) < len(frame):
                 network, (frame, report) = guided
         needed = Frame.of_bytes(frame).references
-        used = tuple(other for other in self._decoded if self._checksums[other] in needed)
-        if len(self._fields) > 1:
-            from lossyzip.guide import checksum
-
-            known = [self._decoded[reference] for reference in used]
-            self._decoded[name] = _decoded(frame, known, self._options.get("threads"))
-            self._checksums[name] = checksum(self._decoded[name])
+        used = tuple(other for other in names if needed and checksum(known[other]) in needed)
+        if _may_refer(field, bound):
+            helpers = [known[reference] for reference in used]
+            self._decoded[name] = _decoded(frame, helpers, self._options.get("threads"))
         trained = seconds if references else 0.0
         return Coded(name, frame, report, used, len(plain), len(network), trained)
 
@@ -234,25 +238,33 @@ def _tapped(
     options: dict[str, Any],
 ) -> tuple[bytes, FieldReport] | None:
     """(frame, report) with taps into references: those of ``known`` that are ``named``, and any that tells
-    something linear. None where there are none, or no taps."""
+    something linear; and with special values where one of ``known`` has them. None where nothing is told."""
     from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
-    from lossyzip.linear_relations import promising
-    from lossyzip.raw_guides import proposed
+    from lossyzip.linear_relations import mask_of, promising
+    from lossyzip.raw_guides import aligned, proposed
 
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
         return None
+    native, target = field.dtype.newbyteorder("="), _valid(field, fills)
+    at_points = {k: found for k, one in enumerate(known) if (found := aligned(one, field.shape)) is not None}
+    fitting = list(at_points)
     with threadpool_limits(1):
-        found = promising(field, eps, known, fills)
-    chosen = list(dict.fromkeys([*found, *named]))[:_MOST_TAPPED]
-    references = [known[k] for k in chosen]
-    taps = proposed(_valid(field, fills), references, fills)
-    if not taps:
+        told = promising(target, eps, list(at_points.values()), fills)
+    chosen = list(dict.fromkeys([*(fitting[k] for k in told), *named]))[:_MOST_TAPPED]
+    taps = proposed(target, [at_points[k] for k in chosen], fills)
+    masked = isinstance(field, np.ma.MaskedArray)  # where is said in another way then
+    mask = None if masked else mask_of(target, [known[k] for k in fitting], fills)
+    if mask is not None and fitting[mask] not in chosen:
+        chosen.append(fitting[mask])
+    if not taps and mask is None:
         return None
-    native = field.dtype.newbyteorder("=")
-    guide = FieldGuide(b"", references, native, subtracted=False, taps=taps)
+    where = None if mask is None else chosen.index(fitting[mask])
+    guide = FieldGuide(
+        *(b"", [known[k] for k in chosen], native), subtracted=False, taps=taps, mask=where, shape=field.shape
+    )
     return _compressed(field, bound, guide, options)
 
 

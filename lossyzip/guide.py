@@ -17,15 +17,16 @@ from lossyzip.container.header import FROM_NETWORK, Guided, RawGuide
 from lossyzip.errors import CorruptError, MissingReferenceError
 from lossyzip.field import native
 from lossyzip.learned.network import Network
-from lossyzip.raw_guides import values_of
+from lossyzip.raw_guides import aligned, fits, values_of
 
 
 class FieldGuide:
-    """The guides that ``references`` make, in ``dtype``, to be had in parts.
+    """The guides that ``references`` make for a field of ``shape``, in ``dtype``, to be had in parts.
 
     ``network``: its bytes, as a frame has them, or b""; raises a DecodeError subclass where they are none.
-    ``subtracted``: what it makes is subtracted from the field. ``taps``: guides that taps reach into.
-    ``kept``: what the network makes is made once, as a whole, and stays in memory.
+    ``subtracted``: what it makes is subtracted from the field. ``taps``: guides that taps reach into. ``mask``:
+    the reference whose special values are expected to be the field's. ``kept``: what the network makes is made
+    once, as a whole, and stays in memory. References may be staggered (`aligned`), but for a network.
     """
 
     def __init__(
@@ -36,13 +37,18 @@ class FieldGuide:
         kept: bool = False,
         subtracted: bool = True,
         taps: tuple[RawGuide, ...] = (),
+        mask: int | None = None,
+        shape: tuple[int, ...] | None = None,
     ) -> None:
         self._network = Network.from_bytes(network) if network else None
         self._arrays, self._dtype = list(references), dtype
+        self._shape = references[0].shape if shape is None else shape
+        self._aligned: dict[int, np.ndarray] = {}
+        if network and any(reference.shape != self._shape for reference in references):
+            raise CorruptError("a network has references of another shape than the field's")
         self.network, self.references = network, tuple(map(checksum, references))
-        self.subtracted, self.taps = subtracted, taps
-        whole = tuple(slice(0, n) for n in references[0].shape)
-        self._whole = self._made(whole) if kept and network else None
+        self.subtracted, self.taps, self.mask = subtracted, taps, mask
+        self._whole = self._made(tuple(slice(0, n) for n in self._shape)) if kept and network else None
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
         """What the network makes of a part."""
@@ -52,31 +58,52 @@ class FieldGuide:
         """The guides (guides, ...) that taps reach into, of a part."""
         found = []
         for raw in self.taps:
-            known = raw.reference == FROM_NETWORK
-            found.append(
-                values_of(raw, self(where) if known else self._arrays[raw.reference][where], self._dtype)
-            )
+            made = raw.reference == FROM_NETWORK
+            values = self(where) if made else self._reference(raw.reference)[where]
+            found.append(values_of(raw, values, self._dtype))
         return np.stack(found)
 
-    def guiding(self, where: tuple[slice, ...]) -> Guiding:
-        """All that is needed to code a part."""
+    def guiding(self, where: tuple[slice, ...], specials: Sequence[int]) -> Guiding:
+        """All that is needed to code a part; ``specials``: the field's special bit patterns."""
         beside = self.beside(where) if self.taps else None
         return Guiding(
             native(self(where)) if self.subtracted else None,
             None if beside is None else beside.reshape(len(beside), -1),
+            None if self.mask is None else self._classes(where, specials),
         )
 
     def of(self, guided: Guided) -> FieldGuide:
         """The same guides, but for those that ``guided`` does without."""
         if guided.taps == self.taps and guided.references == self.references:
             return self
-        kept = [self.references.index(number) for number in guided.references]
+        kept = [self._arrays[self.references.index(number)] for number in guided.references]
         few = FieldGuide(
-            b"", [self._arrays[k] for k in kept], self._dtype, False, guided.subtracted, guided.taps
+            *(b"", kept, self._dtype, False, guided.subtracted, guided.taps, guided.mask, self._shape)
         )
         if guided.network:
             few._network, few.network, few._whole = self._network, self.network, self._whole
         return few
+
+    def _reference(self, number: int) -> np.ndarray:
+        """A reference at the field's points."""
+        if number not in self._aligned:
+            found = aligned(self._arrays[number], self._shape)
+            if found is None:
+                raise CorruptError(
+                    f"a reference of {self._arrays[number].shape} for a field of {self._shape}"
+                )
+            self._aligned[number] = found
+        return self._aligned[number]
+
+    def _classes(self, where: tuple[slice, ...], specials: Sequence[int]) -> np.ndarray:
+        reference = self._arrays[self.mask or 0]
+        values = native(reference[where] if reference.shape == self._shape else np.zeros(0))
+        classes = np.zeros(int(np.prod([s.stop - s.start for s in where])), np.uint8)
+        if values.size == classes.size and values.dtype == self._dtype:
+            bits = values.view(f"u{values.itemsize}")
+            for k, pattern in enumerate(specials):
+                classes[bits == pattern] = k + 1
+        return classes
 
     def _made(self, where: tuple[slice, ...]) -> np.ndarray:
         if self._network is None:
@@ -91,7 +118,7 @@ def guide_of_frame(guided: Guided, references: Sequence[np.ndarray], like: np.nd
     Raises MissingReferenceError where one is not there.
     """
     arrays = map(np.ma.getdata, references)  # what is under a mask is known, too
-    known = {checksum(array): array for array in arrays if array.shape == like.shape}
+    known = {checksum(array): array for array in arrays if fits(array.shape, like.shape)}
     missing = [number for number in guided.references if number not in known]
     if missing:
         raise MissingReferenceError(
@@ -99,7 +126,8 @@ def guide_of_frame(guided: Guided, references: Sequence[np.ndarray], like: np.nd
             f"not among the {len(references)} references given (XXH3 {missing[0]:016x}, shape {like.shape})"
         )
     found = [known[number] for number in guided.references]
-    return FieldGuide(guided.network, found, like.dtype, subtracted=guided.subtracted, taps=guided.taps)
+    options = guided.subtracted, guided.taps, guided.mask, like.shape
+    return FieldGuide(guided.network, found, like.dtype, False, *options)
 
 
 def checksum(reference: np.ndarray) -> int:

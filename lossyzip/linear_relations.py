@@ -12,11 +12,13 @@ import numpy as np
 
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.wavelet import bands, splits, transform
+from lossyzip.entropy import lossless
 
 _BLOCK = 1 << 18
 _MOST = 4  # references
 _WORTH = 0.004  # of the bits, that one must save
 _ROUNDS = 3
+_MASK_BYTES = 32  # that knowing a mask must save
 
 
 def promising(
@@ -44,6 +46,21 @@ def promising(
         here = tried[best]
         chosen.append(best)
     return chosen
+
+
+def mask_of(target: np.ndarray, others: Sequence[np.ndarray], fills: Sequence[float]) -> int | None:
+    """Which of ``others`` has special values where ``target`` has NaN, if that tells something."""
+    none = np.isnan(target)
+    if not none.any():
+        return None
+    least, best = len(lossless.pack(none.view(np.uint8))) - _MASK_BYTES, None
+    for k, other in enumerate(others):
+        if (other.shape, other.dtype.itemsize) == (target.shape, target.dtype.itemsize):
+            differs = none ^ (~np.isfinite(other) | np.isin(other, np.array(fills, other.dtype)))
+            size = len(lossless.pack(differs.view(np.uint8)))
+            if size < least:
+                least, best = size, k
+    return best
 
 
 def _block(shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -77,6 +77,8 @@ def with_plans(
         coded = as_coded(source, header, left_out, guide if header.subtracted else None)
         beside = guide.beside if guide is not None and guide.taps else None
         plan = tuning.choose_plan(*coded, effort, threads, idempotent, *([beside] if beside else []))
+        if beside and not used_guides(plan):  # families without taps were not looked at
+            plan = tuning.choose_plan(*coded, effort, threads, idempotent)
         header = _without_unused(header, plan) if beside else header
         if plan is None:
             return header
@@ -98,9 +100,11 @@ def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -
         return draft
     tapped = draft.bound.kind in ("absolute", "relative") and not draft.levels
     taps = guide.taps if tapped else ()
-    if not taps and not guide.subtracted:
+    if not taps and not guide.subtracted and guide.mask is None:
         return draft
-    guided = Guided(draft.low, draft.high, guide.references, guide.network, guide.subtracted, taps)
+    guided = Guided(
+        *(draft.low, draft.high, guide.references, guide.network, guide.subtracted, taps, guide.mask)
+    )
     if not guide.subtracted:
         return replace(draft, guided=guided)
     coded = CodedSource(source, replace(draft, guided=guided), None, guide)
@@ -122,12 +126,14 @@ def _without_unused(header: Header, plan: Plan | None) -> Header:
         if FROM_NETWORK in [tap.reference for tap in taps] or guided.subtracted:
             return replace(header, guided=guided._replace(taps=tuple(taps)))
         guided = guided._replace(network=b"")
-    if not taps:
+    mask = guided.mask
+    if not taps and mask is None:
         return replace(header, guided=None)
-    numbers = sorted({tap.reference for tap in taps})
+    numbers = sorted({tap.reference for tap in taps} | ({mask} if mask is not None else set()))
     taps = [tap._replace(reference=numbers.index(tap.reference)) for tap in taps]
     references = tuple(guided.references[number] for number in numbers)
-    return replace(header, guided=guided._replace(references=references, taps=tuple(taps)))
+    mask = None if mask is None else numbers.index(mask)
+    return replace(header, guided=guided._replace(references=references, taps=tuple(taps), mask=mask))
 
 
 def _with_range_of_logarithms(draft: Header, source: Source, threads: int) -> Header:

@@ -15,6 +15,7 @@ from lossyzip.container.header import MOST_RAW_GUIDES, RawGuide, upper_half
 from lossyzip.logarithms import log2
 
 _LONG_TAIL = 12.0  # half the span, in units of the mean deviation
+_LEAST_STAGGERED = 4  # a shorter axis is none of cells and their faces
 _SEEN = 1 << 20  # values that scales are found from
 
 
@@ -29,6 +30,32 @@ def values_of(raw: RawGuide, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         out = t.astype(dtype)
         out[~np.isfinite(out)] = 0.0
     return out
+
+
+def aligned(reference: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """``reference`` at the points of a field of ``shape``, whose lengths may differ from its own by one: values
+    on faces between cells, or in cells between faces, are averaged in float64. None where it does not fit."""
+    if reference.shape == shape:
+        return reference
+    if not fits(reference.shape, shape):
+        return None
+    found = reference.astype(np.float64)
+    with np.errstate(all="ignore"):
+        for axis, n in enumerate(shape):
+            here = np.moveaxis(found, axis, 0)
+            if len(here) == n + 1:
+                here = (here[:-1] + here[1:]) * 0.5
+            elif len(here) == n - 1:
+                here = (here[[0, *range(n - 1)]] + here[[*range(n - 1), n - 2]]) * 0.5
+            found = np.moveaxis(here, 0, axis)
+    return found
+
+
+def fits(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of the shape ``own`` can be `aligned` to ``shape``."""
+    return len(own) == len(shape) and all(
+        a == b or (abs(a - b) == 1 and min(a, b) >= _LEAST_STAGGERED) for a, b in zip(own, shape, strict=True)
+    )
 
 
 def proposed(

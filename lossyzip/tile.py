@@ -122,7 +122,7 @@ def _encode(
     special = bool(carried.special)
     out = bytearray([_SPECIAL * special | _OUTLIERS * bool(outliers.size) | _SIGNED * signed])
     if special:
-        _put(out, lossless.pack(classes))
+        _put(out, lossless.pack(classes if guide.classes is None else classes - guide.classes))
         put_varint(out, carried.raw)
         if carried.raw:
             _put(out, lossless.pack(bits[classes == RAW]))
@@ -277,6 +277,7 @@ def _decode(
     if flags & _SPECIAL:
         data, position = _get(payload, position)
         classes = lossless.unpack(data, (count,), np.dtype(np.uint8))
+        classes = classes if guide.classes is None else classes + guide.classes
         raw_count, position = get_varint(payload, position)
         if raw_count != np.count_nonzero(classes == RAW):
             raise CorruptError(f"a tile does not have {raw_count} values of class {RAW}")

@@ -41,7 +41,7 @@ _MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
 MOST_RAW_GUIDES = 16
 MOST_EXPONENT = 2200  # of 2, by which a guide is scaled
 FROM_NETWORK = 127
-_NETWORK, _SUBTRACTED = 1, 2  # flags of a guide
+_NETWORK, _SUBTRACTED, _MASK = 1, 2, 4  # flags of a guide
 _CURVED = 128  # flag of a raw one
 
 
@@ -73,6 +73,7 @@ class Guided(NamedTuple):
     network: bytes  # b"": there is none
     subtracted: bool = True  # whether what the network makes is subtracted from the field before it is coded
     taps: tuple[RawGuide, ...] = ()
+    mask: int | None = None  # the reference whose special values tell where the field's are
 
 
 @dataclass(frozen=True)
@@ -299,10 +300,12 @@ class Header:
         )
 
     def _pack_guided(self, guided: Guided) -> bytes:
-        out = bytearray([_NETWORK * bool(guided.network) | _SUBTRACTED * guided.subtracted])
+        flags = _NETWORK * bool(guided.network) | _SUBTRACTED * guided.subtracted
+        out = bytearray([flags | _MASK * (guided.mask is not None)])
         if guided.subtracted:
             out += self._pack_values([guided.low, guided.high])
         out += struct.pack(f"<B{len(guided.references)}Q", len(guided.references), *guided.references)
+        out += bytes([] if guided.mask is None else [guided.mask])
         out.append(len(guided.taps))
         for tap in guided.taps:
             out += bytes([tap.reference | _CURVED * tap.curved]) + upper_half(tap.centre)
@@ -413,7 +416,7 @@ def _read_guided(data: bytes, dtype: np.dtype, bound: Bound) -> Guided:
     if dtype.kind != "f" or coded_as(part) != part or bound.kind == "pointwise_relative":
         raise CorruptError(f"a guide for {dtype} with the bound {bound}")
     flags, at = (data[0] if data else 0), 1
-    if not data or flags & ~(_NETWORK | _SUBTRACTED) or flags == _SUBTRACTED:
+    if not data or flags & ~(_NETWORK | _SUBTRACTED | _MASK) or flags & ~_MASK == _SUBTRACTED:
         raise CorruptError(f"a guide with flags {flags}")
     low = high = 0.0
     if flags & _SUBTRACTED:
@@ -424,11 +427,16 @@ def _read_guided(data: bytes, dtype: np.dtype, bound: Bound) -> Guided:
     if not count or len(data) < start:
         raise CorruptError(f"a guide of {count} references in {len(data)} bytes")
     references = struct.unpack(f"<{count}Q", data[at + 1 : start])
+    mask = None
+    if flags & _MASK:
+        mask, start = data[start] if len(data) > start else count, start + 1
+        if mask >= count:
+            raise CorruptError(f"reference {mask} of {count} tells where special values are")
     taps, end = _read_raw_guides(data, start, count, bool(flags & _NETWORK))
     network = data[end:]
     if bool(network) != bool(flags & _NETWORK):
         raise CorruptError(f"a guide with flags {flags} has a network of {len(network)} bytes")
-    return Guided(low, high, references, network, bool(flags & _SUBTRACTED), taps)
+    return Guided(low, high, references, network, bool(flags & _SUBTRACTED), taps, mask)
 
 
 def _read_raw_guides(

@@ -358,7 +358,11 @@ def _bits_left(columns, wanted, weights, step):
     """About how many bits what ``columns`` times ``weights`` leave of ``wanted`` takes."""
     residual, room = np.empty(wanted.size, np.float64), np.empty(BUCKETS, np.int64)
     subtract(columns, wanted, weights, residual)
-    return estimated_bits(residual, step, room)
+    bits = estimated_bits(residual, step, room)
+    inverse, near = 2.0 / step, 0.0
+    for value in residual:
+        near += 0.5 * np.log2(1.0 + (value * inverse) ** 2)
+    return 0.5 * (bits + near)
 
 
 @kernel

@@ -29,6 +29,11 @@ Place = tuple[int, int, int, int]  # (t, z, y, x)
 Kind = tuple[tuple[Place, int], ...]  # places whose values it adds up, and their signs
 Table = tuple[Kind, ...]  # the kinds from 1 on
 HERE: Place = (0, 0, 0, 0)
+_UNITS: tuple[tuple[Place, Place], ...] = (
+    ((0, -1, 0, 0), (0, 1, 0, 0)),
+    ((0, 0, -1, 0), (0, 0, 1, 0)),
+    ((0, 0, 0, -1), (0, 0, 0, 1)),
+)  # behind and ahead along each axis
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def pairs(flat: tuple[bool, bool, bool]) -> Table:
     found: list[Kind] = [((HERE, 1),)]
     for axis, one in enumerate(flat):
         if not one:
-            ahead, behind = ((0, *(step if a == axis else 0 for a in range(3))) for step in (1, -1))
+            behind, ahead = _UNITS[axis]
             found += [((behind, 1), (ahead, 1)), ((behind, -1), (ahead, 1))]
     return tuple(found)
 
