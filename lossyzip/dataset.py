@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -93,8 +93,9 @@ def compress_referring(
             )
     seconds = SECONDS_PER_BYTE * array.nbytes if learning.seconds is None else learning.seconds
     plain, _ = _compressed(array, bound, None, options)
-    tapped = _tapped(array, bound, others, range(len(others)), options)
-    guided = _guided(array, bound, others, seconds, learning.seed, options)
+    told = _told(array, bound, others, range(len(others)), options)
+    tapped = _tapped(array, bound, told, options)
+    guided = _guided(array, bound, others, told, seconds, learning.seed, options)
     frames = [plain, *([tapped[0]] if tapped else []), *([guided[1][0]] if guided else [])]
     return min(frames, key=len)
 
@@ -187,15 +188,16 @@ class _Group:
         frame, report = plain, _ = _compressed(field, bound, None, self._options)
         network = b""
         known = self._decoded if _may_refer(field, bound) else {}
-        names, arrays = list(known), list(known.values())
+        names, arrays, told = list(known), list(known.values()), None
         if known:
             named = [names.index(reference) for reference in references]
-            tapped = _tapped(field, bound, arrays, named, self._options)
+            told = _told(field, bound, arrays, named, self._options)
+            tapped = _tapped(field, bound, told, self._options)
             if tapped is not None and len(tapped[0]) < len(frame):
                 frame, report = tapped
         if references:
             own = [known[reference] for reference in references]
-            guided = _guided(field, bound, own, seconds, self._learning.seed, self._options)
+            guided = _guided(field, bound, own, told, seconds, self._learning.seed, self._options)
             if guided is not None and len(guided[1][0]) < len(frame):
                 network, (frame, report) = guided
         needed = Frame.of_bytes(frame).references
@@ -211,14 +213,20 @@ def _guided(
     field: np.ndarray,
     bound: Bound,
     references: Sequence[np.ndarray],
+    told: _Told | None,
     seconds: float,
     seed: int,
     options: dict[str, Any],
 ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
-    """(network, (frame, report)); None for a field that must come back as it is."""
+    """(network, (frame, report)); None for a field that must come back as it is.
+
+    Taps may reach into the ``references``, the first of those that are ``told``, and into what the network
+    makes of them, which is subtracted: so weights can take back what should not have been.
+    """
     from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
+    from lossyzip.raw_guides import from_network, proposed
 
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
@@ -226,45 +234,81 @@ def _guided(
         return None
     with threadpool_limits(1):
         network = train(_valid(field, fills), references, eps, seconds=seconds, seed=seed).to_bytes()
-    guide = FieldGuide(network, references, field.dtype.newbyteorder("="), kept=True)
+    native = field.dtype.newbyteorder("=")
+    guide = FieldGuide(network, references, native, kept=True)
+    if told is not None:
+        made = guide(tuple(slice(0, n) for n in field.shape))
+        alike = told.of_shape(field.shape)
+        taps = (*from_network(made), *proposed(_valid(field, fills) - made, alike.at_points, fills))
+        guide = guide.with_taps(alike.references, taps, alike.mask)
     return network, _compressed(field, bound, guide, options)
 
 
-def _tapped(
+class _Told(NamedTuple):
+    """What references tell of a field, beside what a network makes of them."""
+
+    references: list[np.ndarray]
+    at_points: dict[int, np.ndarray]  # those that taps may reach into, at the field's points
+    mask: int | None
+
+    def of_shape(self, shape: tuple[int, ...]) -> _Told:
+        """Without those that have another shape."""
+        kept = [k for k, one in enumerate(self.references) if one.shape == shape]
+        places = {kept.index(k): one for k, one in self.at_points.items() if k in kept}
+        mask = None if self.mask is None else kept.index(self.mask)
+        return _Told([self.references[k] for k in kept], places, mask)
+
+
+def _told(
     field: np.ndarray,
     bound: Bound,
     known: Sequence[np.ndarray],
     named: Sequence[int],
     options: dict[str, Any],
-) -> tuple[bytes, FieldReport] | None:
-    """(frame, report) with taps into references: those of ``known`` that are ``named``, and any that tells
-    something linear; and with special values where one of ``known`` has them. None where nothing is told."""
+) -> _Told | None:
+    """Those of ``known`` that are ``named``, and any that tells something linear, or where special values are.
+
+    None for a field that must come back as it is.
+    """
     from lossyzip.field import valid_range
-    from lossyzip.guide import FieldGuide
     from lossyzip.linear_relations import mask_of, promising
-    from lossyzip.raw_guides import aligned, proposed
+    from lossyzip.raw_guides import aligned
 
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
         return None
-    native, target = field.dtype.newbyteorder("="), _valid(field, fills)
+    target = _valid(field, fills)
     at_points = {k: found for k, one in enumerate(known) if (found := aligned(one, field.shape)) is not None}
     fitting = list(at_points)
     with threadpool_limits(1):
         told = promising(target, eps, list(at_points.values()), fills)
-    chosen = list(dict.fromkeys([*(fitting[k] for k in told), *named]))[:_MOST_TAPPED]
-    taps = proposed(target, [at_points[k] for k in chosen], fills)
+    tapped = list(dict.fromkeys([*(fitting[k] for k in told), *named]))[:_MOST_TAPPED]
+    chosen = list(dict.fromkeys([*named, *tapped]))
     masked = isinstance(field, np.ma.MaskedArray)  # where is said in another way then
     mask = None if masked else mask_of(target, [known[k] for k in fitting], fills)
     if mask is not None and fitting[mask] not in chosen:
         chosen.append(fitting[mask])
-    if not taps and mask is None:
-        return None
     where = None if mask is None else chosen.index(fitting[mask])
-    guide = FieldGuide(
-        *(b"", [known[k] for k in chosen], native), subtracted=False, taps=taps, mask=where, shape=field.shape
-    )
+    places = {chosen.index(k): at_points[k] for k in tapped}
+    return _Told([known[k] for k in chosen], places, where)
+
+
+def _tapped(
+    field: np.ndarray, bound: Bound, told: _Told | None, options: dict[str, Any]
+) -> tuple[bytes, FieldReport] | None:
+    """(frame, report) with taps into references; None where nothing is told."""
+    from lossyzip.guide import FieldGuide
+    from lossyzip.raw_guides import proposed
+
+    if told is None:
+        return None
+    fills = options.get("fill_values", ())
+    taps = proposed(_valid(field, fills), told.at_points, fills)
+    if not taps and told.mask is None:
+        return None
+    native = field.dtype.newbyteorder("=")
+    guide = FieldGuide(*(b"", told.references, native, False, False, taps), mask=told.mask, shape=field.shape)
     return _compressed(field, bound, guide, options)
 
 

@@ -54,20 +54,29 @@ class FieldGuide:
         """What the network makes of a part."""
         return self._made(where) if self._whole is None else self._whole[where]
 
-    def beside(self, where: tuple[slice, ...]) -> np.ndarray:
-        """The guides (guides, ...) that taps reach into, of a part."""
+    @property
+    def network_references(self) -> int:
+        """How many references, the first ones, the network needs."""
+        inputs = self._network.inputs if self._network else ()
+        return 1 + max((item.reference for item in inputs), default=-1)
+
+    def beside(self, where: tuple[slice, ...], made: np.ndarray | None = None) -> np.ndarray:
+        """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of it."""
         found = []
         for raw in self.taps:
-            made = raw.reference == FROM_NETWORK
-            values = self(where) if made else self._reference(raw.reference)[where]
-            found.append(values_of(raw, values, self._dtype))
+            if raw.reference == FROM_NETWORK:
+                made = self(where) if made is None else made
+                found.append(values_of(raw, made, self._dtype))
+            else:
+                found.append(values_of(raw, self._reference(raw.reference)[where], self._dtype))
         return np.stack(found)
 
     def guiding(self, where: tuple[slice, ...], specials: Sequence[int]) -> Guiding:
         """All that is needed to code a part; ``specials``: the field's special bit patterns."""
-        beside = self.beside(where) if self.taps else None
+        made = self(where) if self.subtracted else None
+        beside = self.beside(where, made) if self.taps else None
         return Guiding(
-            native(self(where)) if self.subtracted else None,
+            None if made is None else native(made),
             None if beside is None else beside.reshape(len(beside), -1),
             None if self.mask is None else self._classes(where, specials),
         )
@@ -77,12 +86,18 @@ class FieldGuide:
         if guided.taps == self.taps and guided.references == self.references:
             return self
         kept = [self._arrays[self.references.index(number)] for number in guided.references]
-        few = FieldGuide(
-            *(b"", kept, self._dtype, False, guided.subtracted, guided.taps, guided.mask, self._shape)
-        )
         if guided.network:
-            few._network, few.network, few._whole = self._network, self.network, self._whole
-        return few
+            return self.with_taps(kept, guided.taps, guided.mask)
+        options = guided.subtracted, guided.taps, guided.mask, self._shape
+        return FieldGuide(b"", kept, self._dtype, False, *options)
+
+    def with_taps(
+        self, references: list[np.ndarray], taps: tuple[RawGuide, ...], mask: int | None
+    ) -> FieldGuide:
+        """The same with taps into ``references``, which begin with those of the network."""
+        more = FieldGuide(b"", references, self._dtype, False, self.subtracted, taps, mask, self._shape)
+        more._network, more.network, more._whole = self._network, self.network, self._whole
+        return more
 
     def _reference(self, number: int) -> np.ndarray:
         """A reference at the field's points."""

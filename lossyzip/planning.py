@@ -77,9 +77,7 @@ def with_plans(
         coded = as_coded(source, header, left_out, guide if header.subtracted else None)
         beside = guide.beside if guide is not None and guide.taps else None
         plan = tuning.choose_plan(*coded, effort, threads, idempotent, *([beside] if beside else []))
-        if beside and not used_guides(plan):  # families without taps were not looked at
-            plan = tuning.choose_plan(*coded, effort, threads, idempotent)
-        header = _without_unused(header, plan) if beside else header
+        header = _without_unused(header, plan, guide) if guide is not None and beside else header
         if plan is None:
             return header
         plan = used_alone(plan)
@@ -116,24 +114,29 @@ def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -
     return replace(draft, guided=guided._replace(low=span.low + 0.0, high=span.high + 0.0))
 
 
-def _without_unused(header: Header, plan: Plan | None) -> Header:
+def _without_unused(header: Header, plan: Plan | None, guide: FieldGuide) -> Header:
     """``header`` without the raw guides that ``plan`` makes no use of, and the references of these alone."""
     guided = header.guided
     if guided is None:
         return header
     taps = [guided.taps[k] for k in used_guides(plan)]
-    if guided.network:
-        if FROM_NETWORK in [tap.reference for tap in taps] or guided.subtracted:
-            return replace(header, guided=guided._replace(taps=tuple(taps)))
-        guided = guided._replace(network=b"")
+    network = guided.subtracted or FROM_NETWORK in [tap.reference for tap in taps]
+    numbers = set(range(guide.network_references)) if network else set()
+    numbers |= {tap.reference for tap in taps} - {FROM_NETWORK}
     mask = guided.mask
-    if not taps and mask is None:
+    numbers |= set() if mask is None else {mask}
+    kept = sorted(numbers)
+    if not kept and not network:
         return replace(header, guided=None)
-    numbers = sorted({tap.reference for tap in taps} | ({mask} if mask is not None else set()))
-    taps = [tap._replace(reference=numbers.index(tap.reference)) for tap in taps]
-    references = tuple(guided.references[number] for number in numbers)
-    mask = None if mask is None else numbers.index(mask)
-    return replace(header, guided=guided._replace(references=references, taps=tuple(taps), mask=mask))
+    kept = kept or [0]  # of a network that looks at none
+    places = {number: place for place, number in enumerate(kept)} | {FROM_NETWORK: FROM_NETWORK}
+    few = guided._replace(
+        references=tuple(guided.references[number] for number in kept),
+        network=guided.network if network else b"",
+        taps=tuple(tap._replace(reference=places[tap.reference]) for tap in taps),
+        mask=None if mask is None else places[mask],
+    )
+    return replace(header, guided=few)
 
 
 def _with_range_of_logarithms(draft: Header, source: Source, threads: int) -> Header:

@@ -7,11 +7,11 @@ alike. docs/FORMAT.md, "Raw guides".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lossyzip.container.header import MOST_RAW_GUIDES, RawGuide, upper_half
+from lossyzip.container.header import FROM_NETWORK, MOST_RAW_GUIDES, RawGuide, upper_half
 from lossyzip.logarithms import log2
 
 _LONG_TAIL = 12.0  # half the span, in units of the mean deviation
@@ -59,13 +59,14 @@ def fits(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def proposed(
-    target: np.ndarray, references: Sequence[np.ndarray], fills: Sequence[float]
+    target: np.ndarray, references: Mapping[int, np.ndarray], fills: Sequence[float]
 ) -> tuple[RawGuide, ...]:
-    """Guides that may tell something of ``target`` (NaN where it has no value), of each of ``references``."""
+    """Guides that may tell something of ``target`` (NaN where it has no value), of each of the numbered
+    ``references``."""
     roughness = _roughness(_some(target))
     found: list[RawGuide] = []
     curved: list[RawGuide] = []
-    for number, reference in enumerate(references):
+    for number, reference in references.items():
         seen = _some(reference)
         known = np.where(np.isin(seen, np.array(fills, seen.dtype)), np.nan, seen.astype(np.float64))
         valid = known[np.isfinite(known)]
@@ -84,15 +85,14 @@ def proposed(
             rough = _roughness(values_of(bent, known, np.dtype(np.float64)))
             if rough > 0.0:
                 curved.append(bent._replace(gain=_exponent(roughness / rough)))
-    return tuple(found + curved)[:MOST_RAW_GUIDES]
+    return tuple(found + curved)[: MOST_RAW_GUIDES - 1]
 
 
-def from_network(target: np.ndarray, guide: np.ndarray, number: int) -> RawGuide | None:
+def from_network(guide: np.ndarray) -> tuple[RawGuide, ...]:
     """What the network makes, as a guide for taps: it is on the target's scale already."""
-    valid = guide[np.isfinite(guide)]
-    middle = float(np.median(valid))
-    away = max(float(valid.max()) - middle, middle - float(valid.min()))
-    return _raw(number, middle, 0, away) if 0.0 < away < 1e300 else None
+    middle = float(np.median(_some(guide)))
+    away = max(float(guide.max()) - middle, middle - float(guide.min()))
+    return (_raw(FROM_NETWORK, middle, 0, away),) if 0.0 < away < 1e300 else ()
 
 
 def _raw(number: int, middle: float, inverse: int, away: float, curved: bool = False) -> RawGuide:

@@ -155,7 +155,7 @@ def choose_plan(
 
     ``header`` is the field's, its family and plan not yet known. The source is read in this thread.
     ``idempotent``: the family is the lattice, unless dtype and eps forbid it. ``beside``: guides that taps may
-    reach into, in the header's dtype; families without taps are then as good without guides, and left out.
+    reach into, in the header's dtype.
     """
     if idempotent and not lattice.suits(header.native, header.eps):
         return None
@@ -180,8 +180,8 @@ def choose_plan(
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
     if beside is not None:
-        candidates = [c for c in candidates if c.func is not _try_still]
-    if final.values > 2 * effort.scouted and (sparse or not effort.brief):
+        candidates = _best_without_guides(candidates, final, threads)
+    elif final.values > 2 * effort.scouted and (sparse or not effort.brief):
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
         candidates, sizes = _shortlist(candidates, scout, effort.margin, threads)
@@ -194,7 +194,7 @@ def choose_plan(
         judged = _judged(candidates, final, threads)
     small = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
     whole_steps = _in_steps(judged, served) or _repeats(small.blocks[0].values)
-    if beside is None and lattice.suits(header.native, header.eps) and whole_steps:
+    if lattice.suits(header.native, header.eps) and whole_steps:
         judged.append(final.size(_best_lattice(small)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
@@ -378,6 +378,19 @@ def _shortlist(
         if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
             chosen = [_with_step(candidate, _FINE_STEP) for candidate in chosen]
     return chosen, sizes
+
+
+def _best_without_guides(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[Attempt]:
+    """The best of each kind, and all wavelets: with guides, others take several times as long to fit."""
+    others = [candidate for candidate in candidates if candidate.func is not _try_wavelet]
+    blocks, near = ([block._replace(guides=None) for block in some] for some in (judge.blocks, judge.near))
+    judged = _judged(others, replace(judge, blocks=blocks, near=near), threads)
+    best: dict[tuple[str, bool], tuple[float, Attempt]] = {}
+    for candidate, (size, plan) in zip(others, judged, strict=True):
+        if size < best.get(_kind(plan), (math.inf, candidate))[0]:
+            best[_kind(plan)] = size, candidate
+    wavelets = [candidate for candidate in candidates if candidate.func is _try_wavelet]
+    return [*wavelets, *(candidate for _, candidate in best.values())]
 
 
 def _has_low_rate(size: float, served: int) -> bool:
