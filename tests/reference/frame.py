@@ -439,9 +439,16 @@ def lossless_array(data: bytes, dtype: np.typing.DTypeLike, shape: tuple[int, ..
 
 def decode_archive(data: bytes) -> dict[str, np.ndarray]:
     reader = Bytes(data)
-    index, fields = Bytes(opening(reader, b"LsyA", 1, "N")["N"]), {}
+    found = opening(reader, b"LsyA", 1, "NG")
+    index, frames = Bytes(found["N"]), {}
     while index.at < len(index.data):
         name = index.sized().data.decode()
-        fields[name] = decode_frame(reader.take(index.varint()))
+        frames[name] = reader.take(index.varint())
     require(reader.rest() == b"", "bytes after the last frame")
-    return fields
+    names, needs = list(frames), Bytes(found.get("G", bytes(len(frames))))
+    graph = {name: [names[needs.varint()] for _ in range(needs.varint())] for name in names}
+    fields: dict[str, np.ndarray] = {}
+    while len(fields) < len(frames):
+        name = next(n for n in names if n not in fields and all(other in fields for other in graph[n]))
+        fields[name] = decode_frame(frames[name], [np.ma.getdata(fields[other]) for other in graph[name]])
+    return {name: fields[name] for name in names}
