@@ -38,7 +38,16 @@ class Carried(NamedTuple):
     negative: np.ndarray  # of logarithms: which values are negative; empty otherwise
 
 
-Guide = Callable[[tuple[slice, ...]], np.ndarray]  # of a part of the field, in its coded dtype: guide.py
+class Guiding(NamedTuple):
+    """Of a part of a field, in its coded dtype: guide.py."""
+
+    subtracted: np.ndarray | None = None  # flat
+    beside: np.ndarray | None = None  # (guides, values): what taps reach into
+    classes: np.ndarray | None = None  # flat, uint8: the classes of special values to be expected
+
+
+NO_GUIDE = Guiding()
+Guide = Callable[[tuple[slice, ...]], np.ndarray]  # what is subtracted of a part of the field: guide.py
 LeftOut = Callable[[tuple[slice, ...]], np.ndarray]  # which values of a part of the field are left out
 
 

@@ -149,19 +149,20 @@ def compress_field(
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
     draft = planning.draft_header(source, bound, summary, levels, workers)
     draft = draft if guide is None else planning.with_guide(draft, source, guide, workers)
-    guide = guide if draft.guided else None
+    guide = guide.of(draft.guided) if guide is not None and draft.guided else None
     chosen = tuning.EFFORTS[effort]
     job = _Job(source, span, fill_values, levels, guide, chosen, workers)
     if bound.kind == "psnr":
-        coded, coded_header = as_coded(source, draft, None, guide)
+        coded, coded_header = as_coded(source, draft, None, guide if draft.subtracted else None)
         coded_fills = fill_values if coded is source else ()
         wide = planning.tile_shape_as_coded(draft, tuning_psnr.WAVELET_TILES)
         aim = tuning_psnr.Aim(coded, coded_header, wide, chosen, span, coded_fills, workers)
         encode = partial(job.reach, aim, draft, bound.value)
     else:
-        encode = partial(
-            job.encode, planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
-        )
+        header = planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
+        guide = guide.of(header.guided) if guide is not None and header.guided is not None else None
+        job = _Job(source, span, fill_values, levels, guide, chosen, workers)
+        encode = partial(job.encode, header)
     tuned = time.process_time() - started
     if enhancing is None or not can_be_enhanced(dtype, bound) or not draft.coded_eps > 0.0:
         done = encode(write, progress)
@@ -299,10 +300,11 @@ class _Door:
         return room[:values]
 
     def encode(self, tile: np.ndarray, levels: np.ndarray | None, where: tuple[slice, ...]) -> _Encoded:
+        from lossyzip.carrier import NO_GUIDE
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
-        guide = None if self._guide is None else self._guide(where)
+        guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         payload = encode_tile(tile, self._header, self._plan, self._mixed, levels, guide)
         encoded = time.thread_time()
         room = self._room(tile.size * (2 if self._header.dtype.kind == "c" else 1))
@@ -502,11 +504,12 @@ class Frame:
         enhancer: Enhancer | None,
         enhance: bool,
     ) -> tuple[tuple[slice, ...], Decoded]:
+        from lossyzip.carrier import NO_GUIDE
         from lossyzip.enhancement import enhance as enhance_tile
         from lossyzip.tile import decode_tile
 
         shape = tuple(s.stop - s.start for s in where)
-        guide = None if self._guide is None else self._guide(where)
+        guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         payload, content = tile.payload, tile.content
         if enhancer is not None:
             part, payload = split(payload)
@@ -588,7 +591,7 @@ def checker_of(header: Header, span: tuple[Number, Number], fill_values: tuple[N
 def plan_of_header(header: Header) -> Plan | None:
     from lossyzip.decompose.families import plan_of  # not to import numba for what `info` needs
 
-    return plan_of(header.family, header.plan)
+    return plan_of(header.family, header.plan, header.raw_guides)
 
 
 def _enhancer_of(header: Header) -> Enhancer | None:

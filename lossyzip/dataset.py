@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.compressor import FieldReport, Frame, compress_field
@@ -32,7 +33,10 @@ SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
 SEARCH = 0.2  # of that, to find the order of fields and their references
 _LEAST_SECONDS = 0.1  # of training, for one look
 _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
-_FEW = 1 << 12  # values, for which no network is worth its bytes
+_FEW = 1 << 12  # values, for which no reference is worth a search
+_LEAST_FOR_NETWORK = 16_000  # bytes of a field: a network takes 0.3 to 1.5 kB
+_MOST_TAPPED = 5  # references for taps to reach into
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class Coded:
 
 @dataclass(frozen=True)
 class Learning:
-    """How long to train, in all (None: 60 s for 100 MB), and the seed of all that is random; or the model
-    that is used instead, and whether its networks are put into the frames."""
+    """How long to train, in all (None: 60 s for 100 MB; 0: not at all), and the seed of all that is random; or
+    the model that is used instead, and whether its networks are put into the frames."""
 
     seconds: float | None = None
     seed: int = 0
@@ -61,6 +65,16 @@ class Learning:
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0.0 <= self.seconds < float("inf"):
             raise InvalidArgumentError(f"seconds to train must be finite and >= 0, not {self.seconds}")
+
+    @property
+    def trains(self) -> bool:
+        """Whether networks are trained; else taps may reach into references, no more."""
+        return self.model is None and self.seconds != 0.0
+
+    def check(self) -> None:
+        """Raises MissingDependencyError without what this takes."""
+        if self.trains:
+            require_torch()
 
 
 def compress_related(
@@ -80,8 +94,7 @@ def compress_related(
     that are references to come. Raises MissingDependencyError without torch.
     """
     _check(options)
-    if learning.model is None:
-        require_torch()
+    learning.check()
     done: dict[str, Coded] = {}
     for names in _groups(fields, bounds, learning):
         group = {name: fields[name] for name in names}
@@ -100,7 +113,7 @@ def compress_referring(
     Raises InvalidArgumentError for references on another grid, MissingDependencyError without torch.
     """
     _check(options)
-    require_torch()
+    learning.check()
     if bound.kind == "pointwise_relative":
         raise InvalidArgumentError("references are of no use with a pointwise relative bound")
     others = [np.ma.getdata(reference) for reference in references]
@@ -111,8 +124,11 @@ def compress_referring(
             )
     seconds = SECONDS_PER_BYTE * array.nbytes if learning.seconds is None else learning.seconds
     plain, _ = _compressed(array, bound, None, options)
-    guided = _guided(array, bound, others, seconds, learning.seed, options)
-    return plain if guided is None else min(plain, guided[1][0], key=len)
+    told = _told(array, bound, others, range(len(others)), options)
+    tapped = _tapped(array, bound, told, options)
+    guided = _guided(array, bound, others, told, seconds, learning.seed, options) if learning.trains else None
+    frames = [plain, *([tapped[0]] if tapped else []), *([guided[1][0]] if guided else [])]
+    return min(frames, key=len)
 
 
 def plan_of(
@@ -243,26 +259,43 @@ class _Group:
         """Of what was decoded, ``needed`` is kept."""
         bound, field = self._bounds[name], self._fields[name]
         frame, report = plain, _ = _compressed(field, bound, None, self._options)
-        network, used = b"", tuple[str, ...]()
+        network, known = b"", [self._decoded[reference] for reference in references]
         if references:
-            arrays = [self._decoded[reference] for reference in references]
-            tell = partial(self._training, name) if self._training else None
             whole = field if isinstance(field, np.ndarray) else np.asarray(field[...])
-            guided = (
-                _guided(whole, bound, arrays, seconds, self._learning.seed, self._options, tell)
-                if self._learning.model is None
-                else _guided_by(self._learning, name, whole, bound, arrays, self._options)
-            )
-            if guided is not None and len(guided[1][0]) < len(plain):
+            told = _told(whole, bound, known, range(len(known)), self._options)
+            tapped = _tapped(whole, bound, told, self._options)
+            if tapped is not None and len(tapped[0]) < len(frame):
+                frame, report = tapped
+            guided = self._by_network(name, whole, known, told, len(plain), seconds)
+            if guided is not None and len(guided[1][0]) < len(frame):
                 network, (frame, report) = guided
-                used = references
+        kept = dict(zip(references, known, strict=True))
+        used = tuple(_used(frame, kept))
         if name in needed:
-            known = [self._decoded[reference] for reference in used]
+            helpers = [kept[reference] for reference in used]
             model = self._learning.model
-            self._decoded[name] = _decoded(frame, known, self._options.get("threads"), model)
+            self._decoded[name] = _decoded(frame, helpers, self._options.get("threads"), model)
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
-        trained = seconds if references and self._learning.model is None else 0.0
+        trained = seconds if network and self._learning.model is None else 0.0
         return Coded(name, frame, report, used, len(plain), len(network), trained)
+
+    def _by_network(
+        self,
+        name: str,
+        field: np.ndarray,
+        references: Sequence[np.ndarray],
+        told: _Told | None,
+        plain_bytes: int,
+        seconds: float,
+    ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
+        """(network, (frame, report)), by the model where there is one."""
+        if self._learning.model is not None:
+            return _guided_by(self._learning, name, field, self._bounds[name], references, self._options)
+        if not self._learning.trains or plain_bytes < _LEAST_FOR_NETWORK:
+            return None
+        tell = partial(self._training, name) if self._training else None
+        bound, seed = self._bounds[name], self._learning.seed
+        return _guided(field, bound, references, told, seconds, seed, self._options, tell)
 
 
 class _Sample:
@@ -286,6 +319,7 @@ class _Sample:
         self._eps = [bounds[name].resolve(*valid_range(field, fills)) for name, field in fields.items()]
         self._bounds = [absolute(eps) if eps > 0.0 else lossless() for eps in self._eps]
         self._times = math.prod(shape) / self._fields[0].size
+        self._trains = seconds > 0.0
         self._seconds = max(seconds / (len(fields) * len(fields)), _LEAST_SECONDS)
         self._seed = seed
         plain = zip(self._fields, self._bounds, strict=True)
@@ -295,22 +329,28 @@ class _Sample:
     def given(self, k: int, known: frozenset[int]) -> Given:
         from lossyzip.learned.network import Network
 
-        alone = Given(self._times * len(self._plain[k]), frozenset())
-        others = sorted(known)
+        best = Given(self._times * len(self._plain[k]), frozenset())
+        if not known:
+            return best
+        enough = (1.0 - _WORTH) * best.bytes
+        field, bound, others = self._fields[k], self._bounds[k], sorted(known)
         arrays = [self._decoded[j] for j in others]
-        if not others:
-            return alone
-        guided = _guided(self._fields[k], self._bounds[k], arrays, self._seconds, self._seed, self._options)
+        tapped = _tapped(field, bound, _told(field, bound, arrays, (), self._options), self._options)
+        if tapped is not None and self._times * len(tapped[0]) < enough:
+            used = _used(tapped[0], dict(zip(others, arrays, strict=True)))
+            best = Given(self._times * len(tapped[0]), frozenset(used))
+        if not self._trains or self._times * len(self._plain[k]) < _LEAST_FOR_NETWORK:
+            return best
+        guided = _guided(field, bound, arrays, None, self._seconds, self._seed, self._options)
         if guided is None:
-            return alone
+            return best
         network, (frame, _) = guided
         taken = self._times * (len(frame) - len(network)) + len(network)
-        if taken >= (1.0 - _WORTH) * alone.bytes:
-            return alone
-        fills = self._options.get("fill_values", ())
-        made = Network.from_bytes(network).guide
-        target = valid_only(self._fields[k], fills)
-        told = useful(made, target, [onto(other, target.shape) for other in arrays], self._eps[k])
+        if taken >= min(best.bytes, enough):
+            return best
+        target = valid_only(field, self._options.get("fill_values", ()))
+        moved = [onto(other, target.shape) for other in arrays]
+        told = useful(Network.from_bytes(network).guide, target, moved, self._eps[k])
         return Given(taken, frozenset(others[j] for j in told))
 
 
@@ -318,15 +358,21 @@ def _guided(
     field: np.ndarray,
     bound: Bound,
     references: Sequence[np.ndarray],
+    told: _Told | None,
     seconds: float,
     seed: int,
     options: dict[str, Any],
     tell: Callable[[float], Any] | None = None,
 ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
-    """(network, (frame, report)); None for a field that must come back as it is."""
+    """(network, (frame, report)); None for a field that must come back as it is.
+
+    Taps may reach into the ``references``, the first of those that are ``told``, and into what the network
+    makes of them, which is subtracted: so weights can take back what should not have been.
+    """
     from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
+    from lossyzip.raw_guides import from_network, proposed
 
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
@@ -335,7 +381,70 @@ def _guided(
     others, target = [onto(reference, field.shape) for reference in references], valid_only(field, fills)
     network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
     guide = FieldGuide(network, references, field.shape, field.dtype.newbyteorder("="), kept=True)
+    if told is not None:
+        made = guide(tuple(slice(0, n) for n in field.shape))
+        taps = (*from_network(made), *proposed(target - made, told.at_points, fills))
+        guide = guide.with_taps(told.references, taps, told.mask)
     return network, _compressed(field, bound, guide, options)
+
+
+class _Told(NamedTuple):
+    """What references tell of a field, beside what a network makes of them."""
+
+    references: list[np.ndarray]
+    at_points: dict[int, np.ndarray]  # those that taps may reach into, at the field's points
+    mask: int | None
+
+
+def _told(
+    field: np.ndarray,
+    bound: Bound,
+    known: Sequence[np.ndarray],
+    named: Sequence[int],
+    options: dict[str, Any],
+) -> _Told | None:
+    """Those of ``known`` that are ``named``, and any that tells something linear or where special values are.
+
+    None for a field that must come back as it is.
+    """
+    from lossyzip.field import valid_range
+    from lossyzip.linear_relations import mask_of, promising
+
+    fills = options.get("fill_values", ())
+    eps = bound.resolve(*valid_range(field, fills))
+    if not eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
+        return None
+    target, at_points = valid_only(field, fills), [onto(one, field.shape) for one in known]
+    with threadpool_limits(1):
+        told = promising(target, eps, at_points, fills)
+    tapped = list(dict.fromkeys([*told, *named]))[:_MOST_TAPPED]
+    chosen = list(dict.fromkeys([*named, *tapped]))
+    masked = isinstance(field, np.ma.MaskedArray)  # where is said in another way then
+    mask = None if masked else mask_of(target, known, fills)
+    if mask is not None and mask not in chosen:
+        chosen.append(mask)
+    where = None if mask is None else chosen.index(mask)
+    places = {chosen.index(k): at_points[k] for k in tapped}
+    return _Told([known[k] for k in chosen], places, where)
+
+
+def _tapped(
+    field: np.ndarray, bound: Bound, told: _Told | None, options: dict[str, Any]
+) -> tuple[bytes, FieldReport] | None:
+    """(frame, report) with taps into references; None where nothing is told."""
+    from lossyzip.guide import FieldGuide
+    from lossyzip.raw_guides import proposed
+
+    if told is None:
+        return None
+    fills = options.get("fill_values", ())
+    taps = proposed(valid_only(field, fills), told.at_points, fills)
+    if not taps and told.mask is None:
+        return None
+    native = field.dtype.newbyteorder("=")
+    how: dict[str, Any] = {"subtracted": False, "taps": taps, "mask": told.mask}
+    guide = FieldGuide(b"", told.references, field.shape, native, **how)
+    return _compressed(field, bound, guide, options)
 
 
 def _guided_by(
@@ -365,6 +474,14 @@ def _compressed(
     parts: list[bytes] = []
     report = compress_field(field, bound, parts.append, guide=guide, **options)
     return b"".join(parts), report
+
+
+def _used(frame: bytes, known: Mapping[K, np.ndarray]) -> list[K]:
+    """Which of the ``known`` arrays the frame needs."""
+    from lossyzip.guide import checksum
+
+    needed = Frame.of_bytes(frame).references
+    return [key for key, values in known.items() if checksum(values) in needed] if needed else []
 
 
 def _bytes_of(field: Source) -> int:

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+_LEAST = 4  # values along an axis: fewer are no cells and faces
+
 
 def near(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether fields of these shapes lie on one grid, as it is or staggered."""
     return len(shape) == len(other) and all(
-        n == m or (abs(n - m) == 1 and min(n, m) > 1) for n, m in zip(shape, other, strict=True)
+        n == m or (abs(n - m) == 1 and min(n, m) >= _LEAST) for n, m in zip(shape, other, strict=True)
     )
 
 

@@ -1,29 +1,36 @@
-"""Guides: what references tell of a field, in full to both sides, and subtracted from it before it is coded.
+"""Guides: what references tell of a field, in full to both sides.
 
 A reference is an array on the field's grid (grid.py) that a decoder has already. A network (learned/) makes
-the guide from several of them; the frame holds it, and checksums of the references. docs/FORMAT.md, "Guides".
+a guide from several of them, which is subtracted from the field before it is coded; and taps of stencils may
+reach into raw guides (raw_guides.py). The frame holds what makes them, and checksums of the references.
+docs/FORMAT.md, "Guides".
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xxhash
 
-from lossyzip.container.header import Guided, InModel
+from lossyzip.carrier import Guiding
+from lossyzip.container.header import FROM_NETWORK, Guided, InModel, RawGuide
 from lossyzip.errors import CorruptError, MissingModelError, MissingReferenceError
+from lossyzip.field import native
 from lossyzip.grid import near, onto
 from lossyzip.learned.model import Model
 from lossyzip.learned.network import Network
+from lossyzip.raw_guides import values_of
 
 
 class FieldGuide:
-    """The guide that a network makes of ``references`` for a field, in its dtype, to be had in parts.
+    """The guides that ``references`` make for a field of ``shape``, in ``dtype``, to be had in parts.
 
-    ``network``: its bytes, as a frame has them; raises a DecodeError subclass where they are none.
-    ``kept``: the guide is made once, as a whole, and stays in memory. ``where``: in which model a decoder
-    finds the network, if the frame is not to have it.
+    ``network``: its bytes, as a frame has them, or b""; raises a DecodeError subclass where they are none.
+    ``where``: in which model a decoder finds it, if the frame is not to have it. ``subtracted``: what it
+    makes is subtracted from the field. ``taps``: guides that taps reach into. ``mask``: the reference whose
+    special values are expected to be the field's. ``kept``: what the network makes stays in memory.
     """
 
     def __init__(
@@ -32,20 +39,92 @@ class FieldGuide:
         references: Sequence[np.ndarray],
         shape: tuple[int, ...],
         dtype: np.dtype,
+        *,
         kept: bool = False,
         where: InModel | None = None,
+        subtracted: bool = True,
+        taps: tuple[RawGuide, ...] = (),
+        mask: int | None = None,
     ) -> None:
-        self._network, self._dtype = Network.from_bytes(network), dtype
-        self._arrays = [onto(reference, shape) for reference in references]
+        self._network = Network.from_bytes(network) if network else None
+        self._arrays, self._shape, self._dtype = list(references), shape, dtype
+        self._moved: dict[int, np.ndarray] = {}  # references at the field's points
         self.network: bytes | InModel = where or network
         self.references = tuple(map(checksum, references))
-        self._whole = self._made(tuple(slice(0, n) for n in shape)) if kept else None
+        self.subtracted, self.taps, self.mask = subtracted, taps, mask
+        self._whole = self._made(tuple(slice(0, n) for n in shape)) if kept and network else None
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
+        """What the network makes of a part."""
         return self._made(where) if self._whole is None else self._whole[where]
 
+    @property
+    def network_references(self) -> int:
+        """How many references, the first ones, the network needs."""
+        inputs = self._network.inputs if self._network else ()
+        return 1 + max((item.reference for item in inputs), default=-1)
+
+    def beside(self, where: tuple[slice, ...], made: np.ndarray | None = None) -> np.ndarray:
+        """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of it."""
+        found = []
+        for raw in self.taps:
+            if raw.reference == FROM_NETWORK:
+                made = self(where) if made is None else made
+                found.append(values_of(raw, made, self._dtype))
+            else:
+                found.append(values_of(raw, self._reference(raw.reference)[where], self._dtype))
+        return np.stack(found)
+
+    def guiding(self, where: tuple[slice, ...], specials: Sequence[int]) -> Guiding:
+        """All that is needed to code a part; ``specials``: the field's special bit patterns."""
+        made = self(where) if self.subtracted else None
+        beside = self.beside(where, made) if self.taps else None
+        return Guiding(
+            None if made is None else native(made),
+            None if beside is None else beside.reshape(len(beside), -1),
+            None if self.mask is None else self._classes(where, specials),
+        )
+
+    def of(self, guided: Guided) -> FieldGuide:
+        """The same guides, but for those that ``guided`` does without."""
+        if guided.taps == self.taps and guided.references == self.references:
+            return self
+        kept = [self._arrays[self.references.index(number)] for number in guided.references]
+        if guided.network:
+            return self.with_taps(kept, guided.taps, guided.mask)
+        options: dict[str, Any] = {"subtracted": guided.subtracted, "taps": guided.taps, "mask": guided.mask}
+        return FieldGuide(b"", kept, self._shape, self._dtype, **options)
+
+    def with_taps(
+        self, references: list[np.ndarray], taps: tuple[RawGuide, ...], mask: int | None
+    ) -> FieldGuide:
+        """The same with taps into ``references``, which begin with those of the network."""
+        options: dict[str, Any] = {"subtracted": self.subtracted, "taps": taps, "mask": mask}
+        more = FieldGuide(b"", references, self._shape, self._dtype, **options)
+        more._network, more.network, more._whole = self._network, self.network, self._whole
+        return more
+
+    def _reference(self, number: int) -> np.ndarray:
+        """A reference at the field's points."""
+        if number not in self._moved:
+            self._moved[number] = onto(self._arrays[number], self._shape)
+        return self._moved[number]
+
+    def _classes(self, where: tuple[slice, ...], specials: Sequence[int]) -> np.ndarray:
+        reference = self._arrays[self.mask or 0]
+        values = native(reference[where] if reference.shape == self._shape else np.zeros(0))
+        classes = np.zeros(int(np.prod([s.stop - s.start for s in where])), np.uint8)
+        if values.size == classes.size and values.dtype == self._dtype:
+            bits = values.view(f"u{values.itemsize}")
+            for k, pattern in enumerate(specials):
+                classes[bits == pattern] = k + 1
+        return classes
+
     def _made(self, where: tuple[slice, ...]) -> np.ndarray:
-        part: np.ndarray = self._network.guide(self._arrays, where).astype(self._dtype, copy=False)
+        if self._network is None:
+            raise CorruptError("a guide needs a network, and there is none")
+        seen = [self._reference(k) for k in range(max(self.network_references, 1))]
+        part: np.ndarray = self._network.guide(seen, where).astype(self._dtype, copy=False)
         return part
 
 
@@ -69,7 +148,9 @@ def guide_of_frame(
             f"{len(missing)} of the {len(guided.references)} arrays that the field was compressed with are "
             f"not among the {len(references)} references given (XXH3 {missing[0]:016x}, shape {shape})"
         )
-    return FieldGuide(network, [known[number] for number in guided.references], shape, dtype)
+    found = [known[number] for number in guided.references]
+    options: dict[str, Any] = {"subtracted": guided.subtracted, "taps": guided.taps, "mask": guided.mask}
+    return FieldGuide(network, found, shape, dtype, **options)
 
 
 def _network_in(model: Model | None, where: InModel) -> bytes:

@@ -9,9 +9,9 @@ import numpy as np
 
 from lossyzip import field, tuning
 from lossyzip.bound import Bound
-from lossyzip.carrier import CodedSource, Guide, LeftOut, as_coded
-from lossyzip.container.header import MOST_SPECIALS, Guided, Header, Level, part_of
-from lossyzip.decompose.families import write_plan
+from lossyzip.carrier import CodedSource, LeftOut, as_coded
+from lossyzip.container.header import FROM_NETWORK, MOST_SPECIALS, Guided, Header, Level, part_of
+from lossyzip.decompose.families import Plan, used_alone, used_guides, write_plan
 from lossyzip.field import Source, Summary
 from lossyzip.levels import Levels
 from lossyzip.logarithms import scale_of, zero_and
@@ -64,7 +64,7 @@ def with_plans(
     draft: Header,
     source: Source,
     levels: Levels | None,
-    guide: Guide | None,
+    guide: FieldGuide | None,
     effort: Effort,
     threads: int,
     idempotent: bool,
@@ -74,9 +74,14 @@ def with_plans(
     def with_plan(header: Header, left_out: LeftOut | None) -> Header:
         if not header.coded_eps > 0.0:
             return header
-        coded = as_coded(source, header, left_out, guide)
-        plan = tuning.choose_plan(*coded, effort, threads, idempotent)
-        return header if plan is None else replace(header, family=plan.name, plan=write_plan(plan))
+        coded = as_coded(source, header, left_out, guide if header.subtracted else None)
+        beside = guide.beside if guide is not None and guide.taps else None
+        plan = tuning.choose_plan(*coded, effort, threads, idempotent, *([beside] if beside else []))
+        header = _without_unused(header, plan, guide) if guide is not None and beside else header
+        if plan is None:
+            return header
+        plan = used_alone(plan)
+        return replace(header, family=plan.name, plan=write_plan(plan))
 
     if levels is None:
         return with_plan(draft, None)
@@ -91,7 +96,15 @@ def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -
     """``draft`` of a field from which ``guide`` is subtracted; as it was, where nothing would be coded."""
     if not draft.coded_eps > 0.0:
         return draft
-    guided = Guided(draft.low, draft.high, guide.references, guide.network)
+    tapped = draft.bound.kind in ("absolute", "relative") and not draft.levels
+    taps = guide.taps if tapped else ()
+    if not taps and not guide.subtracted and guide.mask is None:
+        return draft
+    guided = Guided(
+        *(draft.low, draft.high, guide.references, guide.network, guide.subtracted, taps, guide.mask)
+    )
+    if not guide.subtracted:
+        return replace(draft, guided=guided)
     coded = CodedSource(source, replace(draft, guided=guided), None, guide)
     tiles = (coded[where] for where in field.tile_slices(coded.shape))
     span = field.summarize(tiles, coded.dtype, (), threads)
@@ -99,6 +112,31 @@ def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -
         return draft
     # 0 + 0.0: no end is -0.0
     return replace(draft, guided=guided._replace(low=span.low + 0.0, high=span.high + 0.0))
+
+
+def _without_unused(header: Header, plan: Plan | None, guide: FieldGuide) -> Header:
+    """``header`` without the raw guides that ``plan`` makes no use of, and the references of these alone."""
+    guided = header.guided
+    if guided is None:
+        return header
+    taps = [guided.taps[k] for k in used_guides(plan)]
+    network = guided.subtracted or FROM_NETWORK in [tap.reference for tap in taps]
+    numbers = set(range(guide.network_references)) if network else set()
+    numbers |= {tap.reference for tap in taps} - {FROM_NETWORK}
+    mask = guided.mask
+    numbers |= set() if mask is None else {mask}
+    kept = sorted(numbers)
+    if not kept and not network:
+        return replace(header, guided=None)
+    kept = kept or [0]  # of a network that looks at none
+    places = {number: place for place, number in enumerate(kept)} | {FROM_NETWORK: FROM_NETWORK}
+    few = guided._replace(
+        references=tuple(guided.references[number] for number in kept),
+        network=guided.network if network else b"",
+        taps=tuple(tap._replace(reference=places[tap.reference]) for tap in taps),
+        mask=None if mask is None else places[mask],
+    )
+    return replace(header, guided=few)
 
 
 def _with_range_of_logarithms(draft: Header, source: Source, threads: int) -> Header:

@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from lossyzip import enhancement, field
+from lossyzip.carrier import NO_GUIDE, Guiding
 from lossyzip.compressor import COPIED, SPOOLED, Written, checker_of, content_checksum, plan_of_header
 from lossyzip.container import frame
 from lossyzip.container.enhanced import Part, join, split
@@ -208,9 +209,9 @@ class _Pass:
     def _original(self, number: int) -> np.ndarray:
         return field.read(self._job.source, self._where[number])
 
-    def _guide(self, number: int) -> np.ndarray | None:
+    def _guide(self, number: int) -> Guiding:
         guide: FieldGuide | None = self._job.guide
-        return None if guide is None else guide(self._where[number])
+        return NO_GUIDE if guide is None else guide.guiding(self._where[number], self._header.specials)
 
     def _decoded(self, number: int, tile: frame.Tile | None = None) -> np.ndarray:
         tile = self._reader.tile(number) if tile is None else tile

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip.carrier import Carried, carry, restore
+from lossyzip.carrier import NO_GUIDE, Carried, Guiding, carry, restore
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import (
     Codes,
@@ -51,12 +51,12 @@ def encode_tile(
     plan: Plan | None,
     mixed: bool = False,
     levels: np.ndarray | None = None,
-    guide: np.ndarray | None = None,
+    guide: Guiding = NO_GUIDE,
 ) -> bytes:
     """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless.
 
     ``mixed``: the codes are mixed where that is smaller. ``levels``: as in `Decoded`.
-    ``guide``: what is subtracted from the tile, where the header says so.
+    ``guide``: what references tell of the tile, where the header says so.
     """
     parts = parts_of(np.ma.getdata(tile))
     values, shape = native(parts), parts.shape
@@ -79,7 +79,7 @@ def _encode_levels(
     mixed: bool,
     left_out: np.ndarray | None,
     levels: np.ndarray,
-    guide: np.ndarray | None,
+    guide: Guiding,
 ) -> bytes:
     """Which level each value has; for each level that occurs, a payload for which the others are left out."""
     out = bytearray()
@@ -90,7 +90,7 @@ def _encode_levels(
         if left_out is not None:
             others |= left_out
         here = header.at_level(level)
-        plan = plan_of(here.family, here.plan)
+        plan = plan_of(here.family, here.plan, here.raw_guides)
         _put(out, _encode(values, shape, here, plan, mixed, others, guide))
     return bytes(out)
 
@@ -102,19 +102,19 @@ def _encode(
     plan: Plan | None,
     mixed: bool,
     left_out: np.ndarray | None,
-    guide: np.ndarray | None,
+    guide: Guiding,
 ) -> bytes:
     """The payload of flat ``values``, where it does not matter what comes back of those ``left_out``."""
     rule = _rule(header) if plan else None
     if plan is None or rule is None or not values.size:
         return bytes([_LOSSLESS]) + lossless.pack(_filled(values, left_out).reshape(shape))
     bits = values.view(f"u{values.itemsize}")
-    carried = carry(values, header, left_out, None if guide is None else native(guide))
+    carried = carry(values, header, left_out, guide.subtracted)
     coded, classes = carried.coded, carried.classes
-    result = decompose(coded, shape, plan, rule)
+    result = decompose(coded, shape, plan, rule, guides=guide.beside)
     if result.outliers is None:
         return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
-    mixed_codes = mix(result, shape, plan, rule) if mixed else None
+    mixed_codes = mix(result, shape, plan, rule, guide.beside) if mixed else None
     codes, outliers = result.to_bytes(), result.outliers
     if mixed_codes is not None and len(mixed_codes.data) < len(codes):
         codes, outliers = mixed_codes.data, mixed_codes.outliers
@@ -122,7 +122,7 @@ def _encode(
     special = bool(carried.special)
     out = bytearray([_SPECIAL * special | _OUTLIERS * bool(outliers.size) | _SIGNED * signed])
     if special:
-        _put(out, lossless.pack(classes))
+        _put(out, lossless.pack(classes if guide.classes is None else classes - guide.classes))
         put_varint(out, carried.raw)
         if carried.raw:
             _put(out, lossless.pack(bits[classes == RAW]))
@@ -153,7 +153,7 @@ def _stand_in(
     left_out: np.ndarray | None,
 ) -> bytes:
     """What stands for the flat array ``values`` without loss, packed."""
-    coded_as_they_are = header.part == header.coded and not header.pointwise and header.guided is None
+    coded_as_they_are = header.part == header.coded and not header.pointwise and not header.subtracted
     exact = lossless_stand_in(values, carried.coded, plan, rule) if coded_as_they_are else values
     return lossless.pack(_filled(exact, left_out).reshape(shape))
 
@@ -198,11 +198,11 @@ def decode_tile(
     header: Header,
     plan: Plan | None,
     into: np.ndarray | None = None,
-    guide: np.ndarray | None = None,
+    guide: Guiding = NO_GUIDE,
 ) -> Decoded:
     """The tile of ``shape``; its values may be in the flat array ``into``, if there is one.
 
-    ``guide``: what was subtracted from it, where the header says so.
+    ``guide``: what references tell of it, where the header says so.
 
     Raises DecodeError for any other payload than its own.
     """
@@ -233,7 +233,7 @@ def _decode_levels(
     shape: tuple[int, ...],
     inner: tuple[int, ...],
     header: Header,
-    guide: np.ndarray | None,
+    guide: Guiding,
 ) -> tuple[np.ndarray, np.ndarray]:
     data, position = _get(payload, position)
     levels = lossless.unpack(data, shape, np.dtype(np.uint8))
@@ -245,7 +245,9 @@ def _decode_levels(
         data, position = _get(payload, position)
         here = header.at_level(level)
         flags = data[0] if data else 0
-        found = _decode(data, 1, flags, inner, here, plan_of(here.family, here.plan), None, guide)
+        found = _decode(
+            data, 1, flags, inner, here, plan_of(here.family, here.plan, here.raw_guides), None, guide
+        )
         np.copyto(values, found, where=of_parts == level)
     if position != len(payload):
         raise CorruptError(f"{len(payload) - position} bytes behind the levels of a tile")
@@ -260,7 +262,7 @@ def _decode(
     header: Header,
     plan: Plan | None,
     into: np.ndarray | None,
-    guide: np.ndarray | None,
+    guide: Guiding,
 ) -> np.ndarray:
     """The values of ``header.part`` that `_encode` was given, those left out apart."""
     count = math.prod(shape)
@@ -275,6 +277,7 @@ def _decode(
     if flags & _SPECIAL:
         data, position = _get(payload, position)
         classes = lossless.unpack(data, (count,), np.dtype(np.uint8))
+        classes = classes if guide.classes is None else classes + guide.classes
         raw_count, position = get_varint(payload, position)
         if raw_count != np.count_nonzero(classes == RAW):
             raise CorruptError(f"a tile does not have {raw_count} values of class {RAW}")
@@ -295,9 +298,8 @@ def _decode(
         outliers = lossless.unpack(data, (size,), header.coded)
     if into is None:  # NaN: what decoding does not write is not within any bound
         into = np.full(count, np.nan, header.coded)
-    coded = recompose(payload[position:], outliers, shape, plan, rule, into)
-    guide = None if guide is None else native(guide)
-    values = restore(coded.reshape(-1), negative, header, guide)
+    coded = recompose(payload[position:], outliers, shape, plan, rule, into, guide.beside)
+    values = restore(coded.reshape(-1), negative, header, guide.subtracted)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
     return values.reshape(shape)

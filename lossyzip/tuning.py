@@ -6,17 +6,18 @@ For the encoder alone, never part of the format.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
 from lossyzip.container.header import Header
 from lossyzip.decompose import lattice
 from lossyzip.decompose.families import Codes, Plan, decompose, estimated_size, mix, quantizer, write_plan
-from lossyzip.decompose.fitting import MultigridFitter, fit_raster
+from lossyzip.decompose.fitting import MultigridFitter, fit_raster, fit_wavelet
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
 from lossyzip.decompose.lattice import Lattice
@@ -121,24 +122,51 @@ def _halved(shape: tuple[int, ...], most: int) -> list[int]:
     return lengths
 
 
+class Block(NamedTuple):
+    """A part of a field, and of the guides that taps may reach into: (guides, values), or None."""
+
+    values: np.ndarray
+    guides: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return self.values.size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def flat(self) -> np.ndarray:
+        return self.values.reshape(-1)
+
+
+Beside = Callable[[tuple[slice, ...]], np.ndarray]  # guides (guides, ...) of a part of the field
+
+
 def choose_plan(
-    source: Source, header: Header, effort: Effort, threads: int = 1, idempotent: bool = False
+    source: Source,
+    header: Header,
+    effort: Effort,
+    threads: int = 1,
+    idempotent: bool = False,
+    beside: Beside | None = None,
 ) -> Plan | None:
     """The plan that codes ``source`` in the fewest bytes, by samples; None: the lossless back end does.
 
     ``header`` is the field's, its family and plan not yet known. The source is read in this thread.
-    ``idempotent``: the family is the lattice, unless dtype and eps forbid it.
+    ``idempotent``: the family is the lattice, unless dtype and eps forbid it. ``beside``: guides that taps may
+    reach into, in the header's dtype.
     """
     if idempotent and not lattice.suits(header.native, header.eps):
         return None
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
     if rule is None or 0 in header.shape:
         return None
-    coded = _coded_blocks(source, header, sample_blocks(header.shape, effort))
+    coded = _coded_blocks(source, header, sample_blocks(header.shape, effort), beside)
     if not coded:
         return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
     served = math.prod(header.shape)
-    near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape))
+    near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape), beside)
     sparse = effort.brief and served >= _MANY
     final = _Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and lattice.suits(header.native, header.eps)):
@@ -151,19 +179,22 @@ def choose_plan(
     candidates: list[Attempt] = [partial(_try_wavelet, step=step) for step in effort.steps]
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
-    if final.values > 2 * effort.scouted and (sparse or not effort.brief):
+    if beside is not None:
+        candidates = _best_without_guides(candidates, final, threads)
+    elif final.values > 2 * effort.scouted and (sparse or not effort.brief):
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
         candidates, sizes = _shortlist(candidates, scout, effort.margin, threads)
         if sparse and len(candidates) > 1 and _has_low_rate(min(sizes), served):
             larger = sample_blocks(header.shape, replace(effort, block=2 * effort.block))
-            final = replace(final, blocks=_coded_blocks(source, header, larger) or final.blocks)
+            final = replace(final, blocks=_coded_blocks(source, header, larger, beside) or final.blocks)
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape):
         judged = [(sizes[0], _plan_alone(candidates[0], final))]
     else:
         judged = _judged(candidates, final, threads)
     small = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
-    if lattice.suits(header.native, header.eps) and (_in_steps(judged, served) or _repeats(small.blocks[0])):
+    whole_steps = _in_steps(judged, served) or _repeats(small.blocks[0].values)
+    if lattice.suits(header.native, header.eps) and whole_steps:
         judged.append(final.size(_best_lattice(small)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
@@ -212,10 +243,17 @@ def _for_tiles(plan: Plan, header: Header) -> Plan:
     return plan
 
 
-def _coded_blocks(source: Source, header: Header, where: list[tuple[slice, ...]]) -> list[np.ndarray]:
+def _coded_blocks(
+    source: Source, header: Header, where: list[tuple[slice, ...]], beside: Beside | None = None
+) -> list[Block]:
     """Blocks of ``source``; those without any value that is coded are left out."""
-    blocks = [_coded(np.asarray(source[place]), header) for place in where]
-    return [block for block in blocks if not np.isnan(block).all()]
+    found = []
+    for place in where:
+        values = _coded(np.asarray(source[place]), header)
+        if not np.isnan(values).all():
+            guides = None if beside is None else beside(place)
+            found.append(Block(values, guides if guides is None else guides.reshape(len(guides), -1)))
+    return found
 
 
 def _coded(block: np.ndarray, header: Header) -> np.ndarray:
@@ -228,11 +266,14 @@ def _coded(block: np.ndarray, header: Header) -> np.ndarray:
     return coded.reshape(block.shape)
 
 
-def _middle(block: np.ndarray, most: int) -> np.ndarray:
+def _middle(block: Block, most: int) -> Block:
     lengths = _halved(block.shape, most)
-    return np.ascontiguousarray(
-        block[tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(block.shape, lengths, strict=True))]
-    )
+    part = tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(block.shape, lengths, strict=True))
+    values, guides = np.ascontiguousarray(block.values[part]), block.guides
+    if guides is not None:
+        cut = guides.reshape(len(guides), *block.shape)[(slice(None), *part)]
+        guides = np.ascontiguousarray(cut).reshape(len(guides), -1)
+    return Block(values, guides)
 
 
 @dataclass(frozen=True)
@@ -241,8 +282,8 @@ class _Judge:
     ``points`` of those of ``near`` are enough to fit a stencil that reads values before it. If ``brief``,
     only those stencils are fitted that serve most values; ``sparse`` ones are preferred to the best."""
 
-    blocks: list[np.ndarray]
-    near: list[np.ndarray]
+    blocks: list[Block]
+    near: list[Block]
     rule: Quantizer
     served: int
     points: int
@@ -262,11 +303,20 @@ class _Judge:
         """(about the bytes that the field takes with ``plan``, plan)."""
         shape = self.blocks[0].shape
         if isinstance(plan, Wavelet):  # whose volumes are apart
-            together = np.concatenate([block.reshape(-1) for block in self.blocks])
-            codes = [decompose(together, shape, plan, self.rule)]
+            codes = [decompose(self.together(), shape, plan, self.rule, guides=self.guides())]
         else:
-            codes = [decompose(block.reshape(-1), shape, plan, self.rule) for block in self.blocks]
+            codes = [
+                decompose(block.flat(), shape, plan, self.rule, guides=block.guides) for block in self.blocks
+            ]
         return self.size_of(codes, plan), plan
+
+    def together(self) -> np.ndarray:
+        return np.concatenate([block.flat() for block in self.blocks])
+
+    def guides(self) -> np.ndarray | None:
+        """Those of all blocks."""
+        found = [block.guides for block in self.blocks if block.guides is not None]
+        return np.concatenate(found, axis=1) if found else None
 
     def size_of(self, codes: Sequence[Codes], plan: Plan) -> float:
         """The same, of all blocks' codes."""
@@ -278,15 +328,15 @@ class _Judge:
 
     def lossless_size(self) -> float:
         """About the bytes that the field takes without loss."""
-        return self.scale * sum(len(lossless.pack(block)) for block in self.blocks)
+        return self.scale * sum(len(lossless.pack(block.values)) for block in self.blocks)
 
     def mixed_size(self, plan: Plan) -> float:
         """Bytes of the first block, by mixed coding, if the plan's codes can be mixed."""
         block = self.blocks[0]
-        codes = decompose(block.reshape(-1), block.shape, plan, self.rule)
+        codes = decompose(block.flat(), block.shape, plan, self.rule, guides=block.guides)
         if isinstance(plan, Lattice) and codes.outliers is not None:
             return float(len(codes.to_bytes()) + len(lossless.pack(codes.outliers)))
-        mixed = mix(codes, block.shape, plan, self.rule)
+        mixed = mix(codes, block.shape, plan, self.rule, block.guides)
         return math.inf if mixed is None else float(len(mixed.data) + len(lossless.pack(mixed.outliers)))
 
 
@@ -330,6 +380,19 @@ def _shortlist(
     return chosen, sizes
 
 
+def _best_without_guides(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[Attempt]:
+    """The best of each kind, and all wavelets: with guides, others take several times as long to fit."""
+    others = [candidate for candidate in candidates if candidate.func is not _try_wavelet]
+    blocks, near = ([block._replace(guides=None) for block in some] for some in (judge.blocks, judge.near))
+    judged = _judged(others, replace(judge, blocks=blocks, near=near), threads)
+    best: dict[tuple[str, bool], tuple[float, Attempt]] = {}
+    for candidate, (size, plan) in zip(others, judged, strict=True):
+        if size < best.get(_kind(plan), (math.inf, candidate))[0]:
+            best[_kind(plan)] = size, candidate
+    wavelets = [candidate for candidate in candidates if candidate.func is _try_wavelet]
+    return [*wavelets, *(candidate for _, candidate in best.values())]
+
+
 def _has_low_rate(size: float, served: int) -> bool:
     return 8.0 * size < _LOW_RATE * served
 
@@ -338,7 +401,9 @@ def _plan_alone(candidate: Attempt, judge: _Judge) -> Plan:
     """The plan of ``candidate``, of which ``judge`` need not say how good it is."""
     if candidate.func is _try_raster:
         return _fitted_raster(judge, **candidate.keywords)
-    return Wavelet(Fold.MERGED, **candidate.keywords) if "step" in candidate.keywords else candidate(judge)[1]
+    return (
+        _fitted_wavelet(judge, **candidate.keywords) if "step" in candidate.keywords else candidate(judge)[1]
+    )
 
 
 def _with_step(candidate: Attempt, step: int) -> Attempt:
@@ -367,14 +432,15 @@ def _kind(plan: Plan) -> tuple[str, bool]:
 
 def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
     shape = judge.blocks[0].shape
-    plan = Multigrid(how, most_levels(fold(shape, how)))
-    coded = np.concatenate([block.reshape(-1) for block in judge.blocks])
+    guides = judge.guides()
+    plan = Multigrid(how, most_levels(fold(shape, how)), guides=0 if guides is None else len(guides))
+    coded = judge.together()
     fitter = MultigridFitter(
         *(plan, coded, float(judge.rule.step), judge.scale, judge.points),
         brief=judge.brief,
         sparse=judge.sparse and 1 not in fold(shape, how)[1:],
     )
-    codes = decompose(coded, shape, plan, judge.rule, fitter)
+    codes = decompose(coded, shape, plan, judge.rule, fitter, guides)
     plan = fitter.plan()
     return judge.size_of([codes], plan), plan
 
@@ -385,7 +451,20 @@ def _try_raster(judge: _Judge, how: Fold) -> tuple[float, Plan]:
 
 def _fitted_raster(judge: _Judge, how: Fold) -> Raster:
     scale = judge.served / sum(block.size for block in judge.near)
-    return fit_raster(judge.near, how, float(judge.rule.step), scale, judge.points, judge.brief)
+    return fit_raster(
+        *([block.values for block in judge.near], how, float(judge.rule.step), scale, judge.points),
+        judge.brief,
+        [block.guides for block in judge.near if block.guides is not None],
+    )
+
+
+def _fitted_wavelet(judge: _Judge, step: int) -> Wavelet:
+    plan, guides = Wavelet(Fold.MERGED, step), judge.guides()
+    if guides is None:
+        return plan
+    field = fold(judge.blocks[0].shape, plan.fold)
+    field = field._replace(t=field.t * len(judge.blocks))
+    return fit_wavelet(judge.together(), field, guides, plan, float(judge.rule.eps), judge.scale)
 
 
 def _best_lattice(judge: _Judge) -> tuple[float, Plan]:
@@ -428,5 +507,5 @@ def _try_still(judge: _Judge, how: Fold) -> tuple[float, Plan]:
 
 
 def _try_wavelet(judge: _Judge, step: int) -> tuple[float, Plan]:
-    size, plan = judge.size(Wavelet(Fold.MERGED, step))
+    size, plan = judge.size(_fitted_wavelet(judge, step))
     return size * (_SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP), plan

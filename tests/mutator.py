@@ -158,6 +158,26 @@ def _change_bound(parts: Parts, rng: random.Random, _donors: Sequence[bytes], _c
     return replace(parts, header=pack_sections(sections))
 
 
+def _change_guide(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
+    """Guides changed, or made up: of no reference that is there, or of none that fits."""
+    sections = _sections_of(parts)
+    own = sections.get("G", b"")
+    if donors and rng.random() < 0.3:
+        own = _sections_of(_donor(rng, donors)).get("G", own)
+    if own and rng.random() < 0.5:
+        at = rng.randrange(len(own))  # any byte after the references says what becomes of them
+        own = (
+            own[:at]
+            + bytes([rng.choice((0, 1, 2, 4, 5, 7, 127, 128, 255, rng.randrange(256)))])
+            + own[at + 1 :]
+        )
+    elif rng.random() < 0.8:
+        own = change(own)
+    else:
+        own = b""
+    return replace(parts, header=pack_sections({**sections, "G": own}))
+
+
 def _change_plan(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
     """The plan of another family, of another frame, or another plan."""
     sections = _sections_of(parts)
@@ -210,6 +230,7 @@ def _change_payload(parts: Parts, rng: random.Random, donors: Sequence[bytes], c
 
 
 _WAYS = [_change_header, _change_section, _change_shape, _change_bound, _change_plan, _change_index]
+_WAYS += [_change_guide]
 _WAYS += [_change_tiles, *[_change_payload] * 10]
 
 
@@ -340,7 +361,8 @@ def _with_right_contents(parts: Parts) -> Parts:
         header = Header.from_bytes(parts.header)
         if math.prod(header.shape) > MOST_VALUES or header.tile_count() != len(parts.tiles):
             return parts
-        plan = None if header.family == "lossless" else read_plan(header.family, header.plan)
+        guides = header.raw_guides
+        plan = None if header.family == "lossless" else read_plan(header.family, header.plan, guides)
         tiles = []
         for tile, where in zip(parts.tiles, header.tile_slices(), strict=True):
             shape = tuple(s.stop - s.start for s in where)

@@ -9,25 +9,40 @@ import pytest
 
 import lossyzip as lz
 from lossyzip import tile, tuning
+from lossyzip.carrier import NO_GUIDE
 from lossyzip.compressor import content_checksum
 from lossyzip.container import frame
-from lossyzip.container.header import Header
+from lossyzip.container.header import Guided, Header
 from lossyzip.decompose import families, interpolation, regression
 from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.guide_taps import GuideWeights
 from lossyzip.decompose.interpolation import PHASES, Multigrid
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import CLASSES, Raster
 from lossyzip.decompose.stencil import SHIFTS, Weights
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.guide import FieldGuide
 
 STATIC = replace(tuning.EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
 FAMILIES = ("multigrid", "raster", "wavelet", "lattice")
 
 
-def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int) -> families.Plan:
-    """A plan for tiles of ``shape`` that has weights, sensible or huge, for most stencils."""
+def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int, guides: int = 0) -> families.Plan:
+    """A plan for tiles of ``shape`` that has weights, sensible or huge, for most stencils, and for taps into
+    so many ``guides``."""
     rng = np.random.default_rng(seed)
     largest = rng.choice([4, 40, 2**20])
+
+    def entries(count: int) -> tuple[GuideWeights | None, ...]:
+        return tuple(taps() if guides and rng.random() < 0.7 else None for _ in range(count))
+
+    def taps() -> GuideWeights:
+        rows = []
+        for _ in range(guides):
+            kinds = sorted(rng.choice(70, int(rng.integers(6)), replace=False).tolist())
+            kinds = [0, *kinds] if kinds and kinds[0] and rng.random() < 0.5 else kinds
+            rows.append(tuple((kind, int(rng.integers(-largest, largest, endpoint=True))) for kind in kinds))
+        return GuideWeights(int(rng.integers(len(SHIFTS))), tuple(rows))
 
     def weights(parameters: int) -> Weights | None:
         if not parameters or rng.random() < 0.2:
@@ -40,16 +55,19 @@ def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int) -> fa
         return Lattice(0, int(rng.integers(1, 99))) if centred else Lattice(int(rng.integers(16)))
     folded = fold(shape, how)
     if family == "wavelet":
-        return Wavelet(how, int(rng.integers(1, 256)))
+        step = int(rng.integers(1, 256))
+        return Wavelet(how, step, guides, entries(7)) if guides else Wavelet(how, step)
     if family == "raster":
-        taps = [len(regression.class_taps(c, folded.z > 1, folded.y > 1).offsets) for c in range(CLASSES)]
-        return Raster(how, tuple(weights(count - 1) for count in taps), still=bool(rng.random() < 0.2))
+        counts = [len(regression.class_taps(c, folded.z > 1, folded.y > 1).offsets) for c in range(CLASSES)]
+        plain = Raster(how, tuple(weights(count - 1) for count in counts), still=bool(rng.random() < 0.2))
+        return replace(plain, still=False, guides=guides, beside=entries(CLASSES)) if guides else plain
     levels = int(rng.integers(1, 5))
     fitted = [
         tuple(weights(parameters) for parameters in parameters_of_level(folded[1:], level))
         for level in range(1, int(rng.integers(levels + 2)))
     ]
-    return Multigrid(how, levels, tuple(fitted))
+    beside = tuple(entries(len(PHASES)) for _ in range(int(rng.integers(levels + 1)))) if guides else ()
+    return Multigrid(how, levels, tuple(fitted), guides, beside)
 
 
 def parameters_of_level(lengths: tuple[int, ...], level: int) -> list[int]:
@@ -68,7 +86,7 @@ def parameters_of_level(lengths: tuple[int, ...], level: int) -> list[int]:
     return counts
 
 
-def header_of(array: np.ndarray, eps: float, plan: families.Plan) -> Header:
+def header_of(array: np.ndarray, eps: float, plan: families.Plan, guide: FieldGuide | None = None) -> Header:
     """For a frame of one tile."""
     valid = array[np.isfinite(array)]
     low, high = (float(valid.min()), float(valid.max())) if valid.size else (0.0, 0.0)
@@ -84,18 +102,29 @@ def header_of(array: np.ndarray, eps: float, plan: families.Plan) -> Header:
         plan.name,
         families.write_plan(plan),
         (0, 1, 0),
+        guided=None
+        if guide is None
+        else Guided(0.0, 0.0, guide.references, b"", False, guide.taps, guide.mask),
     )
 
 
-def frame_with(array: np.ndarray, eps: float, plan: families.Plan, mixed: bool = False) -> bytes:
+def frame_with(
+    array: np.ndarray,
+    eps: float,
+    plan: families.Plan,
+    mixed: bool = False,
+    guide: FieldGuide | None = None,
+) -> bytes:
     """``array`` coded with ``plan``, not with what tuning would choose; ``mixed`` even if that is larger."""
-    header = header_of(array, eps, plan)
+    header = header_of(array, eps, plan, guide)
+    whole = tuple(slice(0, n) for n in array.shape)
+    told = NO_GUIDE if guide is None else guide.guiding(whole, header.specials)
     with pytest.MonkeyPatch.context() as patch:
         if mixed:
             patch.setattr(
                 families.Codes, "to_bytes", lambda codes: bytes(200 * codes.symbols.codes().size + 100)
             )
-        payload = tile.encode_tile(array, header, plan, mixed)
-    decoded = tile.decode_tile(payload, array.shape, header, plan)
+        payload = tile.encode_tile(array, header, plan, mixed, None, told)
+    decoded = tile.decode_tile(payload, array.shape, header, plan, None, told)
     record = frame.pack_record(payload, content_checksum(decoded.values))
     return frame.pack_head(header.to_bytes()) + record + frame.pack_end([len(record)], {})

@@ -18,7 +18,7 @@ import numpy as np
 from lossyzip.bound import Bound, round_down
 from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.entropy.bits import get_varint, put_varint
-from lossyzip.errors import CorruptError, UnsupportedFormatError
+from lossyzip.errors import CorruptError, TruncatedError, UnsupportedFormatError
 
 FAMILIES = ("lossless", "multigrid", "raster", "wavelet", "lattice")
 MOST_AXES = 32
@@ -38,6 +38,11 @@ _KINDS = ("absolute", "relative", "lossless", "psnr", "pointwise_relative")
 LARGEST_LOGARITHM = 1100.0  # in magnitude, of a float64, subnormal ones too
 MOST_TILE_VALUES = 1 << 22  # a decoder holds a tile at a time, whatever the header says
 _MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
+MOST_RAW_GUIDES = 16
+MOST_EXPONENT = 2200  # of 2, by which a guide is scaled
+FROM_NETWORK = 127
+_NETWORK, _SUBTRACTED, _MASK = 1, 2, 4  # flags of a guide
+_CURVED = 128  # flag of a raw one
 
 
 class Level(NamedTuple):
@@ -55,13 +60,27 @@ class InModel(NamedTuple):
     number: int  # of the target that it is for
 
 
-class Guided(NamedTuple):
-    """What is subtracted from a field before it is coded: guide.py."""
+class RawGuide(NamedTuple):
+    """A guide for taps to reach into: what becomes of a reference's values is in raw_guides.py."""
 
-    low: float  # span of the differences
+    reference: int  # its number, or FROM_NETWORK: what the network makes of all
+    curved: bool
+    centre: float
+    inverse: int  # exponents of 2
+    limit: int
+    gain: int = 0
+
+
+class Guided(NamedTuple):
+    """What references tell of a field: guide.py."""
+
+    low: float  # span of the differences, if there are any
     high: float
-    references: tuple[int, ...]  # checksums of the arrays that the guide is made from
-    network: bytes | InModel
+    references: tuple[int, ...]  # checksums of the arrays that guides are made from
+    network: bytes | InModel  # b"": there is none
+    subtracted: bool = True  # whether what the network makes is subtracted from the field before it is coded
+    taps: tuple[RawGuide, ...] = ()
+    mask: int | None = None  # the reference whose special values tell where the field's are
 
 
 @dataclass(frozen=True)
@@ -126,7 +145,7 @@ class Header:
             exponent = math.frexp(max(abs(self.low), abs(self.high), _LEAST_NORMAL_HALF))[1]
             lost = Fraction(math.ldexp(1.0, exponent - _HALF_BITS)) / 2
             return round_down(max(Fraction(self.eps) - lost, Fraction(0)) * (1 - _HALF_SLACK))
-        if self.guided is not None and self.eps > 0.0:
+        if self.guided is not None and self.guided.subtracted and self.eps > 0.0:
             ends = (self.low, self.high, self.guided.low, self.guided.high)
             gap = Fraction(float(np.spacing(self.coded.type(max(map(abs, ends))))))
             return round_down(max(Fraction(self.eps) - _ROUNDED_TWICE * gap, Fraction(0)))
@@ -135,7 +154,19 @@ class Header:
     @property
     def coded_span(self) -> tuple[float, float]:
         """Of what is coded."""
-        return (self.low, self.high) if self.guided is None else (self.guided.low, self.guided.high)
+        return (
+            (self.guided.low, self.guided.high) if self.subtracted and self.guided else (self.low, self.high)
+        )
+
+    @property
+    def subtracted(self) -> bool:
+        """Whether a guide is subtracted from the field before it is coded."""
+        return self.guided is not None and self.guided.subtracted
+
+    @property
+    def raw_guides(self) -> int:
+        """How many guides taps may reach into."""
+        return len(self.guided.taps) if self.guided is not None else 0
 
     @property
     def tolerance(self) -> float:
@@ -293,9 +324,19 @@ class Header:
         )
 
     def _pack_guided(self, guided: Guided) -> bytes:
-        checksums = struct.pack(f"<B{len(guided.references)}Q", len(guided.references), *guided.references)
         network = guided.network if isinstance(guided.network, bytes) else b""
-        return self._pack_values([guided.low, guided.high]) + checksums + network
+        flags = _NETWORK * bool(network) | _SUBTRACTED * guided.subtracted
+        out = bytearray([flags | _MASK * (guided.mask is not None)])
+        if guided.subtracted:
+            out += self._pack_values([guided.low, guided.high])
+        out += struct.pack(f"<B{len(guided.references)}Q", len(guided.references), *guided.references)
+        out += bytes([] if guided.mask is None else [guided.mask])
+        out.append(len(guided.taps))
+        for tap in guided.taps:
+            out += bytes([tap.reference | _CURVED * tap.curved]) + upper_half(tap.centre)
+            for exponent in (tap.inverse, tap.limit, *([tap.gain] if tap.curved else [])):
+                put_varint(out, 2 * exponent if exponent >= 0 else -2 * exponent - 1)
+        return bytes(out) + network
 
     def _pack_values(self, values: list[float]) -> bytes:
         return np.array(values, self.coded.newbyteorder("<")).tobytes()
@@ -412,18 +453,33 @@ def _read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> G
     part = part_of(dtype)
     if dtype.kind != "f" or coded_as(part) != part or bound.kind == "pointwise_relative":
         raise CorruptError(f"a guide for {dtype} with the bound {bound}")
-    width = 2 * part.itemsize
-    low, high = _read_range(data[:width], part)
-    count = data[width] if len(data) > width else 0
-    start = width + 1 + 8 * count
+    flags, at = (data[0] if data else 0), 1
+    known = bool(flags & _NETWORK) or "N" in sections
+    if not data or flags & ~(_NETWORK | _SUBTRACTED | _MASK) or (flags & _SUBTRACTED and not known):
+        raise CorruptError(f"a guide with flags {flags}")
+    low = high = 0.0
+    if flags & _SUBTRACTED:
+        low, high = _read_range(data[at : at + 2 * part.itemsize], part)
+        at += 2 * part.itemsize
+    count = data[at] if len(data) > at else 0
+    start = at + 1 + 8 * count
     if not count or len(data) < start:
         raise CorruptError(f"a guide of {count} references in {len(data)} bytes")
-    network: bytes | InModel = data[start:]
+    references = struct.unpack(f"<{count}Q", data[at + 1 : start])
+    mask = None
+    if flags & _MASK:
+        mask, start = data[start] if len(data) > start else count, start + 1
+        if mask >= count:
+            raise CorruptError(f"reference {mask} of {count} tells where special values are")
+    taps, end = _read_raw_guides(data, start, count, known)
+    network: bytes | InModel = data[end:]
+    if bool(network) != bool(flags & _NETWORK):
+        raise CorruptError(f"a guide with flags {flags} has a network of {len(data) - end} bytes")
     if "N" in sections:
         if network:
             raise CorruptError("a guide with two networks, one in the frame and one in a model")
         network = _read_in_model(sections["N"])
-    return Guided(low, high, struct.unpack(f"<{count}Q", data[width + 1 : start]), network)
+    return Guided(low, high, references, network, bool(flags & _SUBTRACTED), taps, mask)
 
 
 def _read_in_model(data: bytes) -> InModel:
@@ -437,3 +493,33 @@ def _read_enhancer(data: bytes, dtype: np.dtype, bound: Bound, levels: bool) -> 
     if not can_be_enhanced(dtype, bound) or levels:
         raise CorruptError(f"an enhancer for {dtype} with the bound {bound}")
     return data
+
+
+def _read_raw_guides(
+    data: bytes, at: int, references: int, network: bool
+) -> tuple[tuple[RawGuide, ...], int]:
+    """(guides that taps may reach into, where they end)"""
+    count = data[at] if len(data) > at else MOST_RAW_GUIDES + 1
+    if count > MOST_RAW_GUIDES:
+        raise CorruptError(f"{count} guides for taps in {len(data)} bytes")
+    at += 1
+    taps = []
+    for _ in range(count):
+        if len(data) < at + 5:
+            raise TruncatedError(f"guides for taps end after {len(data)} bytes")
+        reference, curved = data[at] & ~_CURVED, bool(data[at] & _CURVED)
+        centre = struct.unpack("<d", bytes(4) + data[at + 1 : at + 5])[0]
+        exponents, at = [], at + 5
+        for _ in range(3 if curved else 2):
+            folded, at = get_varint(data, at)
+            exponents.append(folded >> 1 if folded % 2 == 0 else -(folded >> 1) - 1)
+        known = network if reference == FROM_NETWORK else reference < references
+        if not known or not math.isfinite(centre) or max(map(abs, exponents)) > MOST_EXPONENT:
+            raise CorruptError(f"a guide for taps of reference {reference}, {centre}, {exponents}")
+        taps.append(RawGuide(reference, curved, centre, *exponents))
+    return tuple(taps), at
+
+
+def upper_half(value: float) -> bytes:
+    """The upper half of a float64, the lower being 0: its mantissa has 20 bits then."""
+    return struct.pack("<d", value)[4:]

@@ -14,7 +14,7 @@ import numpy as np
 
 from lossyzip._jit import helper
 from lossyzip.decompose.batch import spread
-from lossyzip.decompose.buffer import Around, padded
+from lossyzip.decompose.buffer import BESIDE, Around, padded
 from lossyzip.decompose.rows import Lattice
 
 WAVE = 8  # planes of a band
@@ -39,6 +39,7 @@ class Layout(NamedTuple):
     predicted: int  # 1: the prediction of each value lies in its place
     expected: int  # weight of the expected magnitudes, among those around
     aside: int  # where they are, from the magnitudes
+    beside: int  # 1: what guides add is behind the band, and that of the volume before
 
 
 class Geometry(NamedTuple):
@@ -65,6 +66,7 @@ def geometry(lattice: Lattice, around: Around, part_size: int) -> Geometry:
         predicted=int(around.predicted),
         expected=around.expected,
         aside=part_size,
+        beside=int(around.beside),
     )
     strides = np.array([-size, SKEW * width * lanes + 1, width * lanes, lanes], np.int64)
     offsets = np.zeros(padded(len(around.contexts)), np.int64)
@@ -108,6 +110,27 @@ def begin_band(array, layout, lattice, t, first, natural):
                 target += np.uint64(lanes)
                 origin += np.uint64(1)
             array[target] = natural[source + nx - 1]
+
+
+def places_of(taps: np.ndarray, lattice: Lattice, found: Geometry) -> np.ndarray:
+    """Offsets of ``taps`` (stencils, K, 4) in the band."""
+    size = (1 + lattice.coupled) * found.layout.size
+    return np.where(taps[:, :, 0] == BESIDE, size, taps @ found.strides)
+
+
+@helper
+def put_beside(array, layout, lattice, t, first, natural, aside):
+    """Put what lies ``aside`` from a field's values behind its band."""
+    for j in range(min(layout.planes, lattice.nz - first)):
+        plane = lattice.base + aside + t * lattice.st + (first + j) * lattice.sz
+        for y in range(lattice.ny):
+            at = ((y + HALO + SKEW * (j + layout.history)) * layout.width + HALO) * layout.lanes
+            at += (1 + lattice.coupled) * layout.size + j + layout.history
+            target, source = np.uint64(at), np.uint64(plane + y * lattice.sy)
+            for _ in range(lattice.nx):
+                array[target] = natural[source]
+                target += np.uint64(layout.lanes)
+                source += np.uint64(1)
 
 
 @helper

@@ -13,6 +13,7 @@ from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencil
 from lossyzip.entropy.mixing import LOOKS
 from lossyzip.errors import CorruptError
 
+BESIDE = -9  # in a tap's place along t: what lies behind the values
 _MOST_POINTS = 3 << 26  # the thinnest field that tuning tries as a whole takes 2 << 26 with its halo
 
 Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
@@ -24,7 +25,8 @@ class Around:
 
     ``taps`` (stencils, K, 4) belong to the weights of `Stencils`, ``contexts`` (C, 4) to ``weights``. What
     is ``predicted`` for a point is in its place already. The second part of the buffer may hold the
-    magnitudes that are expected, which count ``expected`` times among those around it.
+    magnitudes that are expected, which count ``expected`` times among those around it. ``beside``: what guides
+    add to the prediction of each value lies behind the values, and is read by a tap BESIDE.
     """
 
     taps: np.ndarray
@@ -32,6 +34,7 @@ class Around:
     weights: tuple[int, ...]
     expected: int = 0
     predicted: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,27 +139,38 @@ class Grid:
 class Buffer:
     """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros.
 
-    ``values``: an array that takes the place of the values, whatever is in it.
+    ``values``: an array that takes the place of the values, whatever is in it. Behind the values there is room
+    for ``beside`` arrays of their layout: taps reach into those by a larger offset.
     """
 
-    def __init__(self, grid: Grid, dtype: np.dtype, values: np.ndarray | None = None) -> None:
+    def __init__(
+        self, grid: Grid, dtype: np.dtype, values: np.ndarray | None = None, beside: int = 0
+    ) -> None:
         self.grid = grid
-        self.values = np.zeros(grid.parts * grid.part_size, dtype) if values is None else values
-        self.magnitudes = np.zeros(grid.parts * grid.part_size, np.uint8)
+        size = grid.parts * grid.part_size
+        if beside and (1 + beside) * size > 2 * _MOST_POINTS:
+            raise CorruptError(f"a tile with {beside} guides takes {(1 + beside) * size} points")
+        whole = np.zeros((1 + beside) * size, dtype) if values is None else values
+        self.values = whole
+        self.beside = [whole[(1 + k) * size : (2 + k) * size] for k in range(beside)]
+        self.magnitudes = np.zeros(size, np.uint8)
 
     def view(self, array: np.ndarray, part: int, shape: Shape4) -> np.ndarray:
         """The first ``shape`` points of a part of ``array``, without the halo."""
         z, y, x = self.grid.halo
-        padded = array.reshape(self.grid.padded)[part]
+        padded = self._parts(array)[part]
         return padded[: shape.t, z : z + shape.z, y : y + shape.y, x : x + shape.x]
 
     def extend(self, array: np.ndarray, part: int, shape: Shape4) -> None:
         """Repeat the edges of the first ``shape`` points of a part of ``array`` into the halo."""
-        padded = array.reshape(self.grid.padded)[part]
+        padded = self._parts(array)[part]
         for axis, (n, halo) in enumerate(zip(shape[1:], self.grid.halo, strict=True), start=1):
             along = np.moveaxis(padded, axis, 0)
             along[:halo] = along[halo]
             along[halo + n : n + 2 * halo] = along[halo + n - 1]
+
+    def _parts(self, array: np.ndarray) -> np.ndarray:
+        return array[: self.grid.parts * self.grid.part_size].reshape(self.grid.padded)
 
 
 def pack_stencils(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lossyzip.decompose import interpolation, lattice, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.fold import fold
+from lossyzip.decompose.fold import Shape4, fold
+from lossyzip.decompose.guide_taps import GuideWeights
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.mixed import mixed_pass
@@ -71,16 +72,43 @@ def write_plan(plan: Plan) -> bytes:
     return writer.finish()
 
 
-def plan_of(family: str, data: bytes) -> Plan | None:
+def plan_of(family: str, data: bytes, guides: int = 0) -> Plan | None:
     """None for the family "lossless", which has no plan; else as `read_plan`."""
-    return None if family == "lossless" else read_plan(family, data)
+    return None if family == "lossless" else read_plan(family, data, guides)
 
 
-def read_plan(family: str, data: bytes) -> Plan:
-    """Raises DecodeError when ``data`` is no plan of ``family``."""
+def read_plan(family: str, data: bytes, guides: int = 0) -> Plan:
+    """A plan that may have taps into so many ``guides``.
+
+    Raises DecodeError when ``data`` is no plan of ``family``.
+    """
     reader = BitReader(data)
     kinds: dict[str, type[Plan]] = {kind.name: kind for kind in (Multigrid, Raster, Wavelet, Lattice)}
-    return kinds[family].read(reader)
+    return kinds[family].read(reader, guides)
+
+
+def used_guides(plan: Plan | None) -> list[int]:
+    """The numbers of the guides that taps of ``plan`` reach into."""
+    if isinstance(plan, Multigrid):
+        entries = [entry for level in plan.beside for entry in level]
+    else:
+        entries = list(plan.beside) if isinstance(plan, Raster | Wavelet) else []
+    rows = [entry.parameters for entry in entries if entry is not None]
+    return [k for k, weights in enumerate(zip(*rows, strict=True)) if any(weights)]
+
+
+def used_alone(plan: Plan) -> Plan:
+    """``plan`` for those guides alone that its taps reach into."""
+    if isinstance(plan, Lattice) or not plan.guides:
+        return plan
+    kept = used_guides(plan)
+
+    def fewer(entries: tuple[GuideWeights | None, ...]) -> tuple[GuideWeights | None, ...]:
+        return tuple(None if entry is None or not kept else entry.keep(kept) for entry in entries)
+
+    if isinstance(plan, Multigrid):
+        return replace(plan, guides=len(kept), beside=tuple(map(fewer, plan.beside)) if kept else ())
+    return replace(plan, guides=len(kept), beside=fewer(plan.beside))
 
 
 def quantizer(dtype: np.dtype, eps: float, low: float, high: float) -> Quantizer | None:
@@ -108,24 +136,30 @@ def decompose(
     plan: Plan,
     quantizer: Quantizer,
     fitter: interpolation.Fitter | None = None,
+    guides: np.ndarray | None = None,
 ) -> Codes:
     """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``.
 
     ``coded`` may be several such tiles, one after the other, for a family that keeps volumes apart.
+    ``guides`` (guides, values) in its dtype, finite: what the plan's taps may reach into.
     """
     if isinstance(plan, Lattice):
         lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
         return Codes(Symbols.of(lattice_codes, lattice_cells), lattice_outliers, lattice.GROUPS)
-    return _swept(coded, shape, plan, quantizer, fitter)[0]
+    return _swept(coded, shape, plan, quantizer, fitter, guides)[0]
 
 
 def decompose_and_see(
-    coded: np.ndarray, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer
+    coded: np.ndarray,
+    shape: tuple[int, ...],
+    plan: Plan,
+    quantizer: Quantizer,
+    guides: np.ndarray | None = None,
 ) -> tuple[Codes, np.ndarray]:
     """What `decompose` gives, and the flat values that a decoder will see, without decoding."""
     if isinstance(plan, Lattice):
         return decompose(coded, shape, plan, quantizer), lattice.snapped(coded, coded, quantizer)
-    codes, seen = _swept(coded, shape, plan, quantizer, None)
+    codes, seen = _swept(coded, shape, plan, quantizer, None, guides)
     return codes, np.ascontiguousarray(seen).reshape(-1)
 
 
@@ -135,6 +169,7 @@ def _swept(
     plan: PlanOfPasses,
     quantizer: Quantizer,
     fitter: interpolation.Fitter | None,
+    guides: np.ndarray | None,
 ) -> tuple[Codes, np.ndarray]:
     family = _FAMILIES[plan.name]
     symbols = Symbols.room(coded.size * family.CODES)
@@ -146,10 +181,14 @@ def _swept(
 
     field = fold(shape, plan.fold)
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
-    seen = family.sweep(plan, field, quantizer, visit, coded, fitter)
+    seen = family.sweep(plan, field, quantizer, visit, coded, fitter, guides=_folded(guides, field))
     count = int(cursor[1])
     kept = outliers[:count].copy() if count <= outliers.size else None
     return Codes(symbols.filled(cursor), kept, family.GROUPS), seen
+
+
+def _folded(guides: np.ndarray | None, field: Shape4) -> np.ndarray | None:
+    return None if guides is None else guides.reshape(-1, *field)
 
 
 def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:
@@ -168,8 +207,11 @@ def recompose(
     plan: Plan,
     quantizer: Quantizer,
     into: np.ndarray | None = None,
+    guides: np.ndarray | None = None,
 ) -> np.ndarray:
     """The tile of ``shape`` whose codes are ``data``; it may be in the flat array ``into``, if there is one.
+
+    ``guides``: as for `decompose`.
 
     Raises DecodeError when they are not just that.
     """
@@ -180,7 +222,7 @@ def recompose(
         return values
     mixed = stream.mixed_part(data)
     if mixed is not None:
-        values = _unmix(mixed, outliers, shape, plan, quantizer)
+        values = _unmix(mixed, outliers, shape, plan, quantizer, guides)
         return np.ascontiguousarray(values).reshape(shape)
     family = _FAMILIES[plan.name]
     opened = stream.CodeStream(data, family.GROUPS, CELLS)
@@ -188,12 +230,19 @@ def recompose(
     def visit(buffer: Buffer, here: Pass) -> None:
         decode_pass(here, buffer, opened, outliers)
 
-    values = family.sweep(plan, fold(shape, plan.fold), quantizer, visit, into=into)
+    field = fold(shape, plan.fold)
+    values = family.sweep(plan, field, quantizer, visit, into=into, guides=_folded(guides, field))
     opened.check_used_up(outliers.size)
     return np.ascontiguousarray(values).reshape(shape)
 
 
-def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) -> MixedCodes | None:
+def mix(
+    codes: Codes,
+    shape: tuple[int, ...],
+    plan: Plan,
+    quantizer: Quantizer,
+    guides: np.ndarray | None = None,
+) -> MixedCodes | None:
     """``codes`` by context mixing: slower by far, mostly smaller. None: it is larger than the codes are.
 
     A lattice is never mixed: it is there for speed.
@@ -220,13 +269,19 @@ def mix(codes: Codes, shape: tuple[int, ...], plan: Plan, quantizer: Quantizer) 
         done[0] += part.size
         done[1] += count
 
-    _FAMILIES[plan.name].sweep(plan, fold(shape, plan.fold), quantizer, visit, mixed=True)
+    field = fold(shape, plan.fold)
+    _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field))
     data = finish(mixer)
     return None if data is None else MixedCodes(stream.mixed_stream(data), np.concatenate(outliers))
 
 
 def _unmix(
-    mixed: bytes, outliers: np.ndarray, shape: tuple[int, ...], plan: PlanOfPasses, quantizer: Quantizer
+    mixed: bytes,
+    outliers: np.ndarray,
+    shape: tuple[int, ...],
+    plan: PlanOfPasses,
+    quantizer: Quantizer,
+    guides: np.ndarray | None,
 ) -> np.ndarray:
     """The tile, folded, whose codes were mixed."""
     mixer = decoder(mixed)
@@ -235,8 +290,9 @@ def _unmix(
     def visit(buffer: Buffer, here: Pass) -> None:
         mixed_pass(here, buffer, mixer, none, outliers, cursor, False)
 
+    field = fold(shape, plan.fold)
     values: np.ndarray = _FAMILIES[plan.name].sweep(
-        plan, fold(shape, plan.fold), quantizer, visit, mixed=True
+        plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field)
     )
     if cursor[1] != outliers.size or cursor[4]:
         raise CorruptError(f"a tile of {outliers.size} outliers uses {cursor[1]} and more")

@@ -1,30 +1,30 @@
 """Finding the weights of stencils, on samples: for the encoder alone, never part of the format.
 
 Weights pay their way or stay away: where the default ones code a sample in no more bits, they stay.
-The sums are kernels of our own, not BLAS: whose threads would spin between products as small as
-these, and whose sums, and so our bytes, would depend on their number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from lossyzip._jit import helper, kernel
+from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer
-from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.guide_fitting import Around, Samples, fit_alone, fit_beside
+from lossyzip.decompose.guide_taps import GuideWeights, Table, added, pairs
 from lossyzip.decompose.interpolation import PHASES, Multigrid, PhasePass, Taps
-from lossyzip.decompose.regression import CLASSES, Raster, class_taps, row_classes, rows_of_class
-from lossyzip.decompose.stencil import LARGEST_PARAMETER, SHIFTS, Weights, written_bits
+from lossyzip.decompose.least_squares import fit
+from lossyzip.decompose.regression import CLASSES, Raster, class_taps, guide_table, row_classes, rows_of_class
+from lossyzip.decompose.stencil import Weights
+from lossyzip.decompose.wavelet import Wavelet, bands, splits, transform, true_coefficients
 
-_ITERATIONS = 3
-_HALVINGS = 24
+T = TypeVar("T")
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points
-_LARGEST_MAGNITUDE = 1e9
-_BUCKETS = 8 * 27 + 16  # of magnitudes: an octave is cut into eight
-_LEAST_SERVED = 16  # values a parameter: for fewer it does not pay
+_MOST_BESIDE = 10_000  # samples, where there are guides: enough for a hundred weights
 
 
 class MultigridFitter:
@@ -54,44 +54,64 @@ class MultigridFitter:
         self._sparse = sparse
         self._rng = np.random.default_rng(0)
         self._weights: list[list[Weights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
+        self._beside: list[list[GuideWeights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
 
-    def __call__(self, buffer: Buffer, here: PhasePass) -> Weights | None:
+    def __call__(self, buffer: Buffer, here: PhasePass) -> tuple[Weights | None, GuideWeights | None]:
         lattice, taps, level, phase = here.lattice, here.taps, here.level, here.phase
         inherited = self._inherited(level, phase, taps)
+        beside = next(
+            (coarser[phase] for coarser in self._beside[level:] if coarser[phase] is not None), None
+        )
         if self._brief and level > 1:
-            return inherited
+            return inherited, beside
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
-        count = min(total, self._most)
+        guides = len(buffer.beside)
+        count = min(total, min(self._most, _MOST_BESIDE) if guides else self._most)
         points = self._rng.integers(0, total, count) if count < total else np.arange(total)
         own = _near(taps) if self._sparse else np.arange(here.parameters + 1)  # groups that are fitted
         used = np.isin(taps.groups, own)
         groups = np.searchsorted(own, taps.groups[used])
         sizes = np.bincount(groups).astype(np.float64)
-        sums, target = np.zeros((count, sizes.size)), np.empty(count)
+        width = sizes.size
+        table = here.guide_table
+        places, kinds = _places_of(table)
+        nearby = here.beside(places)
+        offsets, columns = [here.offsets[used]], [groups]
+        for guide in range(guides):
+            offsets.append(nearby + guide * here.guide_size)
+            columns.append(width + guide * len(places) + np.arange(len(places)))
+        sums, target = np.zeros((count, width + guides * len(places))), np.empty(count)
+        together = np.concatenate(offsets)
         valid = _sum_groups(
-            *(buffer.values, self._field, lattice, points, here.offsets[used], groups, sums, target)
+            *(buffer.values, self._field, lattice, points, together, np.concatenate(columns), sums, target)
         )
         if valid == 0:
-            return inherited
-        sums, target = sums[:valid], target[:valid]
+            return inherited, beside
+        near = sums[:valid, width:].reshape(valid, guides, len(places))
+        sums, target = np.ascontiguousarray(sums[:valid, :width]), target[:valid]
         cubic = np.bincount(groups, taps.cubic[used]) / sizes
         known = cubic
         if inherited is not None:
             known = inherited.of_groups(np.bincount(taps.groups).astype(np.float64))[own]
-        found = fit(sums, sizes, target, cubic, known, self._step, total * self._points)
+        served = total * self._points
+        if guides:
+            around = Around(np.ascontiguousarray(near.transpose(1, 0, 2)), kinds, kinds[1 + own])
+            samples = Samples(sums, sizes, target, cubic, known)
+            _, found, taken = fit_beside(samples, around, beside, self._step, served)
+            self._beside[level - 1][phase] = taken
+            beside = beside if taken is None else taken
+        else:
+            found = fit(sums, sizes, target, cubic, known, self._step, served)
         if found is not None:
             parameters = np.zeros(here.parameters + 1, int)
             parameters[own[1:]] = found.parameters
             found = Weights(found.precision, tuple(parameters[1:].tolist()))
         self._weights[level - 1][phase] = found
-        return inherited if found is None else found
+        return inherited if found is None else found, beside
 
     def plan(self) -> Multigrid:
         """The plan with what was found."""
-        found = [tuple(level) for level in self._weights]
-        while found and not any(found[-1]):
-            found.pop()
-        return replace(self._plan, weights=tuple(found))
+        return replace(self._plan, weights=_without_end(self._weights), beside=_without_end(self._beside))
 
     def _inherited(self, level: int, phase: int, taps: Taps) -> Weights | None:
         for coarser in self._weights[level:]:
@@ -101,6 +121,12 @@ class MultigridFitter:
         return None
 
 
+def _without_end(levels: list[list[T | None]]) -> tuple[tuple[T | None, ...], ...]:
+    """``levels`` up to the last that has anything."""
+    last = max((k for k, level in enumerate(levels) if any(level)), default=-1)
+    return tuple(map(tuple, levels[: last + 1]))
+
+
 def _near(taps: Taps) -> np.ndarray:
     """The groups of taps but for those off the axes at distance three, of which there are many."""
     distance, largest = np.abs(taps.offsets).sum(axis=1), np.abs(taps.offsets).max(axis=1)
@@ -108,17 +134,27 @@ def _near(taps: Taps) -> np.ndarray:
 
 
 def fit_raster(
-    blocks: Sequence[np.ndarray], how: Fold, step: float, scale: float, most: int, common_alone: bool = False
+    blocks: Sequence[np.ndarray],
+    how: Fold,
+    step: float,
+    scale: float,
+    most: int,
+    common_alone: bool = False,
+    guides: Sequence[np.ndarray] = (),
 ) -> Raster:
     """Weights fitted on ``blocks`` of one shape; ``scale`` is how many times their values the field has.
 
     Regressors get uniform noise of one step: they will be reconstructed values. NaN is no value.
-    ``common_alone``: only the class of most rows is fitted.
+    ``common_alone``: only the class of most rows is fitted. ``guides`` (guides, values): of each block, if
+    there are any; they are what a decoder has, and get no noise.
     """
     field = fold(blocks[0].shape, how)
     field_values = sum(block.size for block in blocks)
     rng = np.random.default_rng(0)
     weights: list[Weights | None] = [None] * CLASSES
+    beside: list[GuideWeights | None] = [None] * CLASSES
+    count_beside = len(guides[0]) if guides else 0
+    most = min(most, _MOST_BESIDE) if count_beside else most
     classes = row_classes(field)
     if common_alone:
         classes = [max(classes, key=lambda row_class: rows_of_class(field, row_class))]
@@ -130,17 +166,95 @@ def fit_raster(
             [_coordinates(rng, n, count, lack) for n, lack in zip(field, _lacking(row_class), strict=True)]
         )
         regressors = np.empty((count, len(taps.offsets)))
+        nearby, kinds = _places_of(guide_table(row_class, field))
+        near = np.empty((count_beside, count, len(nearby)))
         target = np.empty(count)
         valid = 0
         for k, block in enumerate(blocks):
             chosen = place[:, count * k // len(blocks) : count * (k + 1) // len(blocks)]
-            valid = _gather(block.reshape(field), chosen, taps.offsets, step, regressors, target, valid)
+            first = valid
+            folded = block.reshape(field)
+            valid = _gather(folded, chosen, taps.offsets, step, regressors, target, valid)
+            for guide in range(count_beside):
+                of_guide = guides[k][guide].reshape(field)
+                _gather_beside(folded, of_guide, chosen, nearby, taps.offsets, near[guide, first:])
         regressors, target = regressors[:valid], target[:valid]
         each = np.ones(len(taps.offsets))
         if target.size:
             served = values_served * scale
-            weights[row_class] = fit(regressors, each, target, taps.lorenzo, taps.lorenzo, step, served)
-    return Raster(how, tuple(weights))
+            if count_beside:
+                samples = Samples(regressors, each, target, taps.lorenzo, taps.lorenzo)
+                around = Around(np.ascontiguousarray(near[:, :valid]), kinds, kinds[1 : 1 + each.size])
+                found = fit_beside(samples, around, None, step, served)
+                weights[row_class], beside[row_class] = found.weights, found.beside
+            else:
+                weights[row_class] = fit(regressors, each, target, taps.lorenzo, taps.lorenzo, step, served)
+    return Raster(how, tuple(weights), False, count_beside, tuple(beside))
+
+
+def _places_of(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """(all places (P, 4) of the kinds of a table, the sign (kinds, P) of each in each kind)"""
+    places = sorted({place for kind in table for place, _ in kind})
+    signs = np.zeros((len(table), len(places)))
+    for row, kind in zip(signs, table, strict=True):
+        for place, sign in kind:
+            row[places.index(place)] = sign
+    return np.array(places, np.int64).reshape(-1, 4), signs
+
+
+def fit_wavelet(
+    coded: np.ndarray, field: Shape4, guides: np.ndarray, plan: Wavelet, eps: float, scale: float
+) -> Wavelet:
+    """``plan`` with taps into ``guides`` (guides, t, z, y, x) that predict coefficients of ``coded``, flat;
+    ``scale`` is how many times its values the field has."""
+    step, folded = eps * plan.step / 16.0, guides.reshape(-1, *field)
+    wanted = true_coefficients(coded, field).reshape(field).astype(np.float64)
+    columns = []
+    for guide in folded:
+        for kind in pairs((field.z == 1, field.y == 1, field.x == 1)):
+            taps = [(0, place) for place, _ in kind], np.array([float(sign) for _, sign in kind])
+            columns.append(added(guide[None], [taps]))
+            transform(columns[-1], splits(field), inverse=False)
+    rng = np.random.default_rng(0)
+    entries: list[GuideWeights | None] = []
+    for group in range(1, len(plan.beside) + 1):
+        boxes = [band.box for band in bands(field) if band.group == group]
+        if not boxes:
+            entries.append(None)
+            continue
+        own = np.concatenate([wanted[:, *box].reshape(-1) for box in boxes])
+        taken = rng.integers(0, own.size, _MOST_BESIDE) if own.size > _MOST_BESIDE else np.arange(own.size)
+        beside = np.stack(
+            [np.concatenate([column[:, *box].reshape(-1) for box in boxes])[taken] for column in columns],
+            axis=1,
+        ).astype(np.float64)
+        entries.append(fit_alone(own[taken], beside, len(guides), step, own.size * scale))
+    return replace(plan, guides=len(guides), beside=tuple(entries))
+
+
+@kernel
+def _gather_beside(values, guide, places, near, offsets, out):
+    """Fill ``out`` (n, K) with the values of ``guide`` at ``near`` (K, 4) of each of those ``places`` that
+    `_gather` keeps."""
+    nt, nz, ny, nx = values.shape
+    found = 0
+    for i in range(places.shape[1]):
+        t, z, y, x = places[0, i], places[1, i], places[2, i], places[3, i]
+        total = np.float64(values[t, z, y, x])
+        for k in range(offsets.shape[0]):
+            at_t = min(max(t + offsets[k, 0], 0), nt - 1)
+            at_z = min(max(z + offsets[k, 1], 0), nz - 1)
+            at_y = min(max(y + offsets[k, 2], 0), ny - 1)
+            at_x = min(max(x + offsets[k, 3], 0), nx - 1)
+            total += np.float64(values[at_t, at_z, at_y, at_x])
+        if np.isfinite(total):
+            for k in range(near.shape[0]):
+                at_t = min(max(t + near[k, 0], 0), nt - 1)
+                at_z = min(max(z + near[k, 1], 0), nz - 1)
+                at_y = min(max(y + near[k, 2], 0), ny - 1)
+                at_x = min(max(x + near[k, 3], 0), nx - 1)
+                out[found, k] = np.float64(guide[at_t, at_z, at_y, at_x])
+            found += 1
 
 
 @kernel
@@ -178,149 +292,6 @@ def _coordinates(rng: np.random.Generator, length: int, count: int, lacking: int
     return np.zeros(count, np.int64) if lacking else rng.integers(min(1, length - 1), length, count)
 
 
-def fit(
-    sums: np.ndarray,
-    sizes: np.ndarray,
-    target: np.ndarray,
-    prior: np.ndarray,
-    known: np.ndarray,
-    step: float,
-    points: float,
-) -> Weights | None:
-    """Weights that code ``target`` (samples,) in the fewest bits, or None if ``known`` ones do.
-
-    ``sums`` (samples, groups) are the sums of the regressors that share a parameter, ``sizes`` (groups,)
-    how many those are. ``prior`` (groups,) are weights that the fit is drawn to, ``known`` (groups,) those
-    that serve at no cost; both sum to one over all regressors. ``points`` values will be served.
-    """
-    count = sizes.size
-    if count < 2 or target.size < 3 * count or points < _LEAST_SERVED * count:
-        return None
-    free, wanted = np.empty((target.size, count - 1)), np.empty(target.size)
-    largest = max(float(_relative_to_first(sums, sizes, target, 1.0, free, wanted)), step)
-    if step < 1e-100 or largest > 1e100:  # squares would vanish or overflow
-        unit = 0.5 / largest
-        step = max(step * unit, 1e-100)
-        _relative_to_first(sums, sizes, target, unit, free, wanted)
-    weights = _robust(free, wanted, prior[1:], step)
-    precision = _cheapest(free, wanted, weights, known[1:], step, points / target.size)
-    if precision < 0:
-        return None
-    return Weights(precision, tuple(np.rint(weights * float(1 << SHIFTS[precision])).astype(int).tolist()))
-
-
-@kernel
-def _relative_to_first(sums, sizes, target, unit, free, wanted):
-    """Fill ``free`` and ``wanted`` with what is left to fit where all weights sum to one; returns the largest
-    magnitude of all that is in ``sums`` and ``target``, which are multiplied by ``unit``."""
-    largest = 0.0
-    for i in range(target.size):
-        value, row, out = target[i] * unit, sums[i], free[i]
-        first = row[0] * unit / sizes[0]
-        largest = max(largest, max(abs(value), abs(row[0] * unit)))
-        wanted[i] = value - first
-        for k in range(1, sizes.size):
-            largest = max(largest, abs(row[k] * unit))
-            out[k - 1] = row[k] * unit - first * sizes[k]
-    return largest
-
-
-@kernel
-def _cheapest(free, wanted, weights, known, step, scale):
-    """The precision at which ``weights`` code ``wanted`` in the fewest bits; -1: the ``known`` ones do."""
-    residual, counts = np.empty(wanted.size, np.float64), np.empty(_BUCKETS, np.int64)
-    rounded, used = np.empty(weights.size, np.int64), np.empty(weights.size, np.float64)
-    _subtract(free, wanted, known, residual)
-    best, chosen = estimated_bits(residual, step, counts) * scale, -1
-    for precision in range(len(SHIFTS)):
-        unit = np.float64(np.int64(1) << np.int64(SHIFTS[precision]))
-        fits = True
-        for k in range(weights.size):
-            value = np.rint(weights[k] * unit)
-            fits = fits and abs(value) <= LARGEST_PARAMETER
-            rounded[k] = np.int64(value) if abs(value) <= LARGEST_PARAMETER else np.int64(0)
-            used[k] = value / unit
-        if fits:
-            _subtract(free, wanted, used, residual)
-            bits = estimated_bits(residual, step, counts) * scale + written_bits(rounded)
-            if bits < best:
-                best, chosen = bits, precision
-    return chosen
-
-
-@kernel
-def _robust(free, wanted, start, step):
-    """Iteratively reweighted least squares around ``start``: large residuals count linearly."""
-    count = start.size
-    first, residual = np.empty(wanted.size, np.float64), np.empty(wanted.size, np.float64)
-    trust, change = np.empty(wanted.size, np.float64), np.empty(count, np.float64)
-    normal = np.empty((count, count), np.float64)
-    _subtract(free, wanted, start, first)
-    for i in range(first.size):
-        residual[i] = first[i]
-    for _ in range(_ITERATIONS):
-        scale = 2.0 * (_median_size(residual) + 0.25 * step)
-        for i in range(trust.size):
-            trust[i] = 1.0 / max(1.0, abs(residual[i]) / scale)
-        _normal_equations(free, first, trust, normal, change)
-        trace = 0.0
-        for k in range(count):
-            trace += normal[k, k]
-        for k in range(count):
-            normal[k, k] += 1e-6 * trace / count + 2.5e-4 * step * step * wanted.size
-        _solve(normal, change)
-        _subtract(free, first, change, residual)
-    for k in range(count):
-        change[k] += start[k]
-    return change
-
-
-@helper
-def _median_size(residual):
-    """About the median of the magnitudes of ``residual`` (n,), by bisection."""
-    low, high = 0.0, 0.0
-    for value in residual:
-        high = max(high, abs(value))
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        below = 0
-        for value in residual:
-            below += 1 if abs(value) < middle else 0
-        if 2 * below < residual.size:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-@helper
-def _solve(normal, right):
-    """Put the solution of ``normal`` x = ``right`` into ``right``, by Cholesky's decomposition in place.
-
-    Zeros where the matrix is not positive definite.
-    """
-    n = right.size
-    for k in range(n):
-        for j in range(k):
-            normal[k, k] -= normal[k, j] * normal[k, j]
-        if not normal[k, k] > 0.0:
-            right[:] = 0.0
-            return
-        normal[k, k] = np.sqrt(normal[k, k])
-        for i in range(k + 1, n):
-            for j in range(k):
-                normal[i, k] -= normal[i, j] * normal[k, j]
-            normal[i, k] /= normal[k, k]
-    for k in range(n):
-        for j in range(k):
-            right[k] -= normal[k, j] * right[j]
-        right[k] /= normal[k, k]
-    for k in range(n - 1, -1, -1):
-        for j in range(k + 1, n):
-            right[k] -= normal[j, k] * right[j]
-        right[k] /= normal[k, k]
-
-
 @kernel
 def _sum_groups(values, field, lattice, points, offsets, groups, sums, target):
     """The values of ``field`` at ``points`` (numbers in C order); the sums of each group of taps around them.
@@ -341,64 +312,3 @@ def _sum_groups(values, field, lattice, points, offsets, groups, sums, target):
             sums[found, groups[k]] += np.float64(values[place + offsets[k]])
         found += 1
     return found
-
-
-@helper
-def _subtract(free, wanted, weights, residual):
-    """Fill ``residual``: ``wanted`` less ``free`` (samples, parameters) times ``weights``."""
-    for i in range(wanted.size):
-        left = wanted[i]
-        for k in range(weights.size):
-            left -= free[i, k] * weights[k]
-        residual[i] = left
-
-
-@helper
-def _normal_equations(free, wanted, trust, normal, right):
-    """Fill the matrix (its lower half) and the right side of the least squares of ``free`` times weights to
-    ``wanted``."""
-    count = free.shape[1]
-    normal[:] = 0.0
-    right[:] = 0.0
-    whole = wanted.size & -4
-    for i in range(0, whole, 4):  # four samples at a time: the matrix is read and written less often
-        a, b, c, d = free[i], free[i + 1], free[i + 2], free[i + 3]
-        for k in range(count):
-            ak, bk, ck, dk = (
-                a[k] * trust[i],
-                b[k] * trust[i + 1],
-                c[k] * trust[i + 2],
-                d[k] * trust[i + 3],
-            )
-            line = normal[k, : k + 1]
-            for other in range(k + 1):
-                line[other] += (ak * a[other] + bk * b[other]) + (ck * c[other] + dk * d[other])
-            right[k] += (ak * wanted[i] + bk * wanted[i + 1]) + (ck * wanted[i + 2] + dk * wanted[i + 3])
-    for i in range(whole, wanted.size):
-        row = free[i]
-        for k in range(count):
-            weighted = row[k] * trust[i]
-            for other in range(k + 1):
-                normal[k, other] += weighted * row[other]
-            right[k] += weighted * wanted[i]
-
-
-@helper
-def estimated_bits(residual, step, counts):
-    """About how many bits it takes to code ``residual`` (n,) in steps of ``step``, without contexts.
-
-    ``counts`` (_BUCKETS,) is room for a histogram.
-    """
-    counts[:] = np.int64(0)
-    bits = 0.0
-    for value in residual:
-        magnitude = np.int64(min(np.rint(abs(value) / step), _LARGEST_MAGNITUDE))
-        octave = np.int64(0)
-        while magnitude >> octave > 15:
-            octave += 1
-        counts[8 * octave + (magnitude >> octave)] += 1
-        bits += octave + (1.0 if magnitude > 0 else 0.0)
-    for count in counts:
-        if count > 0:
-            bits -= count * np.log2(count / residual.size)
-    return bits

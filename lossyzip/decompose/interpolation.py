@@ -13,13 +13,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
+from lossyzip.decompose.guide_taps import HERE, GuideWeights, Kind, Table, pairs, read_entry, write_entry
 from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -40,43 +41,56 @@ class Multigrid:
 
     ``weights[l - 1][p]`` serves phase p of level l; where it is None,
     what serves the same phase at the next coarser level, or cubic where nothing does.
+    ``beside``: those of taps into so many ``guides``, in the same way, or none where nothing serves.
     """
 
     fold: Fold
     levels: int
     weights: tuple[tuple[Weights | None, ...], ...] = ()
+    guides: int = 0
+    beside: tuple[tuple[GuideWeights | None, ...], ...] = ()
     name = "multigrid"
 
     def write(self, writer: BitWriter) -> None:
         writer.bits(self.fold, 2)
         writer.bits(self.levels, 5)
-        writer.bits(len(self.weights), 5)
-        for level in self.weights:
-            for weights in level:
+        fitted = max(len(self.weights), len(self.beside))
+        writer.bits(fitted, 5)
+        none = ((None,) * len(PHASES),) * fitted
+        for level, beside in zip((self.weights + none)[:fitted], (self.beside + none)[:fitted], strict=True):
+            for weights, taps in zip(level, beside, strict=True):
                 writer.bits(weights is not None, 1)
                 if weights is not None:
                     writer.bits(len(weights.parameters), 6)
                     weights.write(writer)
+                write_entry(writer, taps, self.guides)
 
     @classmethod
-    def read(cls, reader: BitReader) -> Multigrid:
+    def read(cls, reader: BitReader, guides: int = 0) -> Multigrid:
         how, levels = reader.bits(2), reader.bits(5)
         fitted = reader.bits(5)
         if how > max(Fold) or not 0 < levels <= _MOST_LEVELS:
             raise CorruptError(f"multigrid with fold {how} and {levels} levels")
-        weights = []
+        weights, beside = [], []
         for _ in range(fitted):
-            level = []
+            level, taps = [], []
             for _ in PHASES:
                 level.append(Weights.read(reader, reader.bits(6) + 1) if reader.bits(1) else None)
+                taps.append(read_entry(reader, guides))
             weights.append(tuple(level))
-        return cls(Fold(how), levels, tuple(weights))
+            beside.append(tuple(taps))
+        return cls(Fold(how), levels, tuple(weights), guides, tuple(beside) if guides else ())
 
     def weights_of(self, level: int, phase: int, parameters: int) -> Weights | None:
         """What serves a phase that takes ``parameters``; None: cubic."""
         own = (here[phase] for here in self.weights[level - 1 :])
         nearest = next((weights for weights in own if weights is not None), None)
         return nearest if nearest is not None and len(nearest.parameters) == parameters else None
+
+    def beside_of(self, level: int, phase: int) -> GuideWeights | None:
+        """What serves a phase's taps into guides."""
+        own = (here[phase] for here in self.beside[level - 1 :])
+        return next((weights for weights in own if weights is not None), None)
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,36 @@ class PhasePass:
     offsets: np.ndarray  # of the taps in the buffer, (K,) int64
     contexts: Contexts
     looks: tuple[int, ...]
+    grid: Grid
+    flat: tuple[bool, bool, bool]  # axes of one point
+
+    def beside(self, places: np.ndarray) -> np.ndarray:
+        """Where, from a point, a first guide's values are that lie ``places`` (K, 4) strides from it; those of
+        the next are `guide_size` further on."""
+        parity = PHASES[self.phase]
+        return _flat(self.grid, parity, places[:, 1:]) - self.grid.at(_part(parity)) + self.guide_size
+
+    @property
+    def guide_size(self) -> int:
+        return self.grid.parts * self.grid.part_size
+
+    @cached_property
+    def guide_table(self) -> Table:
+        """Kinds of taps into guides: the point, each group of taps that the stencil has, other neighbours
+        that mirror each other, and differences along each axis."""
+        kinds: list[Kind] = [((HERE, 1),)]
+        own = [(0, z, y, x) for z, y, x in self.taps.offsets.tolist()]
+        for group in range(self.parameters + 1):
+            kinds.append(tuple((own[k], 1) for k in np.flatnonzero(self.taps.groups == group).tolist()))
+        mirrored: dict[Axes3, list[tuple[int, int, int, int]]] = {}
+        for z, y, x in itertools.product((-1, 0, 1), repeat=3):
+            if any(n and one for n, one in zip((z, y, x), self.flat, strict=True)):
+                continue
+            if (z, y, x) != (0, 0, 0) and (0, z, y, x) not in own:
+                mirrored.setdefault((abs(z), abs(y), abs(x)), []).append((0, z, y, x))
+        kinds += [tuple((place, 1) for place in places) for _, places in sorted(mirrored.items())]
+        kinds += pairs(self.flat)[2::2]
+        return tuple(kinds)
 
     @property
     def parameters(self) -> int:
@@ -124,8 +168,8 @@ class Level:
     phases: tuple[PhasePass, ...]
 
 
-# (buffer, phase) -> the weights that serve it
-Fitter = Callable[[Buffer, PhasePass], Weights | None]
+# (buffer, phase) -> the weights that serve it, and those of its taps into guides
+Fitter = Callable[[Buffer, PhasePass], tuple[Weights | None, GuideWeights | None]]
 
 
 @lru_cache(maxsize=256)
@@ -218,11 +262,13 @@ def sweep(
     fitter: Fitter | None = None,
     mixed: bool = False,
     into: np.ndarray | None = None,
+    guides: np.ndarray | None = None,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
     The values are put ``into`` a flat array, if there is one. ``mixed`` coding makes no difference here.
+    ``guides`` (guides, t, z, y, x) in the field's dtype are what taps may reach into.
     """
     dtype = rule.step.dtype
     stride = 1 << plan.levels
@@ -232,12 +278,14 @@ def sweep(
     visit(buffer, _anchor_pass(buffer, lattice, rule, source))
     known = () if fitter else _stencils(plan, field, dtype)
     for number, level in enumerate(_levels(field, plan.levels)):
-        finer = Buffer(level.grid, dtype)
+        finer = Buffer(level.grid, dtype, beside=0 if guides is None else len(guides))
+        for guide, beside in zip(() if guides is None else guides, finer.beside, strict=True):
+            _split(guide, 1 << (plan.levels - number - 1), finer, beside)
         for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
             _join(coarse, buffer, finer.view(fine, 0, level.known))
             finer.extend(fine, 0, level.known)
         for k, here in enumerate(level.phases):
-            stencils = _pack(here, fitter(finer, here), dtype) if fitter else known[number][k]
+            stencils = _pack(here, *fitter(finer, here), dtype) if fitter else known[number][k]
             visit(finer, Pass(here.lattice, stencils, here.contexts, rule, source, here.looks))
         buffer = finer
     whole = np.empty(field, dtype) if into is None else into.reshape(field)
@@ -272,6 +320,8 @@ def _levels(field: Shape4, levels: int) -> tuple[Level, ...]:
                     _flat(grid, parity, taps.offsets) - grid.at(part),
                     pack_contexts(_context_taps(grid, part, parity, classes), _group(level, parity) * CELLS),
                     _looks(grid, part, parity),
+                    grid,
+                    (points.z == 1, points.y == 1, points.x == 1),
                 )
             )
             classes = (*classes, parity)
@@ -284,17 +334,40 @@ def _stencils(plan: Multigrid, field: Shape4, dtype: np.dtype) -> tuple[tuple[St
     """Of the phases of each level, in the order of `_levels`."""
     return tuple(
         tuple(
-            _pack(here, plan.weights_of(here.level, here.phase, here.parameters), dtype)
+            _pack(
+                here,
+                plan.weights_of(here.level, here.phase, here.parameters),
+                plan.beside_of(here.level, here.phase),
+                dtype,
+            )
             for here in level.phases
         )
         for level in _levels(field, plan.levels)
     )
 
 
-def _pack(here: PhasePass, fitted: Weights | None, dtype: np.dtype) -> Stencils:
+def _pack(here: PhasePass, fitted: Weights | None, beside: GuideWeights | None, dtype: np.dtype) -> Stencils:
     weights = here.taps.cubic if fitted is None else fitted.of_taps(here.taps.groups)
     used = np.flatnonzero(weights)
-    return pack_stencils([(here.offsets[used], weights[used])], dtype)
+    offsets, weights = here.offsets[used], weights[used]
+    if beside is not None:
+        places = [(0, z, y, x) for z, y, x in here.taps.offsets[used].tolist()]
+        taps, own = beside.taps(here.guide_table, places, weights.tolist())
+        if taps:
+            further = np.array([guide for guide, _ in taps]) * here.guide_size
+            offsets = np.concatenate([offsets, here.beside(np.array([place for _, place in taps])) + further])
+            weights = np.concatenate([weights, own])
+    return pack_stencils([(offsets, weights)], dtype)
+
+
+def _split(guide: np.ndarray, stride: int, buffer: Buffer, into: np.ndarray) -> None:
+    """Put a level's points of ``guide`` (t, z, y, x) into an array beside the buffer's values."""
+    for z, y, x in itertools.product((0, 1), repeat=3):
+        points = guide[:, z * stride :: 2 * stride, y * stride :: 2 * stride, x * stride :: 2 * stride]
+        if points.size:
+            shape = Shape4(*points.shape)
+            buffer.view(into, _part((z, y, x)), shape)[...] = points
+            buffer.extend(into, _part((z, y, x)), shape)
 
 
 def _sublattice(field: Shape4, stride: int) -> Shape4:

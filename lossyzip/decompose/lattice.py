@@ -51,7 +51,7 @@ class Lattice:
                 writer.bits(part, 16)
 
     @classmethod
-    def read(cls, reader: BitReader) -> Lattice:
+    def read(cls, reader: BitReader, _guides: int = 0) -> Lattice:
         axes = reader.bits(8)
         if axes == _CENTRED:
             return cls(0, (reader.bits(16) << 16) + reader.bits(16) - _CENTRE_BIAS)

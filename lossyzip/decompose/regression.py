@@ -13,8 +13,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
+from lossyzip.decompose.buffer import (
+    BESIDE,
+    Around,
+    Buffer,
+    Grid,
+    Pass,
+    Visit,
+    pack_contexts,
+    pack_stencils,
+    padded,
+)
 from lossyzip.decompose.fold import Fold, Shape4
+from lossyzip.decompose.guide_taps import HERE, GuideWeights, Place, Table, added, read_entry, write_entry
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -44,33 +55,47 @@ class Raster:
 
     ``still``: nothing is predicted, every value is coded as it is, and what its neighbours are is known to
     the contexts alone. That is best for sparse fields and for those with plateaus and steep fronts.
+    ``beside``: weights of taps into so many ``guides`` for the rows of each class, if there are any.
     """
 
     fold: Fold
     weights: tuple[Weights | None, ...] = (None,) * CLASSES
     still: bool = False
+    guides: int = 0
+    beside: tuple[GuideWeights | None, ...] = (None,) * CLASSES
     name = "raster"
 
     def write(self, writer: BitWriter) -> None:
         writer.bits(self.fold, 2)
         writer.bits(self.still, 1)
-        for weights in () if self.still else self.weights:
+        for weights, taps in () if self.still else zip(self.weights, self.beside, strict=True):
             writer.bits(weights is not None, 1)
             if weights is not None:
                 writer.bits(len(weights.parameters), 6)
                 weights.write(writer)
+            write_entry(writer, taps, self.guides)
 
     @classmethod
-    def read(cls, reader: BitReader) -> Raster:
+    def read(cls, reader: BitReader, guides: int = 0) -> Raster:
         how = reader.bits(2)
         if how > max(Fold):
             raise CorruptError(f"raster with fold {how}")
         if reader.bits(1):
-            return cls(Fold(how), still=True)
-        weights = (
-            Weights.read(reader, reader.bits(6) + 1) if reader.bits(1) else None for _ in range(CLASSES)
-        )
-        return cls(Fold(how), tuple(weights))
+            return cls(Fold(how), still=True, guides=guides)
+        weights, beside = [], []
+        for _ in range(CLASSES):
+            weights.append(Weights.read(reader, reader.bits(6) + 1) if reader.bits(1) else None)
+            beside.append(read_entry(reader, guides))
+        return cls(Fold(how), tuple(weights), False, guides, tuple(beside))
+
+    def weights_of(self, row_class: int, taps: Taps) -> np.ndarray:
+        """Those of all ``taps``, float64."""
+        fitted = self.weights[row_class]
+        if self.still:
+            return np.zeros(len(taps.offsets))
+        if fitted is None or len(fitted.parameters) + 1 != len(taps.offsets):
+            return taps.lorenzo
+        return fitted.of_taps(np.arange(len(taps.offsets)))
 
 
 @dataclass(frozen=True)
@@ -143,7 +168,12 @@ def context_taps(grid: Grid, coupled: bool = True) -> list[tuple[int, int]]:
 
 
 def around(
-    field: Shape4, taps: list[np.ndarray], weight: int = 1, expected: int = 0, predicted: bool = False
+    field: Shape4,
+    taps: list[np.ndarray],
+    weight: int = 1,
+    expected: int = 0,
+    predicted: bool = False,
+    beside: bool = False,
 ) -> Around:
     """What the ``taps`` (K, 4) of each stencil and contexts look at; their weights count ``weight`` times."""
     places = context_places(field)
@@ -152,7 +182,9 @@ def around(
     for k, offsets in enumerate(taps):
         packed[k, : len(offsets)] = offsets
     weights = tuple(weight * w for w in places.values())
-    return Around(packed, np.array(list(places), np.int64).reshape(-1, 4), weights, expected, predicted)
+    return Around(
+        packed, np.array(list(places), np.int64).reshape(-1, 4), weights, expected, predicted, beside
+    )
 
 
 def sweep(
@@ -164,35 +196,68 @@ def sweep(
     _fitter: None = None,
     mixed: bool = False,
     into: np.ndarray | None = None,
+    guides: np.ndarray | None = None,
 ) -> np.ndarray:
     """Visit the one pass; return the reconstructed tile, folded. Both directions are this function.
 
     Mixed coding (``mixed``) needs a halo around the values; the kernels of static coding have their own, and
-    put the values ``into`` a flat array, if there is one.
+    put the values ``into`` a flat array, if there is one. ``guides`` (guides, t, z, y, x) in the field's dtype
+    are what taps may reach into: what they add to each prediction does not depend on any code, and is one
+    more tap, of weight 1.
     """
     dtype = rule.step.dtype
     grid = Grid(1, field, HALO if mixed else 0, field)
-    buffer, here = Buffer(grid, dtype, None if mixed else into), grid.at(0)
+    helped = guides is not None and any(plan.beside)
+    buffer = Buffer(grid, dtype, None if mixed or helped else into, beside=int(helped))
+    here = grid.at(0)
+    if guides is not None and helped:
+        buffer.view(buffer.beside[0], 0, field)[...] = _added(plan, field, guides)
     taps_used: list[np.ndarray] = []
     stencils: list[tuple[np.ndarray, np.ndarray]] = []
     of_class, running = [0] * CLASSES, []
     for row_class in row_classes(field):
         taps = class_taps(row_class, field.z > 1, field.y > 1)
-        fitted = plan.weights[row_class]
-        if plan.still:
-            weights = np.zeros(len(taps.offsets))
-        elif fitted is None or len(fitted.parameters) + 1 != len(taps.offsets):
-            weights = taps.lorenzo
-        else:
-            weights = fitted.of_taps(np.arange(len(taps.offsets)))
+        weights = plan.weights_of(row_class, taps)
         used = np.flatnonzero(weights[2:]) + 2
-        taps_used.append(taps.offsets[used])
+        places, own = taps.offsets[used], weights[used]
         offsets = np.array([grid.at(0, *taps.offsets[k]) - here for k in used], np.int64)
+        if helped:
+            places, own = np.vstack([places, [(BESIDE, 0, 0, 0)]]), np.append(own, 1.0)
+            offsets = np.append(offsets, grid.part_size)
+        taps_used.append(places)
         of_class[row_class] = len(stencils)
-        stencils.append((offsets, weights[used]))
+        stencils.append((offsets, own))
         running.append(weights[:2])
     contexts = pack_contexts(context_taps(grid), 0, 2, 1, int(field.t > 1))
     packed = pack_stencils(stencils, dtype, of_class, np.array(running))
     lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
-    visit(buffer, Pass(lattice, packed, contexts, rule, source, grid.looks(), around(field, taps_used)))
+    surroundings = around(field, taps_used, beside=helped)
+    visit(buffer, Pass(lattice, packed, contexts, rule, source, grid.looks(), surroundings))
     return buffer.view(buffer.values, 0, field)
+
+
+def _added(plan: Raster, field: Shape4, guides: np.ndarray) -> np.ndarray:
+    """What taps into ``guides`` add to the prediction of each value."""
+    found: list[tuple[list[tuple[int, Place]], np.ndarray]] = []
+    of_class = [0] * CLASSES
+    for row_class in row_classes(field):
+        taps, beside = class_taps(row_class, field.z > 1, field.y > 1), plan.beside[row_class]
+        of_class[row_class] = len(found)
+        if beside is None:
+            found.append(([], np.zeros(0)))
+        else:
+            places = [(t, z, y, x) for t, z, y, x in taps.offsets.tolist()]
+            table = guide_table(row_class, field)
+            found.append(beside.taps(table, places, plan.weights_of(row_class, taps).tolist()))
+    return added(guides, found, of_class, coupled=field.t > 1)
+
+
+@lru_cache(maxsize=64)
+def guide_table(row_class: int, field: Shape4) -> Table:
+    """Kinds of taps into guides: the point, those that the stencil has, the rest of the cube around it."""
+    taps = class_taps(row_class, field.z > 1, field.y > 1)
+    places: list[Place] = [HERE, *((t, z, y, x) for t, z, y, x in taps.offsets.tolist())]
+    for z, y, x in itertools.product((-1, 0, 1), repeat=3):
+        if (0, z, y, x) not in places and not (z and field.z == 1) and not (y and field.y == 1):
+            places.append((0, z, y, x))
+    return tuple(((place, 1),) for place in places)

@@ -19,6 +19,8 @@ from lossyzip.decompose.band import (
     begin_band,
     forget_rows_above,
     geometry,
+    places_of,
+    put_beside,
     put_natural,
     put_rows,
 )
@@ -92,11 +94,12 @@ class Step(NamedTuple):
 
 def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
     assert here.around is not None
-    layout, strides, offsets, weights, reciprocal = geometry(here.lattice, here.around, buffer.grid.part_size)
+    found = geometry(here.lattice, here.around, buffer.grid.part_size)
+    layout, _, offsets, weights, reciprocal = found
     stencils = here.stencils
     if not here.around.predicted and (stencils.taps.any() or stencils.running_weights):
         layout = layout._replace(tapped=1)
-        stencils = stencils._replace(offsets=here.around.taps @ strides)
+        stencils = stencils._replace(offsets=places_of(here.around.taps, here.lattice, found))
     return layout, Places(stencils, offsets, weights, reciprocal, here.contexts.cell)
 
 
@@ -124,7 +127,8 @@ def _room(layout: Layout, nx: int, dtype: np.dtype) -> Step:
 def _band(layout: Layout, lattice: Lattice, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Values, if there are stencils, and magnitudes of a band, and of the one before it in time."""
     size = layout.size * (1 + lattice.coupled)
-    return np.zeros(size if layout.tapped else 1, dtype), np.zeros(size, np.uint8)
+    values = size + layout.beside * layout.size if layout.tapped else 1
+    return np.zeros(values, dtype), np.zeros(size, np.uint8)
 
 
 def encode_wave(
@@ -182,6 +186,8 @@ def _code(
             planes = min(layout.planes, lattice.nz - first)
             if layout.tapped:
                 begin_band(values, layout, lattice, t, first, natural)
+                if layout.beside:
+                    put_beside(values, layout, lattice, t, first, natural, layout.aside)
             if first == 0:
                 magnitudes[: layout.size] = np.uint8(0)
             begin_band(magnitudes, layout, lattice, t, first, sizes)

@@ -20,6 +20,7 @@ import numpy as np
 from lossyzip._jit import helper, kernel, lean
 from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4
+from lossyzip.decompose.guide_taps import GuideWeights, added, pairs, read_entry, write_entry
 from lossyzip.decompose.regression import around, context_taps
 from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -38,22 +39,30 @@ _COARSEST = 7  # group of the coarsest bands
 
 @dataclass(frozen=True)
 class Wavelet:
-    """``step`` is that of the coefficients, in sixteenths of eps."""
+    """``step`` is that of the coefficients, in sixteenths of eps.
+
+    ``beside``: weights of taps into so many ``guides``, whose transform predicts the coefficients of bands of
+    one group (from 1 on), if there are any.
+    """
 
     fold: Fold
     step: int
+    guides: int = 0
+    beside: tuple[GuideWeights | None, ...] = (None,) * (GROUPS - 1)
     name = "wavelet"
 
     def write(self, writer: BitWriter) -> None:
         writer.bits(self.fold, 2)
         writer.bits(self.step, 8)
+        for taps in self.beside:
+            write_entry(writer, taps, self.guides)
 
     @classmethod
-    def read(cls, reader: BitReader) -> Wavelet:
+    def read(cls, reader: BitReader, guides: int = 0) -> Wavelet:
         how, step = reader.bits(2), reader.bits(8)
         if how > max(Fold) or not step:
             raise CorruptError(f"wavelet with fold {how} and step {step}")
-        return cls(Fold(how), step)
+        return cls(Fold(how), step, guides, tuple(read_entry(reader, guides) for _ in range(GROUPS - 1)))
 
 
 class Split(NamedTuple):
@@ -132,16 +141,19 @@ def sweep(
     _fitter: None = None,
     mixed: bool = False,
     into: np.ndarray | None = None,
+    guides: np.ndarray | None = None,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this function.
 
     Mixed coding (``mixed``) needs a halo around the values; without one everything happens in one flat array,
-    ``into`` if there is one.
+    ``into`` if there is one. What taps into ``guides`` (guides, t, z, y, x) say of coefficients is subtracted
+    from them before they are coded.
     """
     dtype = rule.step.dtype
     steps = splits(field)
     coarse = _coefficient_rule(rule, plan.step)
-    coefficients = None if source is None else _coefficients(source, field, steps, coarse.step)
+    known = None if guides is None or not any(plan.beside) else expected_coefficients(plan, guides)
+    coefficients = None if source is None else _coefficients(source, field, coarse.step, known)
     halo = _HALO if mixed else 0
     grid = Grid(2, field, halo, field)
     buffer = Buffer(grid, dtype, None if mixed else np.zeros(grid.part_size, dtype) if into is None else into)
@@ -167,6 +179,8 @@ def sweep(
         predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     else:
         predicted = buffer.values.reshape(field)
+    if known is not None:
+        predicted += known
     transform(predicted, steps, inverse=True)
     return _correct(predicted, field, rule, visit, source, halo)
 
@@ -241,11 +255,42 @@ def _coefficient_rule(rule: Quantizer, sixteenths: int) -> Quantizer:
     return Quantizer(step, inverse, largest, -largest, largest)
 
 
-def _coefficients(source: np.ndarray, field: Shape4, steps: list[Split], step: np.floating) -> np.ndarray:
+def expected_coefficients(plan: Wavelet, guides: np.ndarray) -> np.ndarray:
+    """What taps into ``guides`` say of all coefficients."""
+    field = Shape4(*guides.shape[1:])
+    found = np.zeros(field, guides.dtype)
+    steps, all_bands = splits(field), bands(field)
+    table = pairs((field.z == 1, field.y == 1, field.x == 1))
+    for group, weights in enumerate(plan.beside, start=1):
+        if weights is not None:
+            grid = added(guides, [weights.taps(table)])
+            with np.errstate(all="ignore"):
+                transform(grid, steps, inverse=False)
+            for band in all_bands:
+                if band.group == group:
+                    found[:, *band.box] = grid[:, *band.box]
+    found[~np.isfinite(found)] = 0.0  # in a frame that was forged
+    return found
+
+
+def true_coefficients(source: np.ndarray, field: Shape4) -> np.ndarray:
     """The transform of ``source``, flat; what nobody will look at is the mean of the rest."""
     grid = np.empty_like(source)
     _fill_gaps(source, grid)
-    transform(grid.reshape(field), steps, inverse=False)
+    transform(grid.reshape(field), splits(field), inverse=False)
+    return grid
+
+
+def _coefficients(
+    source: np.ndarray,
+    field: Shape4,
+    step: np.floating,
+    known: np.ndarray | None,
+) -> np.ndarray:
+    """The transform of ``source``, less what is ``known`` of it, flat; small coefficients are dropped."""
+    grid = true_coefficients(source, field)
+    if known is not None:
+        grid -= known.reshape(-1)
     _drop_small(grid, source.dtype.type(_DEAD_ZONE) * step, source.dtype.type(np.finfo(grid.dtype).max / 64))
     return grid
 

@@ -16,6 +16,8 @@ import numpy as np
 import lossyzip as lz
 from datasets.synthetic import waves
 from lossyzip import field, tuning
+from lossyzip.compressor import Frame
+from lossyzip.container.archive import unpack_archive
 
 HERE = Path(__file__).parent
 
@@ -86,7 +88,43 @@ def frames() -> dict[str, bytes]:
         "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
         "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),
+        "guided.lza": guided(),
     }
+
+
+def guided() -> bytes:
+    """Fields with taps into others by each family, a staggered one, a network, and a mask that two share."""
+    rng = np.random.default_rng(7)
+    shape = (5, 24, 36)
+    rough = 0.3 * rng.standard_normal((5, 24, 37)).astype("<f4")
+    smooth = [waves(shape, np.random.default_rng(seed), 6) for seed in range(4)]
+    cells = ((rough[..., 1:] + rough[..., :-1]) / 2 + 0.3 * smooth[0]).astype("<f4")
+    land = rng.random(shape) < 0.2
+    first, second = smooth[1] + 0.5 * cells, smooth[2] + 0.2 * smooth[1]
+    first[land], second[land] = np.nan, np.nan
+    still = waves((72, 72), np.random.default_rng(2), 6)[:24, :36]
+    pattern = np.stack([still * np.cos(0.3 * step) for step in range(5)])
+    fields = {
+        "faces": (rough, 0.02),
+        "cells": (cells, 0.02),
+        "first": (first, 0.02),
+        "second": (second, 0.2),
+        "bent": (np.abs(cells) * 2 + 0.02 * smooth[3], 0.05),
+        "pattern": (0.7 * pattern + 0.02 * rng.standard_normal(shape), 0.05),
+        "again": (pattern + 0.02 * rng.standard_normal(shape), 0.1),
+    }
+    blob = lz.compress_fields(
+        {name: values.astype("<f4") for name, (values, _) in fields.items()},
+        {name: lz.absolute(eps) for name, (_, eps) in fields.items()},
+        learned=True,
+        train_seconds=3,
+    )
+    tell = []
+    for name, data in unpack_archive(blob).items():
+        header = Frame.of_bytes(bytes(data))._header
+        tell.append((name, header.family, header.guided))
+    print(*tell, sep="\n")  # look whether all is there
+    return blob
 
 
 def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: Any) -> bytes:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import floor, prod
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
 import zstandard
 
+from reference import networks
 from reference.codes import OUTLIER_MAGNITUDE, Codes, context_cell
 from reference.enhancers import enhanced
 from reference.lattice import lattice
@@ -50,10 +52,15 @@ def opening(reader: Bytes, magic: bytes, version: int, known: str) -> dict[str, 
     return found
 
 
-def decode_frame(data: bytes, plain: bool = False) -> np.ndarray:
+def decode_frame(data: bytes, references: Sequence[np.ndarray] = (), plain: bool = False) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    header = Header.read(opening(reader, b"LsyZ", 2, "ABRSMLEP"))
+    found = opening(reader, b"LsyZ", 2, "ABRSMLGEP")
+    header = Header.read(found)
+    guides = None
+    if "G" in found:
+        guides = Guides(found["G"], header, references)
+        header = replace(header, coded=guides.span)
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]
     require(magic == b"ZysL" and zlib.crc32(index + data[-12:-8]) == index_crc, "trailer")
@@ -72,7 +79,8 @@ def decode_frame(data: bytes, plain: bool = False) -> np.ndarray:
         if header.enhancer is not None:
             inside = Bytes(payload)
             marks, payload = inside.sized().rest(), inside.rest()
-        tile, mask = decode_tile(payload, header, out[where].shape)
+        told = NOTHING if guides is None else guides.of(where)
+        tile, mask = decode_tile(payload, header, out[where].shape, told)
         if marks and plain:
             content = struct.unpack("<I", marks[:4])[0]
         elif marks:
@@ -124,6 +132,7 @@ class Header:
     family: int
     plan: bytes
     enhancer: bytes | None = None
+    coded: np.ndarray | None = None  # low, high of the differences from a guide
 
     @classmethod
     def read(cls, found: dict[str, bytes]) -> Header:
@@ -160,6 +169,10 @@ class Header:
             n = max(floor(math.log2(largest)), -14) if largest else -14
             rest = Fraction(self.eps) - Fraction(2) ** (n - 11)
             return floored(max(rest, Fraction(0)) * (1 - Fraction(1, 2**20)))
+        if self.coded is not None:
+            largest = self.dtype.type(max(np.abs(self.span).max(), np.abs(self.coded).max()))
+            gap = Fraction(float(np.nextafter(largest, self.dtype.type(np.inf)))) - Fraction(float(largest))
+            return floored(max(Fraction(self.eps) - Fraction(3, 2) * gap, Fraction(0)))
         return self.eps
 
     def tiles(self) -> Iterator[tuple[slice, ...]]:
@@ -185,7 +198,9 @@ def floored(exact: Fraction) -> float:
 # 5. Tile payload
 
 
-def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def decode_tile(
+    payload: bytes, header: Header, shape: tuple[int, ...], told: Told
+) -> tuple[np.ndarray, np.ndarray]:
     """(values, mask)"""
     reader, flags = Bytes(payload[1:]), payload[0]
     mask = np.zeros(shape, bool)
@@ -200,12 +215,12 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> tuple
         for level in np.unique(levels):
             eps, plan = header.levels[level]
             here = replace(header, eps=eps, family=plan[0], plan=plan[1:], levels=())
-            some = decode_parts(reader.sized().data, here, inner)
+            some = decode_parts(reader.sized().data, here, inner, told)
             parts[levels == level] = some[levels == level]
         require(reader.rest() == b"", "bytes behind the levels")
     else:
         require(header.levels == (), "levels")
-        parts = decode_parts(bytes([flags & ~16]) + reader.rest(), header, inner)
+        parts = decode_parts(bytes([flags & ~16]) + reader.rest(), header, inner, told)
     values = parts.view(bool) if header.type.kind == "b" else parts
     if header.type.kind == "c":
         values = np.empty(shape, header.type.newbyteorder("<"))
@@ -216,7 +231,7 @@ def decode_tile(payload: bytes, header: Header, shape: tuple[int, ...]) -> tuple
     return values, mask
 
 
-def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.ndarray:
+def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...], told: Told) -> np.ndarray:
     reader, size, bits_dtype = Bytes(payload), prod(shape), f"<u{header.part.itemsize}"
     (flags,) = reader.numbers("B")
     require(flags in (0, 1, 2, 4, 6, 8, 10, 12, 14) and (flags < 8 or header.pointwise), "flags")
@@ -225,6 +240,7 @@ def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.n
     classes, own = np.zeros(size, np.uint8), np.empty(0, bits_dtype)
     if flags & 2:
         classes = lossless_array(reader.sized().data, np.uint8, (size,))
+        classes = classes if told.classes is None else classes + told.classes
         if count := reader.varint():
             own = lossless_array(reader.sized().data, bits_dtype, (count,))
     negative = np.zeros(size, bool)
@@ -236,7 +252,9 @@ def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.n
         count = reader.varint()
         outliers = lossless_array(reader.sized().data, header.dtype, (count,))
 
-    values = decode_values(reader.rest(), outliers, header, shape).reshape(-1)
+    values = decode_values(reader.rest(), outliers, header, shape, told.raw).reshape(-1)
+    if told.subtracted is not None:
+        values = np.minimum(np.maximum(values + told.subtracted, header.span[0]), header.span[1])
     if header.pointwise:
         magnitudes = [power(x) for x in values]
         values = np.where(negative, np.negative(magnitudes), magnitudes)
@@ -250,8 +268,15 @@ def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...]) -> np.n
     return patterns.view(header.part).reshape(shape)
 
 
-def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tuple[int, ...]) -> np.ndarray:
-    quantizer, left = Quantizer(header.dtype, header.coded_eps(), *header.span), iter(outliers)
+def decode_values(
+    stream: bytes,
+    outliers: np.ndarray,
+    header: Header,
+    shape: tuple[int, ...],
+    raw: np.ndarray | None,
+) -> np.ndarray:
+    span = header.span if header.coded is None else header.coded
+    quantizer, left = Quantizer(header.dtype, header.coded_eps(), *span), iter(outliers)
     if header.family == LATTICE:
         codes = Codes(stream, 1)
         with np.errstate(all="ignore"):
@@ -261,7 +286,7 @@ def decode_values(stream: bytes, outliers: np.ndarray, header: Header, shape: tu
     points_of, groups = FAMILIES[header.family]
     mixed = stream[:1] == b"\0"
     codes, left = MixedCodes(stream[1:]) if mixed else Codes(stream, groups), iter(outliers)
-    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer, mixed)
+    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer, mixed, raw)
     batch, some = None, True
     with np.errstate(all="ignore"):
         for step in points_of(known, header.plan):
@@ -287,6 +312,111 @@ def power(x: np.floating) -> float:
     for k in range(14, -1, -1):
         total = total * t + np.float64(1 / math.factorial(k))
     return math.ldexp(float(total), int(whole))
+
+
+# 5.1 Guides
+
+
+class Told(NamedTuple):
+    """What references tell of a tile."""
+
+    subtracted: np.ndarray | None = None
+    raw: np.ndarray | None = None  # (guides, values)
+    classes: np.ndarray | None = None
+
+
+NOTHING = Told()
+
+
+class Guides:
+    def __init__(self, data: bytes, header: Header, references: Sequence[np.ndarray]) -> None:
+        reader, self.header = Bytes(data), header
+        (self.flags,) = reader.numbers("B")
+        require(self.flags in (0, 1, 3, 4, 5, 7), "flags of guides")
+        self.span = (
+            np.frombuffer(reader.take(2 * header.dtype.itemsize), header.dtype) if self.flags & 2 else None
+        )
+        known = {hashed(array): array for array in references}
+        self.references = [known[number] for number in reader.numbers("Q" * reader.numbers("B")[0])]
+        self.mask = self.references[reader.numbers("B")[0]] if self.flags & 4 else None
+        raw = [RawGuide.read(reader) for _ in range(reader.numbers("B")[0])]
+        self.made = None
+        if self.flags & 1:
+            with np.errstate(over="ignore"):
+                seen = [at_points(reference, header.shape) for reference in self.references]
+                made = networks.guide(networks.read(reader.rest()), seen)
+                self.made = made.astype(header.dtype)
+        require(reader.rest() == b"", "bytes behind the guides")
+        self.raw = [one.values(self.source(one.reference), header) for one in raw]
+
+    def source(self, reference: int) -> np.ndarray:
+        if reference == 127:
+            return self.made
+        return at_points(self.references[reference], self.header.shape)
+
+    def of(self, where: tuple[slice, ...]) -> Told:
+        header, subtracted, classes = self.header, None, None
+        if self.flags & 2:
+            subtracted = np.clip(self.made[where].reshape(-1), *header.span)
+        if self.mask is not None:
+            same = self.mask.shape == header.shape and self.mask.dtype.newbyteorder("<") == header.dtype
+            values = self.mask[where].astype(header.dtype) if same else np.zeros(0, header.dtype)
+            bits = values.reshape(-1).view(f"<u{header.dtype.itemsize}")
+            classes = np.zeros(prod(s.stop - s.start for s in where) if not same else bits.size, np.uint8)
+            for k, pattern in enumerate(header.specials if same else (), start=1):
+                classes[bits == pattern] = k
+        raw = np.array([guide[where].reshape(-1) for guide in self.raw]) if self.raw else None
+        return Told(subtracted, raw, classes)
+
+
+@dataclass
+class RawGuide:
+    reference: int
+    curved: bool
+    centre: float
+    inverse: int
+    limit: int
+    gain: int
+
+    @classmethod
+    def read(cls, reader: Bytes) -> RawGuide:
+        (first,) = reader.numbers("B")
+        (centre,) = struct.unpack("<d", bytes(4) + reader.take(4))
+        folded = [reader.varint() for _ in range(3 if first & 128 else 2)]
+        numbers = [-((n + 1) >> 1) if n & 1 else n >> 1 for n in folded]
+        require(max(map(abs, numbers)) <= 2200 and math.isfinite(centre), "a raw guide")
+        return cls(first & 127, bool(first & 128), centre, *numbers, *([] if first & 128 else [0]))
+
+    def values(self, source: np.ndarray, header: Header) -> np.ndarray:
+        out = np.zeros(header.shape, header.dtype)
+        with np.errstate(all="ignore"):
+            for point in np.ndindex(*header.shape):
+                t = np.ldexp(np.float64(source[point]) - self.centre, self.inverse)
+                t = float(t) if abs(t) <= 2.0 ** min(self.limit, 1000) else 0.0
+                if self.curved:
+                    t = float(np.ldexp(math.copysign(networks.log2(1.0 + abs(t)), t), self.gain))
+                rounded = header.dtype.type(t)
+                out[point] = rounded if np.isfinite(rounded) else 0
+        return out
+
+
+def at_points(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Averages of a staggered reference."""
+    with np.errstate(all="ignore"):
+        for axis, n in enumerate(shape):
+            rows = np.moveaxis(values, axis, 0)
+            if len(rows) == n - 1:
+                rows = rows[np.clip(np.arange(-1, n), 0, n - 2)]
+            if len(rows) == n + 1:
+                rows = (rows[:-1] + rows[1:]) * rows.dtype.type(0.5)
+            values = np.moveaxis(rows, 0, axis)
+    require(values.shape == shape, "shape of a reference")
+    return values
+
+
+def hashed(array: np.ndarray) -> int:
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return xxhash.xxh3_64_intdigest(little.tobytes())
 
 
 # 7. Lossless array
@@ -319,9 +449,16 @@ def lossless_array(data: bytes, dtype: np.typing.DTypeLike, shape: tuple[int, ..
 
 def decode_archive(data: bytes) -> dict[str, np.ndarray]:
     reader = Bytes(data)
-    index, fields = Bytes(opening(reader, b"LsyA", 1, "N")["N"]), {}
+    found = opening(reader, b"LsyA", 1, "NG")
+    index, frames = Bytes(found["N"]), {}
     while index.at < len(index.data):
         name = index.sized().data.decode()
-        fields[name] = decode_frame(reader.take(index.varint()))
+        frames[name] = reader.take(index.varint())
     require(reader.rest() == b"", "bytes after the last frame")
-    return fields
+    names, needs = list(frames), Bytes(found.get("G", bytes(len(frames))))
+    graph = {name: [names[needs.varint()] for _ in range(needs.varint())] for name in names}
+    fields: dict[str, np.ndarray] = {}
+    while len(fields) < len(frames):
+        name = next(n for n in names if n not in fields and all(other in fields for other in graph[n]))
+        fields[name] = decode_frame(frames[name], [np.ma.getdata(fields[other]) for other in graph[name]])
+    return {name: fields[name] for name in names}

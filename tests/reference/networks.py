@@ -4,10 +4,52 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
+from collections import namedtuple
 
 import numpy as np
 
+from reference.readers import Bits, require
+
 REACH = 4
+Network = namedtuple("Network", "inputs features hidden output activation_bits centre scale")
+Input = namedtuple("Input", "reference curved centre inverse gain")
+Feature = namedtuple("Feature", "input kind exponent")
+Layer = namedtuple("Layer", "weights biases shifts")
+
+
+def read(data):
+    """A network from its bytes."""
+    bits = Bits(data)
+
+    def number():
+        return struct.unpack("<d", bytes(4) + bits.take(32).to_bytes(4, "little"))[0]
+
+    def layer(channels, width, shifts):
+        size, biases, weights = bits.take(6), [], []
+        for _ in range(channels):
+            bias = bits.take(size)
+            biases.append(bias - (1 << size) if size and bias >> (size - 1) else bias)
+            k = bits.take(5)
+            weights.append([bits.signed(k) for _ in range(width)])
+        return Layer(np.array(weights, object).reshape(channels, width), np.array(biases), np.array(shifts))
+
+    require(bits.take(4) == 0, "version of a network")
+    inputs, features = [], []
+    for k in range(bits.take(10)):
+        inputs.append(Input(bits.take(8), bits.take(1), number(), number(), number()))
+        for kind in range(28):
+            if bits.take(1):
+                features.append(Feature(k, kind, bits.take(4)))
+    centre, scale, activation_bits = number(), number(), bits.take(5)
+    hidden, width = [], len(features)
+    for _ in range(bits.take(3)):
+        channels = bits.take(10)
+        shifts = [bits.take(6) for _ in range(channels)]
+        hidden.append(layer(channels, width, shifts))
+        width = channels
+    output = layer(1, width + len(features) if hidden else width, [0])
+    return Network(inputs, features, hidden, output, activation_bits, centre, scale)
 
 
 def places(kind):

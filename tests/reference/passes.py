@@ -52,14 +52,22 @@ def fold(shape: tuple[int, ...], way: int) -> Point:
 class Known:
     """What is decoded so far of a folded tile, and how the next code is to be read."""
 
-    def __init__(self, shape: Point, dtype: np.dtype, quantizer: Quantizer, mixed: bool) -> None:
+    def __init__(
+        self,
+        shape: Point,
+        dtype: np.dtype,
+        quantizer: Quantizer,
+        mixed: bool,
+        guides: np.ndarray | None = None,
+    ) -> None:
+        self.guides = np.zeros((0, *shape), dtype) if guides is None else guides.reshape(-1, *shape)
         self.values, self.magnitudes = np.zeros(shape, dtype), np.zeros(shape, int)
         self.quantizer = quantizer
         self.mixed = mixed
         self.order: Order = in_turn if mixed else side_by_side
 
     def reset(self, quantizer: Quantizer) -> None:
-        self.__init__(self.values.shape, self.values.dtype, quantizer, self.mixed)
+        self.__init__(self.values.shape, self.values.dtype, quantizer, self.mixed, self.guides)
 
     def add(self, point: Point, value: np.floating, magnitude: int) -> None:
         self.values[point] = value
@@ -77,13 +85,47 @@ def read_parameters(bits: Bits) -> list[float] | None:
     return [bits.signed(k) / 2 ** (5, 7, 9, 12)[precision] for _ in range(count)]
 
 
-def weights_of(parameters: list[float], groups: list[int], dtype: np.dtype) -> np.ndarray:
-    """The weight of each tap, whose group is ``groups[tap]``."""
+Entry = list[dict[int, float]] | None  # for each guide the weight of each kind
+Table = list[list[tuple[Point, int]]]  # the kinds from 1 on
+
+
+def read_taps(bits: Bits, guides: int) -> Entry:
+    """A guide entry."""
+    if not guides or not bits.take(1):
+        return None
+    precision, k = bits.take(2), bits.take(4)
+    entry: list[dict[int, float]] = [{} for _ in range(guides)]
+    for weights in entry:
+        kind = -1
+        for _ in range(bits.rice(2)):
+            kind += 1 + bits.rice(2)
+            weights[kind] = bits.signed(k) / 2 ** (5, 7, 9, 12)[precision]
+    return entry
+
+
+def taps_into(
+    entry: Entry, table: Table, stencil: list[tuple[Point, float]]
+) -> list[tuple[int, Point, float]]:
+    """(guide, place, weight not yet rounded) of each tap; ``stencil``: the target's own."""
+    weights: dict[tuple[int, Point], float] = {}
+    for guide, kinds in enumerate(entry or []):
+        for kind, weight in kinds.items():
+            places = [(table[kind - 1])] if 0 < kind <= len(table) else []
+            added = [(place, sign * weight) for places_of in places for place, sign in places_of]
+            if kind == 0 and stencil:
+                added = [((0, 0, 0, 0), weight), *((place, -(weight * own)) for place, own in stencil)]
+            for place, share in added:
+                weights[guide, place] = weights.get((guide, place), 0.0) + share
+    return [(*where, weights[where]) for where in sorted(weights) if weights[where]]
+
+
+def weights_of(parameters: list[float], groups: list[int]) -> np.ndarray:
+    """The weight of each tap, whose group is ``groups[tap]``, in float64."""
     rest = 1.0
     for group, parameter in enumerate(parameters, start=1):
         rest -= groups.count(group) * parameter
     by_group = [rest / groups.count(0), *parameters]
-    return np.array([by_group[group] for group in groups]).astype(dtype)
+    return np.array([by_group[group] for group in groups])
 
 
 def prediction_sum(weights: np.ndarray, values: list[np.floating]) -> np.floating:
@@ -106,7 +148,10 @@ def multigrid(known: Known, plan: bytes) -> Iterator[Step]:
     bits = Bits(plan)
     bits.take(2)  # fold
     levels, fitted = bits.take(5), bits.take(5)
-    entries = {(level, phase): read_parameters(bits) for level in range(1, fitted + 1) for phase in range(7)}
+    entries, beside = {}, {}
+    for level, phase in product(range(1, fitted + 1), range(7)):
+        entries[level, phase] = read_parameters(bits)
+        beside[level, phase] = read_taps(bits, len(known.guides))
     yield from anchors(known, 2**levels)
     for level in range(levels, 0, -1):
         lattice = [ceil(n / 2 ** (level - 1)) for n in known.values.shape[1:]]
@@ -115,7 +160,9 @@ def multigrid(known: Known, plan: bytes) -> Iterator[Step]:
             if all(n > p for n, p in zip(lattice, parity, strict=True)):
                 of_levels = (entries[coarser, phase] for coarser in range(level, fitted + 1))
                 parameters = next((found for found in of_levels if found is not None), None)
-                yield from Phase(level, parity, classes, lattice).steps(known, parameters)
+                of_levels = (beside[coarser, phase] for coarser in range(level, fitted + 1))
+                taps = next((found for found in of_levels if found is not None), None)
+                yield from Phase(level, parity, classes, lattice).steps(known, parameters, taps)
                 classes.append(parity)
 
 
@@ -188,15 +235,37 @@ class Phase:
             place.append(min(max(here + d, (here + d) % 2), last) * 2 ** (self.level - 1))
         return (t, *place)
 
-    def weights(self, parameters: list[float] | None, taps: list[Axes3], dtype: np.dtype) -> np.ndarray:
-        mirrored = [tuple(map(abs, offset)) for offset in taps]
-        groups = sorted(set(mirrored), key=lambda g: (sum(g), max(g), g[self.odd[-1]] != 1, g))
+    def groups(self, taps: list[Axes3]) -> list[Axes3]:
+        mirrored = {tuple(map(abs, offset)) for offset in taps}
+        return sorted(mirrored, key=lambda g: (sum(g), max(g), g[self.odd[-1]] != 1, g))
+
+    def table(self, taps: list[Axes3]) -> Table:
+        """Kinds of taps into guides."""
+        kinds = [[(0, 0, 0)]]
+        kinds += [[o for o in taps if tuple(map(abs, o)) == group] for group in self.groups(taps)]
+        others = [
+            offset
+            for offset in product((-1, 0, 1), repeat=3)
+            if offset not in ((0, 0, 0), *taps)
+            and all(d == 0 or n > 1 for d, n in zip(offset, self.lattice, strict=True))
+        ]
+        for group in sorted({tuple(map(abs, offset)) for offset in others}):
+            kinds.append([offset for offset in others if tuple(map(abs, offset)) == group])
+        table = [[((0, *offset), 1) for offset in kind] for kind in kinds]
+        for axis in range(3):
+            if self.lattice[axis] > 1:
+                ends = [tuple(d if a == axis else 0 for a in range(3)) for d in (-1, 1)]
+                table.append([((0, *end), sign) for end, sign in zip(ends, (-1, 1), strict=True)])
+        return table
+
+    def weights(self, parameters: list[float] | None, taps: list[Axes3]) -> np.ndarray:
+        mirrored, groups = [tuple(map(abs, offset)) for offset in taps], self.groups(taps)
         if parameters is not None and len(parameters) == len(groups) - 1:
-            return weights_of(parameters, [groups.index(group) for group in mirrored], dtype)
+            return weights_of(parameters, [groups.index(group) for group in mirrored])
         cubic = {1: 9 / 16 / len(self.odd), 3: -1 / 16 / len(self.odd)}
         straight = [any(sum(group) == group[axis] for axis in self.odd) for group in mirrored]
         weights = [cubic[sum(g)] if along else 0.0 for g, along in zip(mirrored, straight, strict=True)]
-        return np.array(weights).astype(dtype)
+        return np.array(weights)
 
     def context(self) -> dict[Axes3, int]:
         """Weights of the magnitudes around."""
@@ -207,9 +276,13 @@ class Phase:
         weights[-2, 0, 0] = 4
         return reaching(weights, [ceil(n / 2) for n in self.lattice])
 
-    def steps(self, known: Known, parameters: list[float] | None) -> Iterator[Step]:
+    def steps(self, known: Known, parameters: list[float] | None, beside: Entry) -> Iterator[Step]:
         taps, context = self.offsets(3, 3), self.context()
-        weights = self.weights(parameters, taps, known.values.dtype)
+        weights = self.weights(parameters, taps)
+        used = np.flatnonzero(weights)
+        stencil = [((0, *taps[k]), float(weights[k])) for k in used]
+        into = taps_into(beside, self.table(taps), stencil)
+        weights = np.array([*weights[used], *(weight for *_, weight in into)]).astype(known.values.dtype)
         group = {1: len(self.odd) - 1, 2: 3}.get(self.level, 4)
         places = [range(p, n, 2) for p, n in zip(self.parity, self.lattice, strict=True)]
         for t, *point in product(range(known.values.shape[0]), *places):
@@ -217,8 +290,8 @@ class Phase:
             for offset, weight in context.items():
                 before_first = any(d == -2 and here < 2 for d, here in zip(offset, point, strict=True))
                 total += 0 if before_first else weight * known.magnitudes[self.at(t, point, offset)]
-            used = np.flatnonzero(weights)
             values = [known.values[self.at(t, point, taps[k])] for k in used]
+            values += [known.guides[(guide, *self.at(t, point, at[1:]))] for guide, at, _ in into]
             place = (t, *(here // 2 for here in point))
             yield Step(
                 (self.level, self.parity, t, point[0]),
@@ -227,7 +300,7 @@ class Phase:
                 group,
                 total,
                 sum(context.values()),
-                prediction_sum(weights[used], values),
+                prediction_sum(weights, values),
                 self.looks(known, t, point, place),
             )
 
@@ -284,7 +357,11 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
     bits = Bits(plan)
     bits.take(2)  # fold
     still = bits.take(1)
-    entries = [None if still else read_parameters(bits) for _ in range(8)]
+    entries, beside = [], []
+    for _ in range(8):
+        entries.append(None if still else read_parameters(bits))
+        beside.append(None if still else read_taps(bits, len(known.guides)))
+    helped = any(entry is not None for entry in beside)
     nt, nz, ny, nx = shape = known.values.shape
     context = reaching(RASTER_CONTEXT, shape)
     zero = known.values.dtype.type(0)
@@ -292,13 +369,23 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
     for batch, (t, z, y, x) in known.order(nt, range(nz), range(ny), range(nx)):
         row_class = 4 * (t == 0) + 2 * (z == 0) + (y == 0)
         taps = raster_taps(row_class, nz, ny)
-        weights = raster_weights(entries[row_class], taps, row_class, known.values.dtype)
+        exact = raster_weights(entries[row_class], taps, row_class)
+        weights = exact.astype(known.values.dtype)
         used = [k for k in range(2, len(taps)) if weights[k] != 0]
         before = (t, z, y - 1, 0) if y else (t, z - 1, 0, 0) if z else (t - 1, 0, 0, 0)
         before_row = known.values[before] if t or z or y else known.quantizer.low
         total, all_weights = context_around(known, context, (t, z, y), x)
         values = [known.values[nearest([range(n) for n in shape[1:]], (t, z, y), x, taps[k])] for k in used]
-        prediction = prediction_sum(weights[used], values)
+        own = weights[used]
+        if helped:
+            stencil = [] if beside[row_class] is None else list(zip(taps, map(float, exact), strict=True))
+            into = taps_into(beside[row_class], raster_table(taps, nz, ny), stencil)
+            there = [nearest([range(n) for n in shape[1:]], (t, z, y), x, at) for _, at, _ in into]
+            near = [known.guides[(guide, *at)] for (guide, *_), at in zip(into, there, strict=True)]
+            shares = np.array([weight for *_, weight in into]).astype(known.values.dtype)
+            values.append(prediction_sum(shares, near))
+            own = np.append(own, own.dtype.type(1))
+        prediction = prediction_sum(own, values)
         b1, b2 = (known.values[t, z, y, x - k] if x >= k else before_row for k in (1, 2))
         prediction = (prediction + weights[1] * b2) + weights[0] * b1
         point = (t, z, y, x)
@@ -364,14 +451,20 @@ def raster_taps(row_class: int, nz: int, ny: int) -> list[Point]:
     return taps
 
 
-def raster_weights(
-    parameters: list[float] | None, taps: list[Point], row_class: int, dtype: np.dtype
-) -> np.ndarray:
+def raster_table(taps: list[Point], nz: int, ny: int) -> Table:
+    places = [(0, 0, 0, 0), *taps]
+    for dz, dy, dx in product((-1, 0, 1), repeat=3):
+        if (0, dz, dy, dx) not in places and not (dz and nz == 1) and not (dy and ny == 1):
+            places.append((0, dz, dy, dx))
+    return [[(place, 1)] for place in places]
+
+
+def raster_weights(parameters: list[float] | None, taps: list[Point], row_class: int) -> np.ndarray:
     if parameters is not None and len(parameters) == len(taps) - 1:
-        return weights_of(parameters, list(range(len(taps))), dtype)
+        return weights_of(parameters, list(range(len(taps))))
     first_z, first_y = (0 if row_class & 2 else -1), (0 if row_class & 1 else -1)
     lorenzo = []
     for dt, dz, dy, dx in taps:
         corner = dt == 0 and first_z <= dz <= 0 and first_y <= dy <= 0 and -1 <= dx <= 0
         lorenzo.append((1 if (dz + dy + dx) % 2 else -1) if corner else 0)
-    return np.array(lorenzo, dtype)
+    return np.array(lorenzo, float)

@@ -11,11 +11,17 @@ import numpy as np
 from reference.passes import (
     RASTER_CONTEXT,
     Axes3,
+    Entry,
     Known,
     Step,
+    Table,
     context_around,
     looks_before,
+    nearest,
+    prediction_sum,
     reaching,
+    read_taps,
+    taps_into,
 )
 from reference.readers import Bits
 
@@ -42,10 +48,11 @@ def wavelet(known: Known, plan: bytes) -> Iterator[Step]:
     bits.take(2)  # fold
     values_quantizer = known.quantizer
     known.quantizer = values_quantizer.for_coefficients(bits.take(8))
+    entries = [read_taps(bits, len(known.guides)) for _ in range(7)]
     for band in bands(known.values.shape[1:]):
         yield from coefficients(known, band)
-    predicted = known.values.copy()
-    invert(predicted)
+    predicted = known.values + expected(known, entries)
+    transform(predicted, inverse=True)
     known.reset(values_quantizer)
     nt, *lengths = known.values.shape
     context = reaching(RASTER_CONTEXT, (1, *lengths))
@@ -137,17 +144,63 @@ def mixed_context(
     return total, 4 + 2 + sum(context.values())
 
 
-def invert(values: np.ndarray) -> None:
-    """Undo all halvings of the coefficients (t, z, y, x), in place."""
+def expected(known: Known, entries: list[Entry]) -> np.ndarray:
+    """What taps into guides say of all coefficients."""
+    lengths = known.values.shape[1:]
+    found = np.zeros_like(known.values)
+    table: Table = [[((0, 0, 0, 0), 1)]]
+    for axis, n in enumerate(lengths):
+        if n > 1:
+            behind, ahead = ((0, *(d if a == axis else 0 for a in range(3))) for d in (-1, 1))
+            table += [[(behind, 1), (ahead, 1)], [(behind, -1), (ahead, 1)]]
+    for group, entry in enumerate(entries, start=1):
+        taps = taps_into(entry, table, [])
+        weights = np.array([weight for *_, weight in taps]).astype(found.dtype)
+        grid = np.zeros_like(found)
+        for t, z, y, x in np.ndindex(*grid.shape) if taps else ():
+            places = [nearest([range(n) for n in lengths], (t, z, y), x, at) for _, at, _ in taps]
+            near = [known.guides[(guide, *at)] for (guide, *_), at in zip(taps, places, strict=True)]
+            grid[t, z, y, x] = prediction_sum(weights, near)
+        transform(grid, inverse=False)
+        grid[~np.isfinite(grid)] = 0
+        for band in bands(lengths):
+            if band.group == group:
+                box = tuple(slice(r.start, r.stop) for r in band.box)
+                found[:, *box] = grid[:, *box]
+    return found
+
+
+def transform(values: np.ndarray, inverse: bool) -> None:
+    """Do all halvings of (t, z, y, x), or undo them, in place."""
     _, nz, ny, nx = values.shape
     z_lengths, rows, columns = halvings(nz, 9), halvings(ny, 5), halvings(nx, 5)
     boxes = [(1, (n, ny, nx)) for n in z_lengths[:-1]]
     for level in range(max(len(rows), len(columns)) - 1):
         box = (nz, rows[min(level, len(rows) - 1)], columns[min(level, len(columns) - 1)])
         boxes += [(2, box)] * (level < len(rows) - 1) + [(3, box)] * (level < len(columns) - 1)
-    for axis, (z, y, x) in reversed(boxes):
+    for axis, (z, y, x) in reversed(boxes) if inverse else boxes:
         lines = np.moveaxis(values[:, :z, :y, :x], axis, 0)
-        lines[...] = unhalved(lines)
+        lines[...] = unhalved(lines) if inverse else halved(lines)
+
+
+def halved(lines: np.ndarray) -> np.ndarray:
+    """Of lines along the first axis."""
+    number = lines.dtype.type
+    s, d = lines[0::2].copy(), lines[1::2].copy()
+
+    def predict(constant: float) -> np.ndarray:
+        i = np.arange(len(d))
+        return d + number(constant) * (s[i] + s[np.minimum(i + 1, len(s) - 1)])
+
+    def update(constant: float) -> np.ndarray:
+        i = np.arange(len(s))
+        return s + number(constant) * (d[np.maximum(i - 1, 0)] + d[np.minimum(i, len(d) - 1)])
+
+    d = predict(A)
+    s = update(B)
+    d = predict(G)
+    s = update(D)
+    return np.concatenate([s * number(K), d * number(1.0 / K)])
 
 
 def unhalved(lines: np.ndarray) -> np.ndarray:

@@ -1,0 +1,222 @@
+"""Weights that code samples in the fewest bits: robust least squares, and what it takes to write them.
+
+For the encoder alone. The sums are kernels of our own, not BLAS: whose threads would spin between products as
+small as these, and whose sums, and so our bytes, would depend on their number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lossyzip._jit import helper, kernel
+from lossyzip.decompose.stencil import LARGEST_PARAMETER, SHIFTS, Weights, written_bits
+
+_ITERATIONS = 3
+_HALVINGS = 24
+_LARGEST_MAGNITUDE = 1e9
+BUCKETS = 8 * 27 + 16  # of magnitudes: an octave is cut into eight
+LEAST_SERVED = 16  # values a parameter: for fewer it does not pay
+
+
+def fit(
+    sums: np.ndarray,
+    sizes: np.ndarray,
+    target: np.ndarray,
+    prior: np.ndarray,
+    known: np.ndarray,
+    step: float,
+    points: float,
+) -> Weights | None:
+    """Weights that code ``target`` (samples,) in the fewest bits, or None if ``known`` ones do.
+
+    ``sums`` (samples, groups) are the sums of the regressors that share a parameter, ``sizes`` (groups,)
+    how many those are. ``prior`` (groups,) are weights that the fit is drawn to, ``known`` (groups,) those
+    that serve at no cost; both sum to one over all regressors. ``points`` values will be served.
+    """
+    count = sizes.size
+    if count < 2 or target.size < 3 * count or points < LEAST_SERVED * count:
+        return None
+    free, wanted = np.empty((target.size, count - 1)), np.empty(target.size)
+    largest = max(float(relative_to_first(sums, sizes, target, 1.0, free, wanted)), step)
+    if step < 1e-100 or largest > 1e100:  # squares would vanish or overflow
+        unit = 0.5 / largest
+        step = max(step * unit, 1e-100)
+        relative_to_first(sums, sizes, target, unit, free, wanted)
+    weights = robust(free, wanted, prior[1:], step)
+    precision = cheapest(free, wanted, weights, known[1:], step, points / target.size)
+    if precision < 0:
+        return None
+    return Weights(precision, tuple(np.rint(weights * float(1 << SHIFTS[precision])).astype(int).tolist()))
+
+
+@kernel
+def relative_to_first(sums, sizes, target, unit, free, wanted):
+    """Fill ``free`` and ``wanted`` with what is left to fit where all weights sum to one; returns the largest
+    magnitude of all that is in ``sums`` and ``target``, which are multiplied by ``unit``."""
+    largest = 0.0
+    for i in range(target.size):
+        value, row, out = target[i] * unit, sums[i], free[i]
+        first = row[0] * unit / sizes[0]
+        largest = max(largest, max(abs(value), abs(row[0] * unit)))
+        wanted[i] = value - first
+        for k in range(1, sizes.size):
+            largest = max(largest, abs(row[k] * unit))
+            out[k - 1] = row[k] * unit - first * sizes[k]
+    return largest
+
+
+@kernel
+def cheapest(free, wanted, weights, known, step, scale):
+    """The precision at which ``weights`` code ``wanted`` in the fewest bits; -1: the ``known`` ones do."""
+    residual, counts = np.empty(wanted.size, np.float64), np.empty(BUCKETS, np.int64)
+    rounded, used = np.empty(weights.size, np.int64), np.empty(weights.size, np.float64)
+    subtract(free, wanted, known, residual)
+    best, chosen = estimated_bits(residual, step, counts) * scale, -1
+    for precision in range(len(SHIFTS)):
+        unit = np.float64(np.int64(1) << np.int64(SHIFTS[precision]))
+        fits = True
+        for k in range(weights.size):
+            value = np.rint(weights[k] * unit)
+            fits = fits and abs(value) <= LARGEST_PARAMETER
+            rounded[k] = np.int64(value) if abs(value) <= LARGEST_PARAMETER else np.int64(0)
+            used[k] = value / unit
+        if fits:
+            subtract(free, wanted, used, residual)
+            bits = estimated_bits(residual, step, counts) * scale + written_bits(rounded)
+            if bits < best:
+                best, chosen = bits, precision
+    return chosen
+
+
+@kernel
+def robust(free, wanted, start, step):
+    """Iteratively reweighted least squares around ``start``: large residuals count linearly."""
+    count = start.size
+    first, residual = np.empty(wanted.size, np.float64), np.empty(wanted.size, np.float64)
+    trust, change = np.empty(wanted.size, np.float64), np.empty(count, np.float64)
+    normal = np.empty((count, count), np.float64)
+    subtract(free, wanted, start, first)
+    for i in range(first.size):
+        residual[i] = first[i]
+    for _ in range(_ITERATIONS):
+        scale = 2.0 * (median_size(residual) + 0.25 * step)
+        for i in range(trust.size):
+            trust[i] = 1.0 / max(1.0, abs(residual[i]) / scale)
+        normal_equations(free, first, trust, normal, change)
+        trace = 0.0
+        for k in range(count):
+            trace += normal[k, k]
+        for k in range(count):
+            normal[k, k] += 1e-6 * trace / count + 2.5e-4 * step * step * wanted.size
+        _solve(normal, change)
+        subtract(free, first, change, residual)
+    for k in range(count):
+        change[k] += start[k]
+    return change
+
+
+@helper
+def median_size(residual):
+    """About the median of the magnitudes of ``residual`` (n,), by bisection."""
+    low, high = 0.0, 0.0
+    for value in residual:
+        high = max(high, abs(value))
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        below = 0
+        for value in residual:
+            below += 1 if abs(value) < middle else 0
+        if 2 * below < residual.size:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@helper
+def _solve(normal, right):
+    """Put the solution of ``normal`` x = ``right`` into ``right``, by Cholesky's decomposition in place.
+
+    Zeros where the matrix is not positive definite.
+    """
+    n = right.size
+    for k in range(n):
+        for j in range(k):
+            normal[k, k] -= normal[k, j] * normal[k, j]
+        if not normal[k, k] > 0.0:
+            right[:] = 0.0
+            return
+        normal[k, k] = np.sqrt(normal[k, k])
+        for i in range(k + 1, n):
+            for j in range(k):
+                normal[i, k] -= normal[i, j] * normal[k, j]
+            normal[i, k] /= normal[k, k]
+    for k in range(n):
+        for j in range(k):
+            right[k] -= normal[k, j] * right[j]
+        right[k] /= normal[k, k]
+    for k in range(n - 1, -1, -1):
+        for j in range(k + 1, n):
+            right[k] -= normal[j, k] * right[j]
+        right[k] /= normal[k, k]
+
+
+@helper
+def subtract(free, wanted, weights, residual):
+    """Fill ``residual``: ``wanted`` less ``free`` (samples, parameters) times ``weights``."""
+    for i in range(wanted.size):
+        left = wanted[i]
+        for k in range(weights.size):
+            left -= free[i, k] * weights[k]
+        residual[i] = left
+
+
+@helper
+def normal_equations(free, wanted, trust, normal, right):
+    """Fill the matrix (its lower half) and the right side of the least squares of ``free`` times weights to
+    ``wanted``."""
+    count = free.shape[1]
+    normal[:] = 0.0
+    right[:] = 0.0
+    whole = wanted.size & -4
+    for i in range(0, whole, 4):  # four samples at a time: the matrix is read and written less often
+        a, b, c, d = free[i], free[i + 1], free[i + 2], free[i + 3]
+        for k in range(count):
+            ak, bk, ck, dk = (
+                a[k] * trust[i],
+                b[k] * trust[i + 1],
+                c[k] * trust[i + 2],
+                d[k] * trust[i + 3],
+            )
+            line = normal[k, : k + 1]
+            for other in range(k + 1):
+                line[other] += (ak * a[other] + bk * b[other]) + (ck * c[other] + dk * d[other])
+            right[k] += (ak * wanted[i] + bk * wanted[i + 1]) + (ck * wanted[i + 2] + dk * wanted[i + 3])
+    for i in range(whole, wanted.size):
+        row = free[i]
+        for k in range(count):
+            weighted = row[k] * trust[i]
+            for other in range(k + 1):
+                normal[k, other] += weighted * row[other]
+            right[k] += weighted * wanted[i]
+
+
+@helper
+def estimated_bits(residual, step, counts):
+    """About how many bits it takes to code ``residual`` (n,) in steps of ``step``, without contexts.
+
+    ``counts`` (BUCKETS,) is room for a histogram.
+    """
+    counts[:] = np.int64(0)
+    bits = 0.0
+    for value in residual:
+        magnitude = np.int64(min(np.rint(abs(value) / step), _LARGEST_MAGNITUDE))
+        octave = np.int64(0)
+        while magnitude >> octave > 15:
+            octave += 1
+        counts[8 * octave + (magnitude >> octave)] += 1
+        bits += octave + (1.0 if magnitude > 0 else 0.0)
+    for count in counts:
+        if count > 0:
+            bits -= count * np.log2(count / residual.size)
+    return bits

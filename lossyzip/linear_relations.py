@@ -1,0 +1,110 @@
+"""Which references tell something linear of a field: a quick look, for the guides that taps reach into.
+
+Of a block of all fields wavelet coefficients are taken, in which noise and details of one scale are apart; what
+other fields' coefficients of a scale leave of the target's, by least squares, says about what bits they save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.wavelet import bands, splits, transform
+from lossyzip.entropy import lossless
+
+_BLOCK = 1 << 18
+_MOST = 4  # references
+_WORTH = 0.004  # of the bits, that one must save
+_ROUNDS = 3
+_MASK_BYTES = 32  # that knowing a mask must save
+
+
+def promising(
+    target: np.ndarray, eps: float, others: Sequence[np.ndarray], fills: Sequence[float]
+) -> list[int]:
+    """Which of ``others``, as a decoder has them, tell something of ``target``, coded within ``eps``; the
+    best first."""
+    where = _block(target.shape)
+    wanted = _coefficients(target[where], fills)
+    if wanted is None:
+        return []
+    known = {k: _coefficients(other[where], fills) for k, other in enumerate(others)}
+    scaled = [group / (3.0 * eps) for group in wanted]
+    alone = here = _bits(scaled, [])
+    chosen: list[int] = []
+    while len(chosen) < _MOST:
+        tried = {
+            k: _bits(scaled, [known[j] for j in (*chosen, k)])  # type: ignore[misc]
+            for k, coefficients in known.items()
+            if coefficients is not None and k not in chosen
+        }
+        best = min(tried, key=lambda k: tried[k], default=-1)
+        if best < 0 or tried[best] > here - _WORTH * alone:
+            return chosen
+        here = tried[best]
+        chosen.append(best)
+    return chosen
+
+
+def mask_of(target: np.ndarray, others: Sequence[np.ndarray], fills: Sequence[float]) -> int | None:
+    """Which of ``others`` has special values where ``target`` has NaN, if that tells something."""
+    none = np.isnan(target)
+    if not none.any():
+        return None
+    least, best = len(lossless.pack(none.view(np.uint8))) - _MASK_BYTES, None
+    for k, other in enumerate(others):
+        if (other.shape, other.dtype.itemsize) == (target.shape, target.dtype.itemsize):
+            differs = none ^ (~np.isfinite(other) | np.isin(other, np.array(fills, other.dtype)))
+            size = len(lossless.pack(differs.view(np.uint8)))
+            if size < least:
+                least, best = size, k
+    return best
+
+
+def _block(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    lengths = list(shape)
+    while np.prod(lengths) > _BLOCK:
+        axis = int(np.argmax(lengths))
+        lengths[axis] = -(-lengths[axis] // 2)
+    return tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(shape, lengths, strict=True))
+
+
+def _coefficients(block: np.ndarray, fills: Sequence[float]) -> list[np.ndarray] | None:
+    """Those of each group of bands."""
+    values = np.ma.getdata(block).astype(np.float64)
+    meant = np.isfinite(values) & ~np.isin(values, np.array(fills, block.dtype).astype(np.float64))
+    meant &= ~np.ma.getmaskarray(block)
+    if not meant.any():
+        return None
+    values = np.where(meant, values, values[meant].mean())
+    spread = float(np.abs(values).max())
+    field = fold(block.shape, Fold.MERGED)
+    if not 0.0 < spread < 1e100:
+        return None
+    grid = np.ascontiguousarray(values).reshape(field)
+    transform(grid, splits(field), inverse=False)
+    groups: dict[int, list[np.ndarray]] = {}
+    for band in bands(field):
+        groups.setdefault(band.group, []).append(grid[:, *band.box].reshape(-1))
+    return [np.concatenate(groups[group]) for group in sorted(groups)]
+
+
+def _bits(wanted: list[np.ndarray], known: list[list[np.ndarray]]) -> float:
+    """About the bits that ``wanted``, in steps, takes."""
+    total = 0.0
+    for number, own in enumerate(wanted):
+        least = float(np.log2(1.0 + own * own).sum())
+        if known and own.size > 8 * len(known):
+            columns = np.stack([groups[number] for groups in known], axis=1)
+            columns = columns / np.maximum(np.abs(columns).mean(axis=0), 1e-300)
+            weight = 1.0 / (1.0 + own * own)
+            for _ in range(_ROUNDS):  # what takes many bits counts less, as these grow with its logarithm
+                gram = (columns * weight[:, None]).T @ columns
+                gram += 1e-9 * np.trace(gram) * np.eye(len(gram)) / len(gram)
+                rest = own - columns @ np.linalg.solve(gram, (columns * weight[:, None]).T @ own)
+                weight = 1.0 / (1.0 + rest * rest)
+                least = min(least, float(np.log2(1.0 + rest * rest).sum()))
+        total += 0.5 * least
+    return total
