@@ -6,12 +6,15 @@ import contextlib
 import importlib.util
 import struct
 import zlib
+from pathlib import Path
 
 import exact
 import h5py
 import numpy as np
 import pytest
+import reference
 from forgery import Parts
+from reference import networks
 from test_network import network
 
 import lossyzip as lz
@@ -162,6 +165,18 @@ def test_all_cuts_and_flips_of_a_model(rng):
         with pytest.raises(lz.DecodeError):
             Model.from_bytes(other)
     assert Model.from_bytes(Model(()).to_bytes()).targets == ()
+
+
+def test_a_golden_model_and_its_plain_twin(rng):
+    data = (Path(__file__).parent / "golden" / "model.lzm").read_bytes()
+    model, (number, targets) = Model.from_bytes(data), reference.read_model(data)
+    assert model.checksum == number == 0xB5E0D88D1D72C614
+    assert model.to_bytes() == data
+    references = [rng.standard_normal((4, 5, 6)), rng.standard_normal((4, 5, 6)).astype("f4")]
+    for (name, said), target in zip(targets.items(), model.targets, strict=True):
+        assert (name, tuple(said["references"]), said["relative_eps"]) == target[:3]
+        guide = Network.from_bytes(target.network).guide(references)
+        assert guide.tobytes() == networks.guide(said["network"], references).tobytes()
 
 
 def sealed(sections: dict[str, bytes], version: int = 1) -> bytes:
