@@ -18,7 +18,7 @@ from lossyzip import errors
 from lossyzip.cli import exits, main
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("compress", "decompress", "demo", "info", "tune", "verify", "warmup")
+VERBS = ("compress", "decompress", "demo", "info", "train", "tune", "verify", "warmup")
 
 
 @pytest.fixture
@@ -292,6 +292,36 @@ def test_help_is_light() -> None:
             "import sys; sys.argv = ['lossyzip', '--help']; from lossyzip.cli import main; main()"
         ).stdout
     )
+
+
+def test_models(source: Path, run) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
+    model, packed, back = (source.with_name(name) for name in ("run.lzm", "packed.h5", "back.h5"))
+    rough = np.random.default_rng(0).standard_normal((30, 40, 50)).astype(np.float32)
+    with h5py.File(source, "a") as file:
+        file["rough"], file["twice"] = rough, 2 * rough + np.float32(0.1)
+    train = ("train", source, source, "-o", model, "-b", "*=rel:1e-3", "--train-seconds", 0.5)
+    code, out, err = run(*train)
+    assert (code, err) == (0, "")
+    assert "networks in" in out
+    told = json.loads(run(*train, "--force", "--json")[1])
+    assert {"rough", "twice"} & {target["name"] for target in told["targets"]}
+    assert "exists" in run(*train)[2]
+    compress = ("compress", source, "-o", packed, "-b", "*=rel:1e-3", "--force")
+    assert f"needs the model {told['model']}" in run(*compress, "--model", model)[1]
+    assert f"needs the model {told['model']}" in run("info", packed)[1]
+    assert run("verify", source, packed, "--model", model)[0] == 0
+    assert run("verify", source, packed)[0] == 3
+    code, _, err = run("decompress", packed, "-o", back)
+    assert code == 4
+    assert told["model"] in err
+    assert "--model" in err
+    assert run("decompress", packed, "-o", back, "--model", model)[0] == 0
+    assert run("decompress", packed, "-o", back, "--model", packed, "--force")[0] == 4
+    assert run(*compress, "--model", model, "--embed-model")[0] == 0
+    assert run("verify", source, packed)[0] == 0
+    assert run(*compress, "--embed-model")[0] == 2
+    assert run(*compress, "--model", model, "--learned")[0] == 2
 
 
 def test_info_does_not_import_numba(packed: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import exact
@@ -14,9 +15,11 @@ from datasets import synthetic
 from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
 from lossyzip.dataset import Learning, compress_related, needed_by
 
-pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 SHAPE = (16, 40, 40)
 BOUND = lz.relative(1e-3)
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="torch is not installed: nothing can be trained"
+)
 
 
 def state() -> dict[str, np.ndarray]:
@@ -29,6 +32,7 @@ def state() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def archive() -> bytes:
+    pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
     return lz.compress_fields(state(), {"*": BOUND}, learned=True, train_seconds=2.0)
 
 
@@ -75,6 +79,7 @@ def test_the_same_seed_gives_the_same_bytes(archive):
     assert again == [archive, archive]
 
 
+@needs_torch
 def test_one_field_with_references():
     fields = state()
     references = [lz.decompress(lz.compress(fields[name], BOUND)) for name in ("a", "b")]
@@ -90,6 +95,7 @@ def test_one_field_with_references():
         lz.compress(fields["c"], BOUND, references=[references[0][2:]])
 
 
+@needs_torch
 @pytest.mark.parametrize("what", ["noise", "zero", "constant", "nan", "itself negated"])
 def test_references_that_are_of_no_use_cost_nothing(what):
     field = state()["a"]
@@ -106,6 +112,7 @@ def test_references_that_are_of_no_use_cost_nothing(what):
     assert lz.verify(field, blob, references=[reference]).passed
 
 
+@needs_torch
 def test_fields_that_cannot_help_are_left_alone(rng):
     fields = {
         "a": state()["a"],
@@ -127,6 +134,7 @@ def test_fields_that_cannot_help_are_left_alone(rng):
     )
 
 
+@needs_torch
 def test_bounds_that_nothing_helps():
     fields = {**state(), "constant": np.full(SHAPE, 3.0, np.float32)}
     with pytest.raises(lz.InvalidArgumentError, match="idempotent"):
@@ -141,6 +149,7 @@ def test_bounds_that_nothing_helps():
         lz.compress(fields["c"], lz.pointwise_relative(0.1), references=[fields["a"]])
 
 
+@needs_torch
 def test_masked_references():
     fields = state()
     sea = np.ma.masked_less(fields["a"], -1.0)
@@ -185,6 +194,7 @@ def test_forged_graphs(archive):
 # Files
 
 
+@needs_torch
 def test_files(tmp_path):
     original, packed, back = (tmp_path / name for name in ("in.h5", "packed.h5", "back.h5"))
     with h5py.File(original, "w") as file:

@@ -136,7 +136,7 @@ def test_forged_guides():
     array, reference = waves(), waves() * 2
     blob = guided(array, lz.absolute(0.01), b"doubled", reference)
     parts = Parts.of(blob)
-    sections = unpack_sections(parts.header, "ABRSMLGP")
+    sections = unpack_sections(parts.header, "ABRSMLGNP")
     own = sections["G"]
     for forged in (
         b"",

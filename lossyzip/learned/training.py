@@ -101,7 +101,7 @@ def train(
     for bits in _WEIGHT_BITS:
         network = to_integers(net, inputs, wanted, spread, scale, middle, bits)
         found += [network] if network is not None else []
-    return min(found, key=lambda network: _size(network, patches, judged, sample, eps, target.size))
+    return min(found, key=lambda network: _size(network, patches, judged, sample, terms, eps, target.size))
 
 
 def roughness(shape: tuple[int, ...]) -> np.ndarray:
@@ -117,25 +117,24 @@ def roughness(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _size(
-    network: Network, patches: Patches, judged: np.ndarray, sample: np.ndarray, eps: float, count: int
+    network: Network,
+    patches: Patches,
+    judged: np.ndarray,
+    sample: np.ndarray,
+    terms: np.ndarray,
+    eps: float,
+    count: int,
 ) -> float:
-    """About how many bytes ``network`` and what it leaves of ``count`` values take: the entropy of
-    differences between multiples of 2 eps, along the axes where that is smallest."""
+    """About how many bytes ``network`` and what it leaves of ``count`` values take, up to a constant.
+
+    Logarithms of what the loss is about. Entropies of codes would be nearer to real sizes, but do not see the
+    noise of coarser weights below eps, that real coders do: they predict from many values.
+    """
     guide = outputs(network, sample) if network.features else np.full(len(sample), network.centre)
     left = patches.values[judged] - guide.reshape(len(judged), -1)
     whole = patches.valid[judged].all(axis=1)
+    shares = np.abs(terms).max(axis=1)
     with np.errstate(over="ignore"):
-        codes = np.rint(np.clip(left[whole] / (2.0 * eps), -1e9, 1e9)).reshape(-1, *patches.shape)
-    entropies = [_entropy(codes)]
-    for axis in (3, 2, 1):
-        if codes.shape[axis] > 1:
-            codes = np.diff(codes, axis=axis)
-            entropies.append(_entropy(codes))
-    return len(network.to_bytes()) + count / 8 * min(entropies)
-
-
-def _entropy(codes: np.ndarray) -> float:
-    """Bits a code, of the first of each patch: later ones would be counted twice."""
-    _, counts = np.unique(codes[:, 0, 0, 0], return_counts=True)
-    share = counts / max(counts.sum(), 1)
-    return float(-(share * np.log2(share)).sum())
+        errors = np.abs(left[whole] @ (terms / shares[:, None]).T)
+        bits = np.log2(1.0 + np.minimum(errors / (2.0 * eps), 1e300)) @ (shares / shares.sum())
+    return len(network.to_bytes()) + count / 8 * float(bits.mean() if bits.size else 0.0)

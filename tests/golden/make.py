@@ -18,13 +18,17 @@ from datasets.synthetic import waves
 from lossyzip import field, tuning
 from lossyzip.compressor import Frame
 from lossyzip.container.archive import unpack_archive
+from lossyzip.learned.model import Target
+from lossyzip.learned.neighbourhood import Input
+from lossyzip.learned.network import Feature, Layer, Network
 
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     tuning.EFFORTS["balanced"] = replace(tuning.EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
-    expected = {}
+    expected: dict[str, object] = {}
+    (HERE / "model.lzm").write_bytes(model().to_bytes())
     for name, blob in frames().items():
         (HERE / name).write_bytes(blob)
         fields = lz.decompress_fields(blob) if name.endswith(".lza") else {"": lz.decompress(blob)}
@@ -125,6 +129,24 @@ def guided() -> bytes:
         tell.append((name, header.family, header.guided))
     print(*tell, sep="\n")  # look whether all is there
     return blob
+
+
+def model() -> lz.Model:
+    """Networks of one hidden layer and of none, the second target from the first; weights at random."""
+    rng = np.random.default_rng(4)
+    inputs = tuple(Input(k, bool(k), 0.25 * k, 1.5, 900.0) for k in range(2))
+    features = tuple(Feature(k, kind, kind % 3) for k in range(2) for kind in (0, 2, 3, 5, 20))
+    none = np.zeros(1, np.int64)
+    hidden = Layer(rng.integers(-90, 90, (3, 10)), rng.integers(-9000, 9000, 3), np.array([9, 8, 10]))
+    deep = Layer(rng.integers(-900, 900, (1, 13)), none, none)
+    flat = Layer(rng.integers(-900, 900, (1, 10)), none, none)
+    networks = (
+        Network(inputs, features, (hidden,), deep, 12, -2.5, 2.0**-20),
+        Network(inputs, features, (), flat, 12, 0.5, 2.0**-22),
+    )
+    names = ("T", ("p", "Wind (m/s) \N{RIGHTWARDS ARROW}")), ("q", ("T", "p"))
+    pairs = zip(names, networks, strict=True)
+    return lz.Model(tuple(Target(*name, 1e-3, network.to_bytes()) for name, network in pairs))
 
 
 def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: Any) -> bytes:

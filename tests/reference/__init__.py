@@ -5,5 +5,6 @@ find to be so, but it is no judge of damaged frames.
 """
 
 from reference.frame import decode_archive, decode_frame
+from reference.models import read_model
 
-__all__ = ["decode_archive", "decode_frame"]
+__all__ = ["decode_archive", "decode_frame", "read_model"]
