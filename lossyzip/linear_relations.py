@@ -15,7 +15,7 @@ from lossyzip.decompose.wavelet import bands, splits, transform
 from lossyzip.entropy import lossless
 
 _BLOCK = 1 << 18
-_MOST = 4  # references
+_MOST, _AT_LEAST = 4, 2  # references
 _WORTH = 0.004  # of the bits, that one must save
 _ROUNDS = 3
 _MASK_BYTES = 32  # that knowing a mask must save
@@ -25,23 +25,23 @@ def promising(
     target: np.ndarray, eps: float, others: Sequence[np.ndarray], fills: Sequence[float]
 ) -> list[int]:
     """Which of ``others``, as a decoder has them, tell something of ``target``, coded within ``eps``; the
-    best first."""
+    best first. A few, even if they seem to tell nothing: taps into guides see more."""
     where = _block(target.shape)
-    wanted = _coefficients(target[where], fills)
+    wanted = _coefficients(target[where], fills, False)
     if wanted is None:
         return []
-    known = {k: _coefficients(other[where], fills) for k, other in enumerate(others)}
-    scaled = [group / (3.0 * eps) for group in wanted]
+    known = {k: _coefficients(other[where], fills, True) for k, other in enumerate(others)}
+    scaled = [group[:, 0] / (3.0 * eps) for group in wanted]
     alone = here = _bits(scaled, [])
     chosen: list[int] = []
     while len(chosen) < _MOST:
         tried = {
-            k: _bits(scaled, [known[j] for j in (*chosen, k)])  # type: ignore[misc]
+            k: _bits(scaled, [*(known[j] or [] for j in chosen), coefficients])
             for k, coefficients in known.items()
             if coefficients is not None and k not in chosen
         }
         best = min(tried, key=lambda k: tried[k], default=-1)
-        if best < 0 or tried[best] > here - _WORTH * alone:
+        if best < 0 or (len(chosen) >= _AT_LEAST and tried[best] > here - _WORTH * alone):
             return chosen
         here = tried[best]
         chosen.append(best)
@@ -71,23 +71,27 @@ def _block(shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(shape, lengths, strict=True))
 
 
-def _coefficients(block: np.ndarray, fills: Sequence[float]) -> list[np.ndarray] | None:
-    """Those of each group of bands."""
+def _coefficients(block: np.ndarray, fills: Sequence[float], slopes: bool) -> list[np.ndarray] | None:
+    """Those of each group of bands (places, 1): of a block; and of its differences along the last two axes."""
     values = np.ma.getdata(block).astype(np.float64)
     meant = np.isfinite(values) & ~np.isin(values, np.array(fills, block.dtype).astype(np.float64))
     meant &= ~np.ma.getmaskarray(block)
     if not meant.any():
         return None
     values = np.where(meant, values, values[meant].mean())
-    spread = float(np.abs(values).max())
     field = fold(block.shape, Fold.MERGED)
-    if not 0.0 < spread < 1e100:
+    if not 0.0 < float(np.abs(values).max()) < 1e100:
         return None
-    grid = np.ascontiguousarray(values).reshape(field)
-    transform(grid, splits(field), inverse=False)
+    values = np.ascontiguousarray(values).reshape(field)
+    grids = [values.copy()]
+    for axis in (2, 3) if slopes else ():
+        grids.append(np.gradient(values, axis=axis) if field[axis] > 2 else np.zeros(field))
+    for grid in grids:
+        transform(grid, splits(field), inverse=False)
     groups: dict[int, list[np.ndarray]] = {}
     for band in bands(field):
-        groups.setdefault(band.group, []).append(grid[:, *band.box].reshape(-1))
+        columns = np.stack([grid[:, *band.box].reshape(-1) for grid in grids], axis=1)
+        groups.setdefault(band.group, []).append(columns)
     return [np.concatenate(groups[group]) for group in sorted(groups)]
 
 
@@ -96,8 +100,8 @@ def _bits(wanted: list[np.ndarray], known: list[list[np.ndarray]]) -> float:
     total = 0.0
     for number, own in enumerate(wanted):
         least = float(np.log2(1.0 + own * own).sum())
-        if known and own.size > 8 * len(known):
-            columns = np.stack([groups[number] for groups in known], axis=1)
+        if known and own.size > 24 * len(known):
+            columns = np.hstack([groups[number] for groups in known])
             columns = columns / np.maximum(np.abs(columns).mean(axis=0), 1e-300)
             weight = 1.0 / (1.0 + own * own)
             for _ in range(_ROUNDS):  # what takes many bits counts less, as these grow with its logarithm

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import forgery
 import pytest
@@ -19,7 +20,8 @@ import lossyzip as lz
 from lossyzip.container import archive
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
-SEEDS = [*FRAMES.values(), ARCHIVE]
+GUIDED = (Path(__file__).parent / "golden" / "guided.lza").read_bytes()
+SEEDS = [*FRAMES.values(), ARCHIVE, GUIDED]
 CASES = 2000
 
 

@@ -181,14 +181,19 @@ def _swept(
 
     field = fold(shape, plan.fold)
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
-    seen = family.sweep(plan, field, quantizer, visit, coded, fitter, guides=_folded(guides, field))
+    seen = family.sweep(plan, field, quantizer, visit, coded, fitter, guides=_folded(guides, field, plan))
     count = int(cursor[1])
     kept = outliers[:count].copy() if count <= outliers.size else None
     return Codes(symbols.filled(cursor), kept, family.GROUPS), seen
 
 
-def _folded(guides: np.ndarray | None, field: Shape4) -> np.ndarray | None:
-    return None if guides is None else guides.reshape(-1, *field)
+def _folded(guides: np.ndarray | None, field: Shape4, plan: PlanOfPasses) -> np.ndarray | None:
+    """Those that the plan's taps reach into; raises CorruptError where they are not there."""
+    if not plan.guides:
+        return None
+    if guides is None or len(guides) != plan.guides:
+        raise CorruptError(f"a plan has taps into {plan.guides} guides, which are not there")
+    return guides.reshape(-1, *field)
 
 
 def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:
@@ -231,7 +236,7 @@ def recompose(
         decode_pass(here, buffer, opened, outliers)
 
     field = fold(shape, plan.fold)
-    values = family.sweep(plan, field, quantizer, visit, into=into, guides=_folded(guides, field))
+    values = family.sweep(plan, field, quantizer, visit, into=into, guides=_folded(guides, field, plan))
     opened.check_used_up(outliers.size)
     return np.ascontiguousarray(values).reshape(shape)
 
@@ -270,7 +275,7 @@ def mix(
         done[1] += count
 
     field = fold(shape, plan.fold)
-    _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field))
+    _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field, plan))
     data = finish(mixer)
     return None if data is None else MixedCodes(stream.mixed_stream(data), np.concatenate(outliers))
 
@@ -292,7 +297,7 @@ def _unmix(
 
     field = fold(shape, plan.fold)
     values: np.ndarray = _FAMILIES[plan.name].sweep(
-        plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field)
+        plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field, plan)
     )
     if cursor[1] != outliers.size or cursor[4]:
         raise CorruptError(f"a tile of {outliers.size} outliers uses {cursor[1]} and more")
