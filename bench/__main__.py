@@ -9,7 +9,18 @@ from pathlib import Path
 
 import click
 
-from bench import ablation, generations, learned, lossless, rate_distortion, ratio, robustness, speed, table
+from bench import (
+    ablation,
+    enhance,
+    generations,
+    learned,
+    lossless,
+    rate_distortion,
+    ratio,
+    robustness,
+    speed,
+    table,
+)
 from bench.fields import find, prepared_fields
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
@@ -203,6 +214,34 @@ def robustness_command(pattern: str, only: str, output: Path | None) -> None:
         sys.exit(1)
 
 
+@main.command("enhance")
+@data_option
+@fields_option
+@click.option("--effort", default="max", show_default=True)
+@csv_option
+@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
+@click.option("--min-values", default=1_000_000, show_default=True, help="Leave smaller fields out.")
+@click.option("--kinds", type=numbers(str), default="offsets,network,best", show_default=True)
+@click.option("--train-seconds", type=float, help="Of each field. Default: 60 for 100 MB.")
+def enhance_command(
+    data: Path | None,
+    pattern: str,
+    effort: str,
+    output: Path | None,
+    bounds: list[float],
+    min_values: int,
+    kinds: list[str],
+    train_seconds: float | None,
+) -> None:
+    """Better values from a few more bytes, by kind of enhancer; exit code 1 if any is outside its bound."""
+    rows = enhance.run(
+        find(data, min_values, pattern), bounds, effort, kinds, train_seconds, output, _tell_enhance
+    )
+    click.echo(enhance.table(rows))
+    if any(row["violations"] != "0" for row in rows):
+        sys.exit(1)
+
+
 @main.command("learned")
 @data_option
 @fields_option
@@ -296,6 +335,11 @@ def _tell_psnr(row: Row) -> None:
 def _tell_lossless(row: Row) -> None:
     sizes = "  ".join(f"{name.removesuffix('_bytes')} {row[name]}" for name in row if name.endswith("_bytes"))
     click.echo(f"{row['file']}/{row['field']}  {sizes}  {row['problem']}".rstrip())
+
+
+def _tell_enhance(row: Row) -> None:
+    name = f"{row['file']}/{row['field']} {row['rel']} {row['asked']}"
+    click.echo(f"{name}: {row['gain_db']} dB for {row['bytes_percent']} % ({row['kind'] or 'none'})")
 
 
 def _tell_learned(row: Row) -> None:

@@ -547,9 +547,11 @@ def content_checksum(decoded: np.ndarray) -> int:
 
 def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
     """Compile every kernel, or load it from the cache, so that the first real call does not wait."""
+    from lossyzip import enhancement
     from lossyzip.bound import relative
 
     for dtype in dtypes:
+        enhancement.warmup(np.dtype(dtype))
         for shape in ((40, 41), (12, 13, 14)):
             wave = np.sin(np.arange(math.prod(shape)) * 0.1).reshape(shape).astype(dtype)
             wave.flat[::50] = np.nan

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from lossyzip._jit import kernel
+from lossyzip.bound import absolute
 from lossyzip.container.enhanced import Part
 from lossyzip.container.header import Header
 from lossyzip.entropy.stream import CodeStream, decode_tokens, encode_codes
@@ -20,6 +21,8 @@ from lossyzip.errors import CorruptError
 from lossyzip.field import largest_coded, native
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import STEPS, Enhancer
+from lossyzip.learned.network import Layer
+from lossyzip.learned.terms import LIMITS
 
 _ENHANCED, _OPPOSITE, _PLAIN = 0, 1, -1  # marks; the last where both others would leave the bound
 
@@ -114,6 +117,17 @@ def enhance(tile: np.ndarray, part: Part, header: Header, enhancer: Enhancer) ->
 def _decode(coder, cells, tokens, codes, extra, cursor):
     decode_tokens(tokens, cells, coder, cursor)
     codes_of_row(tokens, largest_of(tokens), codes, extra, cursor)
+
+
+def warmup(dtype: np.dtype) -> None:
+    """Compile the kernels for tiles of ``dtype``."""
+    tile = np.arange(60, dtype=dtype).reshape(3, 4, 5)
+    weights, zero = np.ones((1, len(LIMITS)), np.int64), np.zeros(1, np.int64)
+    enhancer = Enhancer((2,), (), Layer(weights, zero, zero), 1, 0, (STEPS,) * CLASSES)
+    header = Header(dtype, tile.shape, tile.shape, absolute(1.0), 1.0, 0.0, 59.0, (), "raster", b"", ())
+    moves = Moves(tile, header, enhancer)
+    marks = mark(moves, tile.reshape(-1), 1.0, np.zeros(0, np.uint64))
+    enhance(tile, Part(0, pack_marks(moves, marks)), header, enhancer)
 
 
 def void_of(tile: np.ndarray, header: Header) -> np.ndarray | None:

@@ -29,6 +29,7 @@ from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
 from lossyzip.guide import FieldGuide
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.enhancer import Enhancer
+from lossyzip.learned.terms import UNITS
 from lossyzip.threads import in_order
 from lossyzip.tile import decode_tile, encode_tile
 
@@ -57,7 +58,7 @@ def enhanced(
     """
     pass_ = _Pass(job, plain, spool)
     started = time.process_time()
-    judged = pass_.train(asked)
+    judged = pass_.train(asked) if _may_pay(plain.header) else None
     trained = time.process_time() - started
     if judged is not None:
         with tempfile.SpooledTemporaryFile(SPOOLED) as better:
@@ -197,7 +198,7 @@ class _Pass:
         patterns = field.special_patterns(header.part, self._job.fill_values)
         marks = enhancement.mark(moves, wanted, header.eps, patterns)
         values = enhancement.apply(decoded, moves, marks)
-        left_out = ~np.isfinite(wanted)
+        left_out = ~np.isfinite(wanted) | np.ma.getmaskarray(decoded).reshape(-1)
         squares = [
             _square(wanted, field.native(np.ma.getdata(array)), left_out, header.eps)
             for array in (decoded, values)
@@ -220,6 +221,11 @@ class _Pass:
         if content_checksum(values) != tile.content:
             raise SelfCheckError(f"tile {number} decodes to other values than before. Please report this")
         return values
+
+
+def _may_pay(header: Header) -> bool:
+    """Whether there is enough to learn from, in steps of eps that floats have."""
+    return math.prod(header.shape) >= training.FEWEST and math.isfinite(UNITS / header.eps)
 
 
 def where_size(where: tuple[slice, ...]) -> int:

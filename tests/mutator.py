@@ -19,12 +19,15 @@ from forgery import LEVELS, LOSSLESS, MASKED, OUTLIERS, SIGNED, SPECIAL, Codes, 
 import lossyzip as lz
 from lossyzip.compressor import content_checksum
 from lossyzip.container import archive
+from lossyzip.container.enhanced import Part, join, split
 from lossyzip.container.frame import Tile, pack_sections, unpack_sections
 from lossyzip.container.header import FAMILIES, Header
 from lossyzip.decompose.families import read_plan
+from lossyzip.enhancement import enhance
 from lossyzip.entropy import tables
 from lossyzip.entropy.bits import put_varint
 from lossyzip.entropy.tokens import ESCAPE, GROUP_CELLS, OUTLIER_TOKEN
+from lossyzip.learned.enhancer import Enhancer
 from lossyzip.tile import decode_tile
 
 MOST_VALUES = 1 << 20  # a frame may claim more, and takes the memory that it says: that is no news
@@ -221,7 +224,9 @@ def _change_payload(parts: Parts, rng: random.Random, donors: Sequence[bytes], c
     tile = parts.tiles[number]
     payload = change(tile.payload)
     try:
-        if rng.random() < 0.8:
+        if "E" in _sections_of(parts) and rng.random() < 0.9:
+            payload = _changed_marks(tile.payload, rng, donors, change)
+        elif rng.random() < 0.8:
             payload = _changed_part(Payload.of(tile.payload), rng, donors, change).to_bytes()
     except lz.DecodeError:
         pass
@@ -235,6 +240,17 @@ _WAYS += [_change_tiles, *[_change_payload] * 10]
 
 
 # Parts of a payload
+
+
+def _changed_marks(payload: bytes, rng: random.Random, donors: Sequence[bytes], change: Change) -> bytes:
+    """The marks of an enhanced tile, or the plain tile behind them."""
+    part, plain = split(payload)
+    if rng.random() < 0.3:
+        return join(part, _changed_part(Payload.of(plain), rng, donors, change).to_bytes())
+    if rng.random() < 0.1:
+        part = part._replace(content=None if part.content is not None else rng.getrandbits(32))
+    marks = _changed_codes(part.marks, rng, change) if part.marks else rng.randbytes(rng.choice((0, 9, 40)))
+    return join(part._replace(marks=marks), plain)
 
 
 def _changed_part(payload: Payload, rng: random.Random, donors: Sequence[bytes], change: Change) -> Payload:
@@ -366,7 +382,11 @@ def _with_right_contents(parts: Parts) -> Parts:
         tiles = []
         for tile, where in zip(parts.tiles, header.tile_slices(), strict=True):
             shape = tuple(s.stop - s.start for s in where)
-            values = decode_tile(tile.payload, shape, header, plan)
+            enhancer = None if header.enhancer is None else Enhancer.from_bytes(header.enhancer)
+            part, plain = (Part(None, b""), tile.payload) if enhancer is None else split(tile.payload)
+            values = decode_tile(plain, shape, header, plan).values
+            if enhancer is not None:
+                values = enhance(values, part, header, enhancer)
             tiles.append(Tile(tile.payload, content_checksum(values)))
     except lz.DecodeError:
         return parts
@@ -376,7 +396,7 @@ def _with_right_contents(parts: Parts) -> Parts:
 def _sections_of(parts: Parts) -> dict[str, bytes]:
     """Those of the header; none where they are not sound."""
     try:
-        sections = unpack_sections(parts.header, "ABRSMLGNP")
+        sections = unpack_sections(parts.header, "ABRSMLGNEP")
     except lz.DecodeError:
         return {}
     return {tag: payload for tag, payload in sections.items() if tag.isascii()}

@@ -32,6 +32,7 @@ from lossyzip.decompose.regression import Raster, class_taps
 from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy.bits import put_varint
+from lossyzip.learned import enhancement as training
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 MAGIC, VERSION_AT = 4, 4
@@ -79,6 +80,18 @@ def compress(
         return lz.compress(array, bound, fill_value=-99.0, effort=effort, threads=1)
 
 
+def enhanced() -> bytes:
+    """A small field, whose enhancer would not pay."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Price, "of", lambda *_: 0.0)
+        patch.setattr(training, "FEWEST", 100)
+        patch.setitem(tuning.EFFORTS, "balanced", STATIC)
+        patch.setattr(tuning, "choose_plan", lambda *_: PLANS["raster"])
+        blob = lz.compress(ARRAY, BOUND, fill_value=-99.0, enhance="offsets", threads=1)
+    assert lz.inspect(blob).sections["marks"] > 0
+    return blob
+
+
 FRAMES = {
     "multigrid": compress("multigrid"),
     "two tiles": compress("multigrid", 160),
@@ -101,6 +114,7 @@ FRAMES = {
     "c8": compress("raster", array=small_field_of("<c8")[:5]),
     "masked": compress("raster", array=np.ma.masked_less(ARRAY[:9], 0.1)),
     "masked, lossless": compress("lossless", array=np.ma.masked_less(ARRAY[:5], 0.1)),
+    "enhanced": enhanced(),
     "levels": compress("raster", array=ARRAY[:9], bound=lz.absolute(np.where(np.arange(20) < 9, 0.1, 0.0))),
 }
 QUICK = (

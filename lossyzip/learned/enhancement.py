@@ -25,7 +25,7 @@ from lossyzip.learned.terms import LIMITS, REACH, gather, in_units, terms_of, us
 
 POINTS = 250_000  # in all,
 _JUDGED = 0.4  # of which so many are not learned from
-_FEWEST = 2_000
+FEWEST = 2_000
 _CLASSES_PER_EPS = 24.0
 _UNIT = 64.0  # of features, for the network
 _RIDGE = 1e-4  # of a term's mean square
@@ -38,7 +38,8 @@ STEPS_A_SECOND = 500  # nominal: a slower machine takes longer, and finds the sa
 _LEAST_SECONDS, _MOST_STEPS = 2.0, 20_000
 _BATCH = 4096
 _RATE, _WARM = 5e-3, 0.15
-_STREAM = 48.0  # bytes that a tile's marks take beside what they tell
+_MARGIN = 1.25  # what marks gain over what they cost; around the optimum fewer bytes gain about as much
+_STREAM = 40.0  # bytes that a tile's marks take beside what they tell
 _LEAST_GAIN = 0.02  # dB, for which an enhancer is worth the time that it takes
 
 
@@ -49,6 +50,7 @@ class Sample:
     kinds: list[int]
     features: np.ndarray  # (points, kinds) float32
     errors: np.ndarray  # (points,) float32: (original - decoded) / eps
+    usable: float  # share of all values that are like these, and not void
 
 
 class Price(NamedTuple):
@@ -88,12 +90,13 @@ def draw(
     usable = np.isfinite(original.reshape(-1)[flat])
     if void is not None:
         usable &= ~void.reshape(-1)[flat]
+    share = float(usable.mean())
     flat = flat[usable][:count]
     number, z, y, x = np.unravel_index(flat, full)
     first = np.ravel_multi_index((number, z + REACH, y + REACH, x + REACH), units.shape)
     kinds = useful(full[1:])
     errors = original.reshape(-1)[flat].astype(np.float64) - decoded.reshape(-1)[flat]
-    return Sample(kinds, gather(units, kinds, first), (errors / eps).astype(np.float32))
+    return Sample(kinds, gather(units, kinds, first), (errors / eps).astype(np.float32), share)
 
 
 def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
@@ -102,13 +105,14 @@ def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
     of_all = [sample.features[:, [sample.kinds.index(k) for k in kinds]] for sample in samples]
     errors = np.concatenate([sample.errors for sample in samples])
     order = rng.permutation(errors.size)
-    return Sample(kinds, np.concatenate(of_all)[order], errors[order])
+    share = sum(sample.usable for sample in samples) / len(samples)
+    return Sample(kinds, np.concatenate(of_all)[order], errors[order], share)
 
 
 def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, seed: int) -> Judged | None:
     """The best enhancer of ``kinds``, as far as they can be had; None if none pays."""
     count = sample.errors.size
-    if count < _FEWEST or not sample.kinds or not sample.errors.any():
+    if count < FEWEST or not sample.kinds or not sample.errors.any():
         return None
     learned = count - round(_JUDGED * count)
     terms = terms_of(sample.features)
@@ -123,7 +127,7 @@ def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, se
             net = _taught(terms[:learned], sample.errors[:learned], channels, weights, steps, seed)
             found += [_network(sample.kinds, net, terms[:learned], bits) for bits in _OUTPUT_BITS]
         judged = [
-            _judge(enhancer, terms[learned:], sample.errors[learned:], price)
+            _judge(enhancer, terms[learned:], sample.errors[learned:], sample.usable, price)
             for enhancer in found
             if enhancer is not None
         ]
@@ -259,14 +263,15 @@ def outputs(enhancer: Enhancer, terms: np.ndarray) -> np.ndarray:
     return result
 
 
-def _judge(enhancer: Enhancer, terms: np.ndarray, errors: np.ndarray, price: Price) -> Judged:
+def _judge(enhancer: Enhancer, terms: np.ndarray, errors: np.ndarray, usable: float, price: Price) -> Judged:
     """``enhancer`` with the corrections that pay."""
     sums = outputs(enhancer, terms)
     classes = np.minimum(np.abs(sums).astype(np.int64) >> enhancer.shift, CLASSES - 1)
     towards = np.where(sums < 0.0, -errors, errors).astype(np.float64)
     square = float(np.square(towards).sum())
-    # a bit a value more is 12.5 n / stream percent more bytes; so many dB are worth this share of the square
-    of_bit = square / errors.size * math.log(10.0) / 10.0 * price.of(price.values / 8.0)
+    values = usable * price.values
+    # what a bit costs in one of the values, in dB, as a part of the mean square; for all of them together
+    of_bit = square / errors.size * math.log(10.0) / 10.0 * price.of(values / 8.0) * _MARGIN
     corrections, left, bits = [0], 0.0, 0.0
     for number in range(CLASSES):
         own = towards[classes == number]
@@ -278,7 +283,7 @@ def _judge(enhancer: Enhancer, terms: np.ndarray, errors: np.ndarray, price: Pri
         bits += marked
     enhancer = replace(enhancer, corrections=tuple(corrections[1:]))
     gain = 10.0 * math.log10(square / left) if left > 0.0 else 0.0
-    size = bits / 8.0 * price.values / errors.size + len(enhancer.to_bytes()) + _STREAM * price.tiles
+    size = bits / 8.0 * values / errors.size + len(enhancer.to_bytes()) + _STREAM * price.tiles
     return Judged(enhancer, gain, gain - price.of(size))
 
 

@@ -70,6 +70,8 @@ def frames() -> dict[str, bytes]:
     sea = np.ma.masked_greater(smooth, 0.4)
     finer = np.where(np.arange(28) < 9, 0.01, 0.2)
     finer[20:] = 0.0
+    swells = waves((8, 34, 38), rng, 6) + 0.02 * rng.standard_normal((8, 34, 38)).astype("<f4")
+    swells[2, 5:9], swells[3, 3, 3:8] = np.nan, -0.0
     archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
     return {
         "multigrid.lz": coded_as("multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
@@ -89,6 +91,7 @@ def frames() -> dict[str, bytes]:
         "complex.lz": coded_as("raster", vectors, lz.relative(0.02)),
         "masked.lz": coded_as("raster", sea, lz.relative(0.01)),
         "regions.lz": lz.compress(noisy[:4], lz.absolute(finer)),
+        "enhanced.lz": lz.compress(swells, lz.relative(0.02), enhance="network", train_seconds=2),
         "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
         "lossless.lz": coded_as("lossless", precise, lz.lossless()),
         "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),
