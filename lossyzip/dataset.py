@@ -34,7 +34,7 @@ SEARCH = 0.2  # of that, to find the order of fields and their references
 _LEAST_SECONDS = 0.1  # of training, for one look
 _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 _FEW = 1 << 12  # values, for which no reference is worth a search
-_LEAST_FOR_NETWORK = 16_000  # bytes of a field: a network takes 0.3 to 1.5 kB
+_LEAST_FOR_NETWORK = 4_000  # bytes of a field: a network takes 0.3 to 1.5 kB
 _MOST_TAPPED = 5  # references for taps to reach into
 K = TypeVar("K")
 
