@@ -127,7 +127,7 @@ def test_frames_decode_alike_by_the_format(name, kind, monkeypatch):
     blob = compressed(SMALL[name], kind)
     assert lz.inspect(blob).enhancer == kind
     for plain in (False, True):
-        expected, decoded = lz.decompress(blob, enhance=not plain), reference.decode_frame(blob, plain)
+        expected, decoded = lz.decompress(blob, enhance=not plain), reference.decode_frame(blob, plain=plain)
         assert np.ma.getdata(decoded).tobytes() == np.ma.getdata(expected).tobytes()
 
 
