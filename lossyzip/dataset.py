@@ -127,7 +127,8 @@ def _check(options: Mapping[str, Any]) -> None:
 
 
 def _groups(fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound]) -> list[list[str]]:
-    """Names of fields that may help one another, the largest group first; alone, those that nothing can help."""
+    """Names of fields that may help one another, the largest group first; alone, those that nothing can
+    help."""
     groups: dict[Any, list[str]] = {}
     for name, field in fields.items():
         bound = bounds[name]
@@ -266,7 +267,8 @@ def _told(
     named: Sequence[int],
     options: dict[str, Any],
 ) -> _Told | None:
-    """Those of ``known`` that are ``named``, and any that tells something linear, or where special values are.
+    """Those of ``known`` that are ``named``, and any that tells something linear, or where special values
+    are.
 
     None for a field that must come back as it is.
     """

@@ -1,8 +1,9 @@
 """Guides: what references tell of a field, in full to both sides.
 
-A reference is an array of the field's shape that a decoder has already. A network (learned/) makes a guide from
-several of them, which is subtracted from the field before it is coded; and taps of stencils may reach into raw
-guides (raw_guides.py). The frame holds what makes them, and checksums of the references. docs/FORMAT.md, "Guides".
+A reference is an array of the field's shape that a decoder has already. A network (learned/) makes a guide
+from several of them, which is subtracted from the field before it is coded; and taps of stencils may reach
+into raw guides (raw_guides.py). The frame holds what makes them, and checksums of the references.
+docs/FORMAT.md, "Guides".
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class FieldGuide:
     """The guides that ``references`` make for a field of ``shape``, in ``dtype``, to be had in parts.
 
     ``network``: its bytes, as a frame has them, or b""; raises a DecodeError subclass where they are none.
-    ``subtracted``: what it makes is subtracted from the field. ``taps``: guides that taps reach into. ``mask``:
-    the reference whose special values are expected to be the field's. ``kept``: what the network makes is made
-    once, as a whole, and stays in memory. References may be staggered (`aligned`), but for a network.
+    ``subtracted``: what it makes is subtracted from the field. ``taps``: guides that taps reach into.
+    ``mask``: the reference whose special values are expected to be the field's. ``kept``: what the network
+    makes is made once, as a whole, and stays in memory. References may be staggered (`aligned`), but for a
+    network.
     """
 
     def __init__(
@@ -61,7 +63,8 @@ class FieldGuide:
         return 1 + max((item.reference for item in inputs), default=-1)
 
     def beside(self, where: tuple[slice, ...], made: np.ndarray | None = None) -> np.ndarray:
-        """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of it."""
+        """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of
+        it."""
         found = []
         for raw in self.taps:
             if raw.reference == FROM_NETWORK:

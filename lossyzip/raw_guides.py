@@ -33,8 +33,9 @@ def values_of(raw: RawGuide, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def aligned(reference: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """``reference`` at the points of a field of ``shape``, whose lengths may differ from its own by one: values
-    on faces between cells, or in cells between faces, are averaged in float64. None where it does not fit."""
+    """``reference`` at the points of a field of ``shape``, whose lengths may differ from its own by one:
+    values on faces between cells, or in cells between faces, are averaged in float64. None where it does not
+    fit."""
     if reference.shape == shape:
         return reference
     if not fits(reference.shape, shape):
