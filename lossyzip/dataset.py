@@ -7,6 +7,7 @@ with a guide made from them; the smallest is kept, so that a guide that is of no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
 _MOST_TAPPED = 5  # references for taps to reach into
+_HALO, _MOST_HALO = 8, 4.0  # around each plane of a guide; times its values, or it takes too much memory
 _FEW = 1 << 12  # values, for which no network is worth its bytes
 
 
@@ -279,6 +281,9 @@ def _told(
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
+        return None
+    across = [n for n in field.shape if n > 1][-2:]
+    if math.prod((n + _HALO) / n for n in across) > _MOST_HALO:
         return None
     target = _valid(field, fills)
     at_points = {k: found for k, one in enumerate(known) if (found := aligned(one, field.shape)) is not None}
