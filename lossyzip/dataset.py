@@ -36,6 +36,7 @@ _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 _FEW = 1 << 12  # values, for which no reference is worth a search
 _LEAST_FOR_NETWORK = 4_000  # bytes of a field: a network takes 0.3 to 1.5 kB
 _MOST_TAPPED = 5  # references for taps to reach into
+_HALO, _MOST_HALO = 8, 4.0  # around each plane of a guide; times its values, or it takes too much memory
 K = TypeVar("K")
 
 
@@ -54,8 +55,8 @@ class Coded:
 
 @dataclass(frozen=True)
 class Learning:
-    """How long to train, in all (None: 60 s for 100 MB; 0: not at all), and the seed of all that is random; or
-    the model that is used instead, and whether its networks are put into the frames."""
+    """How long to train, in all (None: 60 s for 100 MB; 0: not at all), and the seed of all that is random;
+    or the model that is used instead, and whether its networks are put into the frames."""
 
     seconds: float | None = None
     seed: int = 0
@@ -413,6 +414,9 @@ def _told(
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
+        return None
+    across = [n for n in field.shape if n > 1][-2:]
+    if math.prod((n + _HALO) / n for n in across) > _MOST_HALO:
         return None
     target, at_points = valid_only(field, fills), [onto(one, field.shape) for one in known]
     with threadpool_limits(1):

@@ -65,7 +65,8 @@ class FieldGuide:
         return 1 + max((item.reference for item in inputs), default=-1)
 
     def beside(self, where: tuple[slice, ...], made: np.ndarray | None = None) -> np.ndarray:
-        """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of it."""
+        """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of
+        it."""
         found = []
         for raw in self.taps:
             if raw.reference == FROM_NETWORK:

@@ -1,7 +1,8 @@
 """Which references tell something linear of a field: a quick look, for the guides that taps reach into.
 
-Of a block of all fields wavelet coefficients are taken, in which noise and details of one scale are apart; what
-other fields' coefficients of a scale leave of the target's, by least squares, says about what bits they save.
+Of a block of all fields wavelet coefficients are taken, in which noise and details of one scale are apart;
+what other fields' coefficients of a scale leave of the target's, by least squares, says about what bits they
+save.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def _block(shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def _coefficients(block: np.ndarray, fills: Sequence[float], slopes: bool) -> list[np.ndarray] | None:
-    """Those of each group of bands (places, 1): of a block; and of its differences along the last two axes."""
+    """Those of each group of bands (places, 1): of a block; and of its differences along the last two
+    axes."""
     values = np.ma.getdata(block).astype(np.float64)
     meant = np.isfinite(values) & ~np.isin(values, np.array(fills, block.dtype).astype(np.float64))
     meant &= ~np.ma.getmaskarray(block)

@@ -154,8 +154,8 @@ def choose_plan(
     """The plan that codes ``source`` in the fewest bytes, by samples; None: the lossless back end does.
 
     ``header`` is the field's, its family and plan not yet known. The source is read in this thread.
-    ``idempotent``: the family is the lattice, unless dtype and eps forbid it. ``beside``: guides that taps may
-    reach into, in the header's dtype.
+    ``idempotent``: the family is the lattice, unless dtype and eps forbid it. ``beside``: guides that taps
+    may reach into, in the header's dtype.
     """
     if idempotent and not lattice.suits(header.native, header.eps):
         return None

@@ -151,8 +151,8 @@ def test_a_decomposition_that_lies(case, lie):
 @pytest.mark.parametrize("lie", hostile.LIES)
 def test_outliers_that_lie(case, lie):
     def make(honest):
-        def decompose(*args):
-            result = honest(*args)
+        def decompose(*args, **options):
+            result = honest(*args, **options)
             return replace(result, outliers=hostile.LIES[lie](result.outliers))
 
         return decompose

@@ -271,9 +271,10 @@ def test_lossless_arrays_are_read_alike(array, smooth, large):
     how=st.sampled_from(Fold),
     eps=EPS,
     seed=st.integers(0, 2**16),
+    count=st.integers(0, 2),
 )
-@settings(max_examples=300)
-def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed):
+@settings(max_examples=400)
+def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed, count):
     """Pass for pass both leave the same values and magnitudes; all that were not NaN are within eps."""
     largest = float(np.finfo(dtype).max / 64)
     near = st.floats(-20.0, 20.0, width=32)
@@ -286,7 +287,14 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed)
     low, high = (float(valid.min()), float(valid.max())) if valid.size else (0.0, 0.0)
     rule = families.quantizer(dtype, eps, low, high)
     assume(rule is not None)
-    plan = families.read_plan(family, families.write_plan(random_plan(family, shape, how, seed)))
+    count = 0 if family == "lattice" else count
+    plan = families.read_plan(
+        family, families.write_plan(random_plan(family, shape, how, seed, count)), count
+    )
+    guides = None
+    if count:
+        rows = hnp.arrays(dtype, (count, coded.size), elements=near, fill=st.just(1.0))
+        guides = data.draw(rows) * dtype.type(min(eps, largest / 32))
     left: dict[str, list[bytes]] = {}
 
     def recording(name: str) -> Callable:
@@ -301,13 +309,14 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(families, "encode_pass", recording("encode_pass"))
         patch.setattr(families, "decode_pass", recording("decode_pass"))
-        result = families.decompose(coded, shape, plan, rule)
+        result = families.decompose(coded, shape, plan, rule, guides=guides)
         assume(result.outliers is not None)
-        mixed = families.mix(result, shape, plan, rule)
-        decoded = families.recompose(result.to_bytes(), result.outliers, shape, plan, rule).reshape(-1)
+        mixed = families.mix(result, shape, plan, rule, guides)
+        sides = shape, plan, rule, None, guides
+        decoded = families.recompose(result.to_bytes(), result.outliers, *sides).reshape(-1)
         assert (mixed is None) == (family == "lattice")
         if mixed is not None:
-            again = families.recompose(mixed.data, mixed.outliers, shape, plan, rule)
+            again = families.recompose(mixed.data, mixed.outliers, *sides)
             assert again.tobytes() == decoded.tobytes()
     assert left["encode_pass"] == left["decode_pass"]
     assert not any(exceeds(a, b, eps) for a, b in zip(coded, decoded, strict=True) if not np.isnan(a))
@@ -320,7 +329,9 @@ import hashlib, sys
 import numpy as np
 import lossyzip as lz
 from lossyzip import field
+from lossyzip.container.header import RawGuide
 from lossyzip.decompose.fold import Fold
+from lossyzip.guide import FieldGuide
 from plans import FAMILIES, frame_with, random_plan
 
 shape = (2, 5, 6)
@@ -336,6 +347,17 @@ for dtype in ("f4", "f8"):
     blobs.append(lz.compress(values, lz.absolute(1e-3), fill_value=1e7, threads=1))
     for blob in blobs:
         digest.update(blob + lz.decompress(blob).tobytes())
+    other = (values + np.random.default_rng(2).normal(0, 0.001, shape)).astype(dtype)
+    raw = (RawGuide(0, False, 0.5, 0, 9), RawGuide(0, True, 0.25, 3, 9, -2))
+    guide = FieldGuide(b"", [other], values.dtype, False, False, raw)
+    values = np.nan_to_num(values, posinf=3)
+    for family in FAMILIES[:3]:
+        for mixed in (False, True):
+            plan = random_plan(family, shape, Fold.MERGED, seed=3, guides=2)
+            blob = frame_with(values, 1e-3, plan, mixed, guide)
+            digest.update(blob + lz.decompress(blob, references=[other]).tobytes())
+    blob = lz.compress(values, lz.absolute(1e-3), references=[other], train_seconds=0, threads=1)
+    digest.update(blob + lz.decompress(blob, references=[other]).tobytes())
 field.TILE_VALUES = 25
 for values in (x, x.astype("f2"), (9 * x).astype("i4"), x + 1j * x, np.ma.masked_greater(x, 0.5)):
     one, two = (lz.compress(values, lz.absolute(0.6), threads=threads) for threads in (1, 2))

@@ -233,7 +233,7 @@ def test_the_plan_suits_the_field():
     sample = np.zeros((30, 40, 50), np.float32)
     sample += np.cumsum(np.random.default_rng(0).standard_normal(50)).astype(np.float32)
     rule = families.quantizer(sample.dtype, 0.01, float(sample.min()), float(sample.max()))
-    judge = tuning._Judge([sample], [sample], rule, sample.size, points=0)
+    judge = tuning._Judge([tuning.Block(sample)], [], rule, sample.size, points=0)
     _, plan = tuning._best_lattice(judge)
     assert plan.axes & lattice.Y
     assert not plan.axes & lattice.X

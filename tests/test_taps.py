@@ -16,9 +16,11 @@ from lossyzip.compressor import Frame, compress_field
 from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.container.header import FROM_NETWORK, RawGuide
 from lossyzip.decompose.fold import Fold
+from lossyzip.decompose.guide_fitting import in_turn
+from lossyzip.grid import onto
 from lossyzip.guide import FieldGuide
 from lossyzip.learned.network import Network
-from lossyzip.grid import onto
+from lossyzip.linear_relations import mask_of, promising
 from lossyzip.raw_guides import proposed, values_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -209,3 +211,39 @@ def test_forged_raw_guides():
         header = pack_sections({**sections, "G": section})
         with pytest.raises(lz.DecodeError):
             lz.decompress(Parts(header, parts.tiles, parts.index, 0).forge(), references=[other])
+
+
+def test_taps_are_taken_in_turn():
+    """Forward selection gives what least squares of the chosen columns give, the best first."""
+    rng = np.random.default_rng(4)
+    columns = rng.standard_normal((500, 6))
+    wanted = columns @ np.array([0.5, 0.0, 2.0, 0.0, -1.0, 0.0]) + 0.01 * rng.standard_normal(500)
+    order, solutions = in_turn(columns.T @ columns, columns.T @ wanted, 1, 3)
+    assert order[:2].tolist() == [2, 4]
+    for taken in range(4):
+        used = [0, *order[:taken]]
+        expected = np.linalg.lstsq(columns[:, used], wanted, rcond=None)[0]
+        assert np.allclose(solutions[taken][used], expected)
+        assert not np.delete(solutions[taken], used).any()
+    same = np.hstack([columns, columns[:, :2]])  # nothing is taken twice
+    order, _ = in_turn(same.T @ same, same.T @ wanted, 0, 8)
+    assert len(order) == 6
+
+
+def test_promising_references():
+    array, other = related((6, 40, 50))
+    others = [waves(array.shape, seed, 0.1) for seed in (11, 12, 13)]
+    nothing = np.full_like(array, np.nan)
+    assert promising(array, 0.02, [others[0], nothing, other, *others[1:]], ())[0] == 2
+    assert promising(nothing, 0.02, others, ()) == []
+    holes = np.where(others[0] > 1, np.nan, array)
+    elsewhere = np.where(others[1] > 1, np.nan, other)
+    assert mask_of(holes, [elsewhere, np.where(others[0] > 1, np.nan, other)], ()) == 1
+    assert mask_of(array, [elsewhere], ()) is None
+    assert mask_of(holes, [array], ()) is None
+
+
+def test_thin_fields_have_no_guides():
+    array, other = related((4000, 2, 3))
+    blob = lz.compress(array, lz.absolute(0.02), references=[other], train_seconds=0)
+    assert not exact.violations(array, lz.decompress(blob, references=[other]), 0.02).size

@@ -25,8 +25,8 @@ class Around:
 
     ``taps`` (stencils, K, 4) belong to the weights of `Stencils`, ``contexts`` (C, 4) to ``weights``. What
     is ``predicted`` for a point is in its place already. The second part of the buffer may hold the
-    magnitudes that are expected, which count ``expected`` times among those around it. ``beside``: what guides
-    add to the prediction of each value lies behind the values, and is read by a tap BESIDE.
+    magnitudes that are expected, which count ``expected`` times among those around it. ``beside``: what
+    guides add to the prediction of each value lies behind the values, and is read by a tap BESIDE.
     """
 
     taps: np.ndarray
@@ -139,8 +139,8 @@ class Grid:
 class Buffer:
     """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros.
 
-    ``values``: an array that takes the place of the values, whatever is in it. Behind the values there is room
-    for ``beside`` arrays of their layout: taps reach into those by a larger offset.
+    ``values``: an array that takes the place of the values, whatever is in it. Behind the values there is
+    room for ``beside`` arrays of their layout: taps reach into those by a larger offset.
     """
 
     def __init__(

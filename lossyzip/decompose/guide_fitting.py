@@ -77,7 +77,8 @@ class Regressors(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is to be written for a stencil: None, what serves without; and about the bits of what it serves."""
+    """What is to be written for a stencil: None, what serves without; and about the bits of what it
+    serves."""
 
     bits: float
     weights: Weights | None
@@ -169,8 +170,8 @@ class Around(NamedTuple):
     groups: np.ndarray  # (groups, places): what the groups of the stencil's own taps add up
 
     def columns(self, stencil: np.ndarray | None) -> np.ndarray:
-        """Regressors (samples, guides x kinds); the innovation first, if the weights of a ``stencil``'s groups
-        are given. The first kind of the table is the value at the point."""
+        """Regressors (samples, guides x kinds); the innovation first, if the weights of a ``stencil``'s
+        groups are given. The first kind of the table is the value at the point."""
         found = []
         for around in self.values:
             kinds = _product(around, self.table)
@@ -186,8 +187,9 @@ def fit_beside(
 ) -> Found:
     """What codes the samples in the fewest bits: weights, taps into guides, both or none.
 
-    ``known_beside``: taps that serve at no cost. Otherwise as `least_squares.fit`. Weights are those of a fit
-    without guides, or of one to what a guide's innovation leaves, or are fitted together with taps into guides.
+    ``known_beside``: taps that serve at no cost. Otherwise as `least_squares.fit`. Weights are those of a
+    fit without guides, or of one to what a guide's innovation leaves, or are fitted together with taps into
+    guides.
     """
     sums, sizes, target, prior, known = stencil
     plain = fit(sums, sizes, target, prior, known, step, points)

@@ -114,8 +114,8 @@ def write_entry(writer: BitWriter, weights: GuideWeights | None, guides: int) ->
 
 
 def pairs(flat: tuple[bool, bool, bool]) -> Table:
-    """The value at the point; along each axis, unless it is ``flat``, the sum and the difference of those next
-    to it: a second derivative takes two weights, and a slope one."""
+    """The value at the point; along each axis, unless it is ``flat``, the sum and the difference of those
+    next to it: a second derivative takes two weights, and a slope one."""
     found: list[Kind] = [((HERE, 1),)]
     for axis, one in enumerate(flat):
         if not one:

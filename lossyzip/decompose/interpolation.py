@@ -125,8 +125,8 @@ class PhasePass:
     flat: tuple[bool, bool, bool]  # axes of one point
 
     def beside(self, places: np.ndarray) -> np.ndarray:
-        """Where, from a point, a first guide's values are that lie ``places`` (K, 4) strides from it; those of
-        the next are `guide_size` further on."""
+        """Where, from a point, a first guide's values are that lie ``places`` (K, 4) strides from it; those
+        of the next are `guide_size` further on."""
         parity = PHASES[self.phase]
         return _flat(self.grid, parity, places[:, 1:]) - self.grid.at(_part(parity)) + self.guide_size
 

@@ -201,9 +201,9 @@ def sweep(
     """Visit the one pass; return the reconstructed tile, folded. Both directions are this function.
 
     Mixed coding (``mixed``) needs a halo around the values; the kernels of static coding have their own, and
-    put the values ``into`` a flat array, if there is one. ``guides`` (guides, t, z, y, x) in the field's dtype
-    are what taps may reach into: what they add to each prediction does not depend on any code, and is one
-    more tap, of weight 1.
+    put the values ``into`` a flat array, if there is one. ``guides`` (guides, t, z, y, x) in the field's
+    dtype are what taps may reach into: what they add to each prediction does not depend on any code, and is
+    one more tap, of weight 1.
     """
     dtype = rule.step.dtype
     grid = Grid(1, field, HALO if mixed else 0, field)
