@@ -104,8 +104,8 @@ def compress(
     about ``train_seconds`` (60 s for 100 MB, 2 s at least). Values come nearer to the original's, each still
     within ``bound``, for a few percent more bytes; where a smaller eps would gain as much for these, nothing
     is done, nor for other dtypes than float32 and float64, nor for lossless, pointwise relative and regional
-    bounds. "offsets" and "network" name one kind of enhancers; the latter is trained by torch, and left out
-    where that is missing.
+    bounds. With a PSNR bound the field takes fewer bytes instead. "offsets" and "network" name one kind of
+    enhancers; the latter is trained by torch, and left out where that is missing.
 
     Raises UnsupportedDataError (for other dtypes, or integers with a pointwise relative bound);
     InvalidArgumentError; BoundViolationError if lossyzip has a bug.
@@ -146,9 +146,9 @@ def decompress(
     ``region`` is a basic index (integers, slices, ``...``), as in ``array[region]``; only the tiles that
     it touches are decoded. ``references``: those that it was compressed with are among them; ``model``: the
     one that it was compressed with. ``enhance=False`` leaves out the enhancer, if there is one: values are
-    within the bound without it, too. Raises a DecodeError subclass for bytes that `compress` did not make;
-    MissingReferenceError without one of the references, MissingModelError without the model;
-    InvalidArgumentError for a region that does not fit.
+    within the bound without it, too, but for a PSNR, which needs the enhancer. Raises a DecodeError subclass
+    for bytes that `compress` did not make; MissingReferenceError without one of the references,
+    MissingModelError without the model; InvalidArgumentError for a region that does not fit.
     """
     frame = Frame.of_bytes(blob)
     if len(references):

@@ -147,17 +147,28 @@ def compress_field(
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     levels = levels_of(bound, shape, *span)
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
-    draft = planning.draft_header(source, bound, summary, levels, workers)
-    draft = draft if guide is None else planning.with_guide(draft, source, guide, workers)
+
+    def drafted(bound: Bound) -> Header:
+        draft = planning.draft_header(source, bound, summary, levels, workers)
+        return draft if guide is None else planning.with_guide(draft, source, guide, workers)
+
+    draft = drafted(bound)
     guide = guide.of(draft.guided) if guide is not None and draft.guided else None
     chosen = tuning.EFFORTS[effort]
     job = _Job(source, span, fill_values, levels, guide, chosen, workers)
-    if bound.kind == "psnr":
+
+    def at(db: float) -> Callable[..., Written]:
+        """What encodes with that PSNR."""
+        draft = drafted(replace(bound, value=db))
         coded, coded_header = as_coded(source, draft, None, guide if draft.subtracted else None)
         coded_fills = fill_values if coded is source else ()
         wide = planning.tile_shape_as_coded(draft, tuning_psnr.WAVELET_TILES)
         aim = tuning_psnr.Aim(coded, coded_header, wide, chosen, span, coded_fills, workers)
-        encode = partial(job.reach, aim, draft, bound.value)
+        return partial(job.reach, aim, draft, db)
+
+    encode: Callable[..., Written]
+    if bound.kind == "psnr":
+        encode = at(bound.value)
     else:
         header = planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
         guide = guide.of(header.guided) if guide is not None and header.guided is not None else None
@@ -170,7 +181,8 @@ def compress_field(
         from lossyzip.second_pass import enhanced
 
         with tempfile.SpooledTemporaryFile(SPOOLED) as spool:
-            done = enhanced(job, encode(spool.write, progress), spool, write, enhancing)
+            plain = encode(spool.write, progress)
+            done = enhanced(job, plain, spool, write, enhancing, at if bound.kind == "psnr" else None)
     checked = done.checked.report()
     return FieldReport(
         shape,

@@ -4,6 +4,8 @@ An enhancer (learned/enhancer.py) says for each decoded value by how much, and t
 one side leaves the bound where the original lies within c of the bound's other end. Such a value is *marked*,
 and since a mark tells that the original is there, the value is moved to the middle of that stretch instead,
 which no value without a mark may need. So marks are not lost: they make good part of what they take.
+
+With a PSNR bound there are no marks: a value may be off by eps and the largest correction.
 docs/FORMAT.md, "Enhancers".
 """
 
@@ -37,11 +39,14 @@ class Moves:
         corrections = np.array([0, *enhancer.corrections], np.int8)[np.abs(classes)]
         if void is not None:
             corrections[void.reshape(-1)] = 0
+        self.marked = header.bound.kind != "psnr"
         self._header, self._values = header, native(values)
+        self._step = enhancer.scale(header.eps) / (2 * STEPS)
+        self._whole = (2 * STEPS) << enhancer.zoom  # eps, in steps
         self.moved = np.flatnonzero(corrections)  # flat places of values that a correction is for
         self.cells = (np.abs(classes[self.moved]) - 1).astype(np.uint8)
-        self._signs = np.sign(classes[self.moved])
-        self._corrections = corrections[self.moved]
+        self._signs = np.sign(classes[self.moved]).astype(np.int32)
+        self._corrections = corrections[self.moved].astype(np.int32)
 
     def ahead(self) -> np.ndarray:
         """Moved values as they are without a mark,"""
@@ -49,15 +54,14 @@ class Moves:
 
     def opposite(self) -> np.ndarray:
         """and as they are with one."""
-        return self._at(self._corrections - np.int8(2 * STEPS))
+        return self._at(self._corrections - self._whole)
 
     def stay(self) -> np.ndarray:
         return self._values[self.moved]
 
     def _at(self, steps: np.ndarray) -> np.ndarray:
-        step = self._header.eps / (2 * STEPS)
         values = self._values[self.moved].astype(np.float64)
-        values += (self._signs * steps).astype(np.float64) * step
+        values += (self._signs * steps).astype(np.float64) * self._step
         kind = self._values.dtype.type
         with np.errstate(over="ignore"):
             rounded = values.astype(self._values.dtype)
@@ -66,6 +70,8 @@ class Moves:
 
 def mark(moves: Moves, original: np.ndarray, eps: float, patterns: np.ndarray) -> np.ndarray:
     """The mark (int32) of each moved value, of the flat array ``original`` that these stand for."""
+    if not moves.marked:
+        return np.full(moves.moved.size, _ENHANCED, np.int32)
     wanted = original[moves.moved]
     marks = np.full(wanted.size, _PLAIN, np.int32)
     marks[_within(wanted, moves.opposite(), eps, patterns)] = _OPPOSITE
@@ -74,15 +80,15 @@ def mark(moves: Moves, original: np.ndarray, eps: float, patterns: np.ndarray) -
 
 
 def pack_marks(moves: Moves, marks: np.ndarray) -> bytes:
-    if not marks.size:
+    if not marks.size or not moves.marked:
         return b""
     return encode_codes(Symbols.of(marks, moves.cells), 1, CLASSES)
 
 
 def unpack_marks(moves: Moves, data: bytes) -> np.ndarray:
     """Raises a DecodeError for other bytes than `pack_marks` made for these moves."""
-    marks = np.empty(moves.moved.size, np.int32)
-    if not marks.size:
+    marks = np.full(moves.moved.size, _ENHANCED, np.int32)
+    if not marks.size or not moves.marked:
         if data:
             raise CorruptError(f"{len(data)} bytes of marks for a tile without moves")
         return marks

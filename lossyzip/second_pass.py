@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from lossyzip import enhancement, field
+from lossyzip.bound import Bound
 from lossyzip.carrier import NO_GUIDE, Guiding
 from lossyzip.compressor import COPIED, SPOOLED, Written, checker_of, content_checksum, plan_of_header
 from lossyzip.container import frame
@@ -28,7 +29,7 @@ from lossyzip.enhancing import Enhancing
 from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
 from lossyzip.guide import FieldGuide
 from lossyzip.learned import enhancement as training
-from lossyzip.learned.enhancer import Enhancer
+from lossyzip.learned.enhancer import MOST_ZOOM, Enhancer
 from lossyzip.learned.terms import UNITS
 from lossyzip.threads import in_order
 from lossyzip.tile import decode_tile, encode_tile
@@ -36,6 +37,10 @@ from lossyzip.tile import decode_tile, encode_tile
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
 _TILES = 16  # that are sampled
 _TIGHTER = 0.9  # eps, to see what bytes are worth
+_SPENT = 0.97  # of what an enhancer gains on a sample
+_A_LITTLE_MORE = 0.01  # dB
+_NEAR = 0.03  # dB above a PSNR, which is near enough
+_ATTEMPTS = 3  # to reach a PSNR
 _RULE = 20.0 * math.log10(2.0)  # dB a bit, at least: what bits are worth where codes are many and alike
 
 
@@ -50,11 +55,17 @@ class _Tile:
 
 
 def enhanced(
-    job: Any, plain: Written, spool: IO[bytes], write: Callable[[bytes], Any], asked: Enhancing
+    job: Any,
+    plain: Written,
+    spool: IO[bytes],
+    write: Callable[[bytes], Any],
+    asked: Enhancing,
+    at: Callable[[float], Callable[..., Written]] | None = None,
 ) -> Written:
     """Write the frame in ``spool``, which is ``plain``, with an enhancer where it pays, as it is otherwise.
 
-    ``job``: the `compressor._Job` that made it.
+    ``job``: the `compressor._Job` that made it. ``at``, for a PSNR bound: what encodes at another PSNR. What
+    an enhancer gains is spent there: the field is coded again, at a PSNR that is so much lower.
     """
     pass_ = _Pass(job, plain, spool)
     started = time.process_time()
@@ -62,12 +73,45 @@ def enhanced(
     trained = time.process_time() - started
     if judged is not None:
         with tempfile.SpooledTemporaryFile(SPOOLED) as better:
-            done = pass_.encode(judged.enhancer, better.write)
+            if at is None:
+                done = pass_.encode(judged.enhancer, better.write)
+            else:
+                done = _spent(job, plain, judged.gain, better, asked, at)
             if done is not None:
                 _copy(better, write)
                 return replace(done, encode_seconds=done.encode_seconds + trained)
     _copy(spool, write)
     return replace(plain, encode_seconds=plain.encode_seconds + trained)
+
+
+def _spent(
+    job: Any,
+    plain: Written,
+    gain: float,
+    better: IO[bytes],
+    asked: Enhancing,
+    at: Callable[[float], Callable[..., Written]],
+) -> Written | None:
+    """Fill ``better`` with a smaller frame that is enhanced to the bound's PSNR; None if there is none."""
+    db = plain.header.bound.value
+    lower, found = db - _SPENT * gain, None
+    for _ in range(_ATTEMPTS):
+        with tempfile.SpooledTemporaryFile(SPOOLED) as spool, tempfile.SpooledTemporaryFile(SPOOLED) as next_:
+            pass_ = _Pass(job, at(lower)(spool.write, None), spool)
+            judged = pass_.train(asked)
+            done = None if judged is None else pass_.encode(judged.enhancer, next_.write, plain.header.bound)
+            if done is None:
+                break
+            over = done.checked.report().psnr_floor - db
+            if over >= 0.0 and done.size < (found or plain).size:
+                found = done
+                better.seek(0)
+                better.truncate()
+                _copy(next_, better.write)
+        if 0.0 <= over < _NEAR or (over < 0.0 and found is not None):
+            break
+        lower -= _SPENT * over if over >= 0.0 else over - _A_LITTLE_MORE
+    return found
 
 
 class _Pass:
@@ -87,30 +131,46 @@ class _Pass:
     def train(self, asked: Enhancing) -> training.Judged | None:
         """An enhancer that pays on a sample."""
         rng = np.random.default_rng(asked.seed)
-        count = len(self._where)
+        count, zoom = len(self._where), 0
         chosen = np.unique(np.linspace(0, count - 1, min(count, _TILES)).round().astype(int)).tolist()
         samples = []
-        middle = chosen[len(chosen) // 2]
-        for number in chosen:
+        middle = chosen.pop(len(chosen) // 2) if chosen else 0  # first: it tells how large errors are
+        for number in [middle, *chosen]:
             original, decoded = self._original(number), self._decoded(number)
             values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
             whole = field.native(np.ma.getdata(original)).reshape(original.shape)
-            share = -(-training.POINTS // len(chosen))
-            low, eps = self._header.low, self._header.eps
-            samples.append(training.draw(values, whole, void, low, eps, share, rng))
             if number == middle:
                 self._price = self._priced(number, original, whole, values, void)
+                zoom = self._zoom(whole, values, void) if not self._price.marked else 0
+            share = -(-training.POINTS // (len(chosen) + 1))
+            low, scale = self._header.low, math.ldexp(self._header.eps, -zoom)
+            samples.append(training.draw(values, whole, void, low, scale, share, rng))
         size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
         seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
         sample = training.joined(samples, rng)
         if self._price is None:
             return None
-        return training.train(sample, self._price, asked.kinds, seconds, asked.seed)
+        judged = training.train(sample, self._price, asked.kinds, seconds, asked.seed)
+        if judged is None or not zoom:
+            return judged
+        return judged._replace(enhancer=replace(judged.enhancer, zoom=zoom))
+
+    def _zoom(self, whole: np.ndarray, values: np.ndarray, void: Any) -> int:
+        """That with which the scale is about the largest of errors that are as even as quantization's."""
+        left_out = ~np.isfinite(whole) if void is None else ~np.isfinite(whole) | void
+        seen = max(values.size - int(np.count_nonzero(left_out)), 1)
+        square = _square(whole, values, left_out, self._header.eps) / seen
+        return min(max(round(-0.5 * math.log2(3.0 * square)), 0), MOST_ZOOM) if square > 0.0 else 0
 
     def _priced(
         self, number: int, original: np.ndarray, whole: np.ndarray, values: np.ndarray, void: Any
     ) -> training.Price:
         """What bytes are worth, found by coding a tile with a smaller eps; no less than `_RULE`."""
+        total = sum(where_size(where) for where in self._where)
+        rule = _RULE * 8.0 * self._written.size / total / 100.0
+        marked = self._header.bound.kind != "psnr"
+        if not marked:  # an enhancer costs next to nothing
+            return training.Price(rule, self._written.size, total, len(self._where), marked)
         payload = self._reader.tile(number).payload
         tighter = replace(self._header, eps=_TIGHTER * self._header.eps)
         mixed = self._job.effort.mixes(self._header.tile_shape)
@@ -119,15 +179,18 @@ class _Pass:
         seen = decode_tile(finer, original.shape, tighter, self._plan, None, guide).values
         left_out = ~np.isfinite(whole) if void is None else ~np.isfinite(whole) | void
         before, after = (_square(whole, v, left_out, self._header.eps) for v in (values, np.ma.getdata(seen)))
-        total = sum(where_size(where) for where in self._where)
-        rule = _RULE * 8.0 * self._written.size / total / 100.0
         more = 100.0 * (len(finer) / len(payload) - 1.0)
         found = 10.0 * math.log10(before / after) / more if more > 0.0 and before > after > 0.0 else 0.0
         return training.Price(max(found, rule), self._written.size, total, len(self._where))
 
-    def encode(self, enhancer: Enhancer, write: Callable[[bytes], Any]) -> Written | None:
-        """Write the frame with ``enhancer``; None, with something useless written, if it does not pay."""
-        header = replace(self._header, enhancer=enhancer.to_bytes())
+    def encode(
+        self, enhancer: Enhancer, write: Callable[[bytes], Any], bound: Bound | None = None
+    ) -> Written | None:
+        """Write the frame with ``enhancer``; None, with something useless written, if it does not pay.
+
+        ``bound``: what was asked, if it was another one than the frame's.
+        """
+        header = replace(self._header, enhancer=enhancer.to_bytes(), bound=bound or self._header.bound)
         head = frame.pack_head(header.to_bytes())
         write(head)
         seen = Header.from_bytes(header.to_bytes())  # as a decoder will see it

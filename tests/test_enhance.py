@@ -146,7 +146,8 @@ def random_enhancer(rng: np.random.Generator, layers: int) -> Enhancer:
     zero = np.zeros(1, np.int64)
     output = Layer(rng.integers(-9, 10, (1, inputs)), rng.integers(-50, 50, 1), zero)
     corrections = tuple(rng.integers(0, 33, CLASSES).tolist())
-    return Enhancer(kinds, tuple(hidden), output, 7, int(rng.integers(0, 9)), corrections)
+    zoom = int(rng.choice([0, 0, 0, 1, 5, 15]))
+    return Enhancer(kinds, tuple(hidden), output, 7, int(rng.integers(0, 9)), corrections, zoom)
 
 
 @st.composite
@@ -282,13 +283,34 @@ def test_a_guided_field_may_be_enhanced():
     assert_within(array, lz.decompress(blob, references=[other], enhance=False), lz.inspect(blob).eps)
 
 
-def test_a_psnr_is_reached_with_and_without():
-    array = FIELDS["3d"]
-    blob = lz.compress(array, lz.psnr(40), enhance="offsets", threads=1)
-    span = float(np.ptp(array))
-    for enhance in (True, False):
-        square = mean_square(array, lz.decompress(blob, enhance=enhance))
-        assert 10 * np.log10(span**2 / square) >= 40 - (0 if enhance else 3)
+@pytest.mark.parametrize("name", ["3d", "masked"])
+@pytest.mark.parametrize("db", [34, 50])
+def test_a_psnr_is_reached_in_fewer_bytes(name, db):
+    array = FIELDS[name]
+    blob = lz.compress(array, lz.psnr(db), enhance="offsets", threads=1)
+    about = lz.inspect(blob)
+    assert about.enhancer == "offsets"
+    assert "marks" not in about.sections or about.sections["marks"] <= 5 * about.tile_count
+    assert len(blob) < len(lz.compress(array, lz.psnr(db), threads=1))
+    kept = ~np.ma.getmaskarray(array)
+    values, decoded = (np.ma.getdata(some)[kept].astype(float) for some in (array, lz.decompress(blob)))
+    assert 10 * np.log10(np.ptp(values) ** 2 / np.square(values - decoded).mean()) >= db
+    assert np.abs(values - decoded).max() <= about.eps
+    assert lz.verify(array, blob).passed
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("db", [34, 44])
+def test_enhanced_to_a_psnr_decodes_alike_by_the_format(db, monkeypatch):
+    monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)
+    array = waves(8, 24, 25)
+    judged = second_pass.enhanced
+    monkeypatch.setattr(second_pass, "enhanced", lambda *arguments: judged(*arguments[:5]))
+    blob = lz.compress(array, lz.psnr(db), enhance="offsets", threads=1)
+    assert lz.inspect(blob).enhancer == "offsets"
+    for plain in (False, True):
+        expected, decoded = lz.decompress(blob, enhance=not plain), reference.decode_frame(blob, plain)
+        assert decoded.tobytes() == expected.tobytes()
 
 
 def test_many_fields_and_files(tmp_path):

@@ -170,8 +170,15 @@ class Header:
 
     @property
     def tolerance(self) -> float:
-        """What errors are compared with; 0.0 where every bit must come back."""
-        return self.bound.value if self.pointwise and self.eps > 0.0 else self.eps
+        """What errors are compared with; 0.0 where every bit must come back.
+
+        With a PSNR bound enhanced values, which have no marks, may be off by another eps, and a rounding.
+        """
+        if self.pointwise and self.eps > 0.0:
+            return self.bound.value
+        if self.enhancer is not None and self.bound.kind == "psnr":
+            return 2.0 * self.eps + float(np.spacing(self.part.type(max(-self.low, self.high))))
+        return self.eps
 
     @property
     def fill_value(self) -> np.generic | None:

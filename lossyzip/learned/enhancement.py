@@ -60,6 +60,7 @@ class Price(NamedTuple):
     stream_bytes: int  # of the frame as it is
     values: int
     tiles: int
+    marked: bool = True  # values that would leave the bound are: not if a PSNR is asked for
 
     def of(self, size: float) -> float:
         """In dB."""
@@ -276,25 +277,27 @@ def _judge(enhancer: Enhancer, terms: np.ndarray, errors: np.ndarray, usable: fl
     for number in range(CLASSES):
         own = towards[classes == number]
         tried = range(STEPS + 1) if own.size >= _SEEN else [corrections[-1]]
-        each = [(*_cost(own, c), c) for c in tried]
+        each = [(*_cost(own, c, price.marked), c) for c in tried]
         distortion, marked, correction = min(each, key=lambda one: one[0] + of_bit * one[1])
         corrections.append(correction)
         left += distortion
         bits += marked
     enhancer = replace(enhancer, corrections=tuple(corrections[1:]))
     gain = 10.0 * math.log10(square / left) if left > 0.0 else 0.0
-    size = bits / 8.0 * values / errors.size + len(enhancer.to_bytes()) + _STREAM * price.tiles
+    size = bits / 8.0 * values / errors.size + len(enhancer.to_bytes()) + _STREAM * price.tiles * price.marked
     return Judged(enhancer, gain, gain - price.of(size))
 
 
-def _cost(errors: np.ndarray, correction: int) -> tuple[float, float]:
+def _cost(errors: np.ndarray, correction: int, marked: bool) -> tuple[float, float]:
     """(sum of squares that is left of ``errors``, bits for marks) when they are corrected by that much."""
     if not errors.size:
         return 0.0, 0.0
     c = correction / STEPS
-    marked = errors < c - 1.0
-    squares = np.square(errors - np.where(marked, 0.5 * c - 1.0, c)).sum()
-    share = float(np.count_nonzero(marked)) / errors.size
+    if not marked:
+        return float(np.square(errors - c).sum()), 0.0
+    outside = errors < c - 1.0
+    squares = np.square(errors - np.where(outside, 0.5 * c - 1.0, c)).sum()
+    share = float(np.count_nonzero(outside)) / errors.size
     if not 0.0 < share < 1.0:
         return float(squares), 0.0
     entropy = -share * math.log2(share) - (1.0 - share) * math.log2(1.0 - share)

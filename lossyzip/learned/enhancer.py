@@ -31,6 +31,8 @@ MOST_ACTIVATION_BITS = 15
 MOST_SHIFT = 31
 _EXACT = 1 << 24
 _VERSION = 0
+_ZOOM_BITS = 4
+MOST_ZOOM = (1 << _ZOOM_BITS) - 1
 _SHIFT_BITS, _CORRECTION_BITS, _CHANNEL_BITS = 5, 6, 6
 
 
@@ -43,7 +45,8 @@ class Enhancer:
     output: Layer  # one channel; of the activations, then of the terms
     activation_bits: int
     shift: int  # of the output's magnitude, which makes its class
-    corrections: tuple[int, ...]  # of each class, in eps / STEPS
+    corrections: tuple[int, ...]  # of each class, in a scale's STEPS
+    zoom: int = 0  # the scale is eps / 2**zoom: errors may be much smaller than eps, if a PSNR was asked for
 
     def __post_init__(self) -> None:
         _check(self)
@@ -53,6 +56,7 @@ class Enhancer:
 
         ``void`` (bool, of the shape): values that mean nothing. Raises CorruptError for an eps that is none.
         """
+        eps = self.scale(eps)
         if not (eps > 0.0 and math.isfinite(UNITS / eps)):
             raise CorruptError(f"an enhancer for a tolerance of {eps}")
         full = folded(tile.shape)
@@ -68,6 +72,10 @@ class Enhancer:
                 classify.classify(flat, first, ny * width - 2 * REACH, tables, row)
                 out[number, z] = row.reshape(ny, width)[:, :nx]
         return out.reshape(tile.shape)
+
+    def scale(self, eps: float) -> float:
+        """The unit of features and corrections, in the field's units."""
+        return math.ldexp(eps, -self.zoom)
 
     def _tables(self, shape: tuple[int, ...]) -> classify.Tables:
         starts, offsets, factors, shifts = [0], [], [], []
@@ -111,6 +119,7 @@ class Enhancer:
         out.bits(len(self.hidden), 2)
         for kind in range(KINDS):
             out.bits(int(kind in self.kinds), 1)
+        out.bits(self.zoom, _ZOOM_BITS)
         out.bits(self.shift, _SHIFT_BITS)
         for correction in self.corrections:
             out.bits(correction, _CORRECTION_BITS)
@@ -132,6 +141,7 @@ class Enhancer:
             raise UnsupportedFormatError(f"an enhancer of version {version}; upgrade lossyzip")
         layers = bits.bits(2)
         kinds = tuple(kind for kind in range(KINDS) if bits.bits(1))
+        zoom = bits.bits(_ZOOM_BITS)
         shift = bits.bits(_SHIFT_BITS)
         corrections = tuple(bits.bits(_CORRECTION_BITS) for _ in range(CLASSES))
         activation_bits = bits.bits(4)
@@ -146,7 +156,7 @@ class Enhancer:
             width = channels
         width = (width if hidden else 0) + len(LIMITS) * len(kinds)
         output = get_rows(bits, data, 1, width, np.zeros(1, np.int64))
-        enhancer = Enhancer(kinds, tuple(hidden), output, activation_bits, shift, corrections)
+        enhancer = Enhancer(kinds, tuple(hidden), output, activation_bits, shift, corrections, zoom)
         if len(enhancer.to_bytes()) != len(data):
             raise CorruptError("an enhancer is followed by other bytes")
         return enhancer

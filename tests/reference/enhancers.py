@@ -50,6 +50,7 @@ class Enhancer:
         require(bits.take(4) == 0, "version of an enhancer")
         layers = bits.take(2)
         self.kinds = [kind for kind in range(26) if bits.take(1)]
+        self.zoom = bits.take(4)
         self.shift = bits.take(5)
         self.corrections = [bits.take(6) for _ in range(32)]
         self.top = 2 ** bits.take(4) - 1
@@ -88,6 +89,7 @@ def enhanced(values, mask, header, data, marks):
     """The enhanced tile of plain ``values``."""
     enhancer, void = Enhancer(data), voids(values, mask, set(map(int, header.specials)))
     low, high = (float(end) for end in header.span)
+    scale = header.eps / 2**enhancer.zoom
     flat = [float(v) for v in values.reshape(-1)]
     kept = [i for i, skip in enumerate(void) if not skip]
     units, last = [], kept[0] if kept else None
@@ -95,12 +97,12 @@ def enhanced(values, mask, header, data, marks):
         last = last if skip else i
         v = flat[last] if last is not None else low
         with np.errstate(all="ignore"):
-            r = float(np.rint((np.float64(v) - low) * (16.0 / header.eps)))
+            r = float(np.rint((np.float64(v) - low) * (16.0 / scale)))
         units.append(int(max(-(2.0**25), min(2.0**25, r))))
     units = np.array(units, object).reshape(values.shape)
     long = [axis for axis, n in enumerate(values.shape) if n != 1][-3:]
     axes = [None] * (3 - len(long)) + long
-    codes, t = Codes(marks, 1) if marks else None, header.eps / 64
+    codes, t = Codes(marks, 1) if marks else None, scale / 64
     out = values.copy()
     for i, point in enumerate(np.ndindex(*values.shape)):
         features = []
@@ -119,10 +121,10 @@ def enhanced(values, mask, header, data, marks):
         c, sign = enhancer.corrections[group], -1 if o < 0 else 1
         if void[i] or c == 0:
             continue
-        code = codes.next(group)
+        code = 0 if header.is_psnr else codes.next(group)
         require(code in (0, 1, -1), "a mark")
         if code != -1:
-            move = sign * 2 * c if code == 0 else sign * (c - 64)
+            move = sign * 2 * c if code == 0 else sign * (c - 64 * 2**enhancer.zoom)
             with np.errstate(all="ignore"):
                 value = values.dtype.type(flat[i] + move * t)
             out[point] = min(max(value, values.dtype.type(low)), values.dtype.type(high))

@@ -132,6 +132,7 @@ class Header:
     family: int
     plan: bytes
     enhancer: bytes | None = None
+    is_psnr: bool = False
     coded: np.ndarray | None = None  # low, high of the differences from a guide
 
     @classmethod
@@ -154,7 +155,7 @@ class Header:
             levels.append((level, reader.sized().data))
         own = (found["P"][0], found["P"][1:])
         fields = (type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), tuple(levels))
-        return cls(*fields, *own, found.get("E"))
+        return cls(*fields, *own, found.get("E"), found["B"][0] == 3)
 
     @property
     def part(self) -> np.dtype:
