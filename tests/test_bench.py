@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lossyzip as lz
-from bench import ablation, generations, lossless, rate_distortion, table
+from bench import ablation, enhance, generations, lossless, rate_distortion, table
 from bench.fields import Field, find, prepare
 from bench.peer_curves import Point, psnr_at, psnr_of, quality_of, rel_of
 
@@ -49,6 +49,15 @@ def small_field() -> Field:
     rng = np.random.default_rng(3)
     array = rng.standard_normal((40, 50, 60)).cumsum(0).cumsum(1).astype(np.float32)
     return Field("made", "walk", array.shape, array.dtype, partial(lambda a: (a, ()), array))
+
+
+def test_enhancers():
+    rows = enhance.run([small_field()], [1e-2, 1e-7], "balanced", ["offsets"], 1.0, None, lambda row: None)
+    assert [row["violations"] for row in rows] == ["0", "0"]
+    assert [row["kind"] for row in rows] == ["offsets", ""]
+    assert int(rows[0]["enhanced_bytes"]) < int(rows[0]["equal_psnr_bytes"])
+    assert float(rows[0]["gain_db"]) > 0.0
+    assert "| 0.01 | offsets | 1 | 1 |" in enhance.table(rows)
 
 
 def test_ablation():
