@@ -309,7 +309,7 @@ def test_enhanced_to_a_psnr_decodes_alike_by_the_format(db, monkeypatch):
     blob = lz.compress(array, lz.psnr(db), enhance="offsets", threads=1)
     assert lz.inspect(blob).enhancer == "offsets"
     for plain in (False, True):
-        expected, decoded = lz.decompress(blob, enhance=not plain), reference.decode_frame(blob, plain)
+        expected, decoded = lz.decompress(blob, enhance=not plain), reference.decode_frame(blob, plain=plain)
         assert decoded.tobytes() == expected.tobytes()
 
 
