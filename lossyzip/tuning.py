@@ -16,7 +16,16 @@ import numpy as np
 
 from lossyzip.container.header import Header
 from lossyzip.decompose import lattice
-from lossyzip.decompose.families import Codes, Plan, decompose, estimated_size, mix, quantizer, write_plan
+from lossyzip.decompose.families import (
+    Codes,
+    Plan,
+    decompose,
+    estimated_size,
+    mix,
+    quantizer,
+    used_guides,
+    write_plan,
+)
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster, fit_wavelet
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
@@ -38,6 +47,7 @@ _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _LOW_RATE, _LOW_MARGIN = 0.6, 1.5  # bits a value, below which small blocks say little: their edges cost most
 _MIXED_BLOCK = 1 << 18
+_GUIDE_BYTES = 16  # that a guide takes in the header
 _MANY = 1 << 20  # values, from which on it matters how long each takes
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
@@ -179,8 +189,9 @@ def choose_plan(
     candidates: list[Attempt] = [partial(_try_wavelet, step=step) for step in effort.steps]
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
+    alone: list[tuple[float, Plan]] = []
     if beside is not None:
-        candidates = _best_without_guides(candidates, final, threads)
+        candidates, alone = _best_without_guides(candidates, final, threads)
     elif final.values > 2 * effort.scouted and (sparse or not effort.brief):
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
@@ -191,7 +202,7 @@ def choose_plan(
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape):
         judged = [(sizes[0], _plan_alone(candidates[0], final))]
     else:
-        judged = _judged(candidates, final, threads)
+        judged = _judged(candidates, final, threads) + alone
     small = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
     whole_steps = _in_steps(judged, served) or _repeats(small.blocks[0].values)
     if lattice.suits(header.native, header.eps) and whole_steps:
@@ -324,7 +335,7 @@ class _Judge:
         if len(outliers) < len(codes):
             return math.inf
         sample = estimated_size(codes) + sum(array.nbytes for array in outliers)
-        return sample * self.scale + len(write_plan(plan))
+        return sample * self.scale + _written(plan)
 
     def lossless_size(self) -> float:
         """About the bytes that the field takes without loss."""
@@ -337,7 +348,14 @@ class _Judge:
         if isinstance(plan, Lattice) and codes.outliers is not None:
             return float(len(codes.to_bytes()) + len(lossless.pack(codes.outliers)))
         mixed = mix(codes, block.shape, plan, self.rule, block.guides)
-        return math.inf if mixed is None else float(len(mixed.data) + len(lossless.pack(mixed.outliers)))
+        share = _written(plan) * block.size / self.served if block.guides is not None else 0.0
+        size = math.inf if mixed is None else float(len(mixed.data) + len(lossless.pack(mixed.outliers)))
+        return size + share
+
+
+def _written(plan: Plan) -> int:
+    """Bytes of a plan, and of its guides, in the header."""
+    return len(write_plan(plan)) + _GUIDE_BYTES * len(used_guides(plan))
 
 
 Attempt = partial[tuple[float, Plan]]  # of a function that takes a judge
@@ -363,7 +381,7 @@ def _shortlist(
     judged += _judged(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
     margin = max(margin, _LOW_MARGIN) if scout.sparse and _has_low_rate(best, scout.served) else margin
-    best_of_kind: dict[tuple[str, bool], float] = {}
+    best_of_kind: dict[tuple[str, bool, bool], float] = {}
     for size, plan in judged:
         kind = _kind(plan)
         best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
@@ -380,17 +398,20 @@ def _shortlist(
     return chosen, sizes
 
 
-def _best_without_guides(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[Attempt]:
-    """The best of each kind, and all wavelets: with guides, others take several times as long to fit."""
-    others = [candidate for candidate in candidates if candidate.func is not _try_wavelet]
+def _best_without_guides(
+    candidates: Sequence[Attempt], judge: _Judge, threads: int
+) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
+    """The best of each kind, and all wavelets: with guides, others take several times as long to fit. And
+    what they are without, which may be smaller."""
     blocks, near = ([block._replace(guides=None) for block in some] for some in (judge.blocks, judge.near))
-    judged = _judged(others, replace(judge, blocks=blocks, near=near), threads)
-    best: dict[tuple[str, bool], tuple[float, Attempt]] = {}
-    for candidate, (size, plan) in zip(others, judged, strict=True):
-        if size < best.get(_kind(plan), (math.inf, candidate))[0]:
-            best[_kind(plan)] = size, candidate
+    judged = _judged(candidates, replace(judge, blocks=blocks, near=near), threads)
+    best: dict[tuple[str, bool, bool], tuple[float, Plan, Attempt]] = {}
+    for candidate, (size, plan) in zip(candidates, judged, strict=True):
+        if size < best.get(_kind(plan), (math.inf, plan, candidate))[0]:
+            best[_kind(plan)] = size, plan, candidate
+    fitted = [c for _, _, c in best.values() if c.func in (_try_multigrid, _try_raster)]
     wavelets = [candidate for candidate in candidates if candidate.func is _try_wavelet]
-    return [*wavelets, *(candidate for _, candidate in best.values())]
+    return [*wavelets, *fitted], [(size, plan) for size, plan, _ in best.values()]
 
 
 def _has_low_rate(size: float, served: int) -> bool:
@@ -414,7 +435,7 @@ def _with_step(candidate: Attempt, step: int) -> Attempt:
 def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: _Judge, threads: int) -> Plan:
     """The best by mixed coding of ``judged`` plans: static coding is no judge of plans that are nearly as
     good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
-    best: dict[tuple[str, bool], tuple[float, Plan]] = {}
+    best: dict[tuple[str, bool, bool], tuple[float, Plan]] = {}
     for pair in judged:
         kind = _kind(pair[1])
         best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
@@ -426,8 +447,8 @@ def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: _Judge, threads: in
     return plans[int(np.argmin(sizes))]
 
 
-def _kind(plan: Plan) -> tuple[str, bool]:
-    return plan.name, isinstance(plan, Raster) and plan.still
+def _kind(plan: Plan) -> tuple[str, bool, bool]:
+    return plan.name, isinstance(plan, Raster) and plan.still, bool(used_guides(plan))
 
 
 def _try_multigrid(judge: _Judge, how: Fold) -> tuple[float, Plan]:
