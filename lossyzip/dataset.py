@@ -291,7 +291,8 @@ class _Group:
     ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
         """(network, (frame, report)), by the model where there is one."""
         if self._learning.model is not None:
-            return _guided_by(self._learning, name, field, self._bounds[name], references, self._options)
+            bound, model = self._bounds[name], self._learning
+            return _guided_by(model, name, field, bound, references, told, self._options)
         if not self._learning.trains or plain_bytes < _LEAST_FOR_NETWORK:
             return None
         tell = partial(self._training, name) if self._training else None
@@ -373,7 +374,6 @@ def _guided(
     from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
-    from lossyzip.raw_guides import from_network, proposed
 
     fills = options.get("fill_values", ())
     eps = bound.resolve(*valid_range(field, fills))
@@ -382,10 +382,7 @@ def _guided(
     others, target = [onto(reference, field.shape) for reference in references], valid_only(field, fills)
     network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
     guide = FieldGuide(network, references, field.shape, field.dtype.newbyteorder("="), kept=True)
-    if told is not None:
-        made = guide(tuple(slice(0, n) for n in field.shape))
-        taps = (*from_network(made), *proposed(target - made, told.at_points, fills))
-        guide = guide.with_taps(told.references, taps, told.mask)
+    guide = guide if told is None else _with_taps(guide, told, target, fills)
     return network, _compressed(field, bound, guide, options)
 
 
@@ -457,6 +454,7 @@ def _guided_by(
     field: np.ndarray,
     bound: Bound,
     references: Sequence[np.ndarray],
+    told: _Told | None,
     options: dict[str, Any],
 ) -> tuple[bytes, tuple[bytes, FieldReport]]:
     """(network, (frame, report)) with what the model has for ``name``; b"" where the frame only names it."""
@@ -467,9 +465,19 @@ def _guided_by(
     number = learning.model.number_of(name)
     network = learning.model.targets[number].network
     where = None if learning.embed else InModel(learning.model.checksum, number)
-    native = field.dtype.newbyteorder("=")
+    native, fills = field.dtype.newbyteorder("="), options.get("fill_values", ())
     guide = FieldGuide(network, references, field.shape, native, kept=True, where=where)
+    guide = guide if told is None else _with_taps(guide, told, valid_only(field, fills), fills)
     return b"" if where else network, _compressed(field, bound, guide, options)
+
+
+def _with_taps(guide: FieldGuide, told: _Told, target: np.ndarray, fills: Sequence[float]) -> FieldGuide:
+    """``guide``, of a network, with taps into what it makes of the references, and into these."""
+    from lossyzip.raw_guides import from_network, proposed
+
+    made = guide(tuple(slice(0, n) for n in target.shape))
+    taps = (*from_network(made), *proposed(target - made, told.at_points, fills))
+    return guide.with_taps(told.references, taps, told.mask)
 
 
 def _compressed(

@@ -31,7 +31,7 @@ class Stub:
     }
 
     def __init__(self, name: bytes) -> None:
-        self._make = self.makers[name]
+        self._make, self.inputs = self.makers[name], ()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Stub:

@@ -349,7 +349,7 @@ for dtype in ("f4", "f8"):
         digest.update(blob + lz.decompress(blob).tobytes())
     other = (values + np.random.default_rng(2).normal(0, 0.001, shape)).astype(dtype)
     raw = (RawGuide(0, False, 0.5, 0, 9), RawGuide(0, True, 0.25, 3, 9, -2))
-    guide = FieldGuide(b"", [other], values.dtype, False, False, raw)
+    guide = FieldGuide(b"", [other], shape, values.dtype, subtracted=False, taps=raw)
     values = np.nan_to_num(values, posinf=3)
     for family in FAMILIES[:3]:
         for mixed in (False, True):
