@@ -5,6 +5,7 @@ All bytes count, networks too. Every value that comes back is checked; peers hav
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,11 +19,25 @@ from bench.peer_cache import PeerCache
 from bench.peers import PEERS
 from bench.rows import Row, write
 from lossyzip import Bound, decompress, relative
+from lossyzip.container.frame import FrameReader
+from lossyzip.container.header import Header
 from lossyzip.dataset import Coded, Learning, compress_related
+from lossyzip.grid import onto
+from lossyzip.guide import checksum
+from lossyzip.learned.network import Network
 
 COLUMNS = (
-    *("file", "field", "shape", "rel", "raw_bytes", "plain_bytes", "learned_bytes", "network_bytes"),
-    *("references", "gain", "peer_bytes", "train_seconds", "compress_wall", "decompress_wall", "violations"),
+    *("file", "field", "shape", "rel", "raw_bytes", "plain_bytes", "tapped_bytes", "learned_bytes"),
+    *(
+        "network_bytes",
+        "references",
+        "gain",
+        "peer_bytes",
+        "train_seconds",
+        "compress_wall",
+        "decompress_wall",
+    ),
+    *("values_a_second", "violations"),
 )
 
 
@@ -82,6 +97,7 @@ def _rows_of(fields: list[Field], rel: float, effort: str, learning: Learning, p
             "rel": f"{rel:g}",
             "raw_bytes": str(arrays[name].nbytes),
             "plain_bytes": str(one.plain_bytes),
+            "tapped_bytes": str(min(one.tapped_bytes, one.plain_bytes)),
             "learned_bytes": str(len(one.frame)),
             "network_bytes": str(one.network_bytes),
             "references": " ".join(one.references),
@@ -90,10 +106,32 @@ def _rows_of(fields: list[Field], rel: float, effort: str, learning: Learning, p
             "train_seconds": f"{one.train_seconds:.2f}",
             "compress_wall": f"{walls[name]:.2f}",
             "decompress_wall": f"{wall:.3f}",
+            "values_a_second": _speed(one, [decoded[r] for r in one.references], arrays[name].shape),
             "violations": str(np.count_nonzero(broken)),
         }
         rows.append(row)
     return rows
+
+
+def _speed(one: Coded, references: list[np.ndarray], shape: tuple[int, ...]) -> str:
+    """Values a second that the network in a frame makes of its references, on one core."""
+    reader = FrameReader(
+        lambda at, size: one.frame[at : at + size],
+        len(one.frame),
+        lambda h: Header.from_bytes(h).tile_count(),
+    )
+    guided = Header.from_bytes(reader.header).guided
+    if guided is None or not isinstance(guided.network, bytes) or not guided.network:
+        return ""
+    by_checksum = {checksum(array): array for array in references}
+    network = Network.from_bytes(guided.network)
+    seen = [onto(by_checksum[number], shape) for number in guided.references]
+    walls = []
+    for _ in range(2):
+        started = time.perf_counter()
+        network.guide(seen)
+        walls.append(time.perf_counter() - started)
+    return f"{math.prod(shape) / min(walls):.4g}"
 
 
 def _best_peer(field: Field, rel: float, peers: PeerCache) -> str:

@@ -53,21 +53,25 @@ def lossless_table(rows: list[Row]) -> str:
 
 
 def learned_table(rows: list[Row]) -> str:
-    """Ratios with and without references; geometric means of the gain, of each set and of all."""
-    header = ["set", "field", "rel", "references", "alone", "learned", "gain", "best peer", "network bytes"]
-    header += ["trained s", "decoded s"]
+    """Ratios without references, with taps into them, and with all that they tell; geometric means of what
+    taps and all gain, of each set and of all."""
+    header = ["set", "field", "rel", "references", "alone", "taps", "all", "taps gain", "gain", "best peer"]
+    header += ["network bytes", "trained s", "Mvalues/s", "decoded s"]
     lines = []
     for row in rows:
         raw = int(row["raw_bytes"])
-        ratios = [f"{raw / int(row[f'{how}_bytes']):.2f}" for how in ("plain", "learned")]
+        ratios = [f"{raw / int(row[f'{how}_bytes']):.2f}" for how in ("plain", "tapped", "learned")]
+        taps = f"{int(row['plain_bytes']) / int(row['tapped_bytes']):.4f}"
         peer = f"{raw / int(row['peer_bytes']):.2f}" if row["peer_bytes"] else ""
         names = [row["file"], row["field"], row["rel"], row["references"].replace(" ", ", ")]
-        times = [row["train_seconds"], row["decompress_wall"]]
-        lines.append([*names, *ratios, row["gain"], peer, row["network_bytes"], *times])
+        speed = f"{float(row['values_a_second']) / 1e6:.1f}" if row["values_a_second"] else ""
+        rest = [row["network_bytes"], row["train_seconds"], speed, row["decompress_wall"]]
+        lines.append([*names, *ratios, taps, row["gain"], peer, *rest])
     for name in (*dict.fromkeys(row["file"] for row in rows), "all"):
-        gains = [float(row["gain"]) for row in rows if name in (row["file"], "all")]
-        mean = f"{geometric_mean(gains):.3f}"
-        lines.append([name, f"{len(gains)} rows", "", "", "", "", mean, "", "", "", ""])
+        some = [row for row in rows if name in (row["file"], "all")]
+        taps = geometric_mean([int(row["plain_bytes"]) / int(row["tapped_bytes"]) for row in some])
+        gain = geometric_mean([float(row["gain"]) for row in some])
+        lines.append([name, f"{len(some)} rows", *[""] * 5, f"{taps:.3f}", f"{gain:.3f}", *[""] * 5])
     return _markdown(header, lines, left=4)
 
 

@@ -42,13 +42,15 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Coded:
-    """What became of one field: ``references`` helped it, and without them its frame has ``plain_bytes``."""
+    """What became of one field: ``references`` helped it. Without them its frame has ``plain_bytes``; with
+    taps into them, but without a network, ``tapped_bytes``, if that was tried."""
 
     name: str
     frame: bytes
     report: FieldReport
     references: tuple[str, ...]
     plain_bytes: int
+    tapped_bytes: int
     network_bytes: int
     train_seconds: float
 
@@ -260,6 +262,7 @@ class _Group:
         """Of what was decoded, ``needed`` is kept."""
         bound, field = self._bounds[name], self._fields[name]
         frame, report = plain, _ = _compressed(field, bound, None, self._options)
+        tapped = None
         network, known = b"", [self._decoded[reference] for reference in references]
         if references:
             whole = field if isinstance(field, np.ndarray) else np.asarray(field[...])
@@ -278,7 +281,8 @@ class _Group:
             self._decoded[name] = _decoded(frame, helpers, self._options.get("threads"), model)
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0
-        return Coded(name, frame, report, used, len(plain), len(network), trained)
+        sizes = len(plain), len(tapped[0]) if tapped else len(plain), len(network)
+        return Coded(name, frame, report, used, *sizes, trained)
 
     def _by_network(
         self,
