@@ -348,7 +348,7 @@ class _Judge:
         if isinstance(plan, Lattice) and codes.outliers is not None:
             return float(len(codes.to_bytes()) + len(lossless.pack(codes.outliers)))
         mixed = mix(codes, block.shape, plan, self.rule, block.guides)
-        share = _written(plan) * block.size / self.served if block.guides is not None else 0.0
+        share = _written(plan) * block.size / self.served
         size = math.inf if mixed is None else float(len(mixed.data) + len(lossless.pack(mixed.outliers)))
         return size + share
 
