@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from lossyzip.bound import Bound
+from lossyzip.bound import Bound, absolute
 from lossyzip.container import frame
 from lossyzip.container.enhanced import split
 from lossyzip.container.header import Header, can_be_enhanced
@@ -166,6 +166,16 @@ def compress_field(
         aim = tuning_psnr.Aim(coded, coded_header, wide, chosen, span, coded_fills, workers)
         return partial(job.reach, aim, draft, db)
 
+    def finer(eps: float) -> Written:
+        """The field with a smaller eps, to nowhere: how large that would be."""
+        header = planning.with_plans(
+            drafted(absolute(eps)), source, levels, guide, chosen, workers, idempotent
+        )
+        own = guide.of(header.guided) if guide is not None and header.guided is not None else None
+        return _Job(source, span, fill_values, levels, own, chosen, workers).encode(
+            header, lambda _: None, None
+        )
+
     encode: Callable[..., Written]
     if bound.kind == "psnr":
         encode = at(bound.value)
@@ -182,7 +192,7 @@ def compress_field(
 
         with tempfile.SpooledTemporaryFile(SPOOLED) as spool:
             plain = encode(spool.write, progress)
-            done = enhanced(job, plain, spool, write, enhancing, at if bound.kind == "psnr" else None)
+            done = enhanced(job, plain, spool, write, enhancing, at if bound.kind == "psnr" else None, finer)
     checked = done.checked.report()
     return FieldReport(
         shape,

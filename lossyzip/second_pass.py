@@ -61,11 +61,14 @@ def enhanced(
     write: Callable[[bytes], Any],
     asked: Enhancing,
     at: Callable[[float], Callable[..., Written]] | None = None,
+    finer: Callable[[float], Written] | None = None,
 ) -> Written:
     """Write the frame in ``spool``, which is ``plain``, with an enhancer where it pays, as it is otherwise.
 
     ``job``: the `compressor._Job` that made it. ``at``, for a PSNR bound: what encodes at another PSNR. What
-    an enhancer gains is spent there: the field is coded again, at a PSNR that is so much lower.
+    an enhancer gains is spent there: the field is coded again, at a PSNR that is so much lower. ``finer``,
+    for other bounds: what becomes of the field with another eps. That has the last word: a plan of its own
+    may make it cheaper than a tile with the same plan has told.
     """
     pass_ = _Pass(job, plain, spool)
     started = time.process_time()
@@ -75,6 +78,8 @@ def enhanced(
         with tempfile.SpooledTemporaryFile(SPOOLED) as better:
             if at is None:
                 done = pass_.encode(judged.enhancer, better.write)
+                if done is not None and finer is not None and not _cheaper(plain, done, finer):
+                    done = None
             else:
                 done = _spent(job, plain, judged.gain, better, asked, at)
             if done is not None:
@@ -82,6 +87,16 @@ def enhanced(
                 return replace(done, encode_seconds=done.encode_seconds + trained)
     _copy(spool, write)
     return replace(plain, encode_seconds=plain.encode_seconds + trained)
+
+
+def _cheaper(plain: Written, done: Written, finer: Callable[[float], Written]) -> bool:
+    """Whether ``done`` has fewer bytes than ``plain`` with a smaller eps, at the same PSNR."""
+    before = plain.checked.report().psnr
+    rival = finer(plain.header.eps * 10.0 ** (-done.gain / 20.0))
+    reached = rival.checked.report().psnr - before
+    share = done.gain / reached if reached > 0.0 else math.inf
+    grown = math.log(rival.size / plain.size)
+    return math.log(done.size / plain.size) < share * grown if grown > 0.0 else False
 
 
 def _spent(

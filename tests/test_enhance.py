@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
 import exact
@@ -85,7 +86,8 @@ def assert_within(array: np.ndarray, decoded: np.ndarray, eps: float) -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("kind", ["offsets", pytest.param("network", marks=needs_torch)])
-def test_values_are_nearer_and_both_sets_of_them_within_the_bound(name, kind):
+def test_values_are_nearer_and_both_sets_of_them_within_the_bound(name, kind, monkeypatch):
+    monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)  # some are too small for a network
     array = FIELDS[name]
     blob, plainly = compressed(array, kind), compressed(array, False)
     about = lz.inspect(blob)
@@ -123,6 +125,7 @@ SMALL = {
 @pytest.mark.parametrize("kind", ["offsets", pytest.param("network", marks=needs_torch)])
 def test_frames_decode_alike_by_the_format(name, kind, monkeypatch):
     monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)  # small fields would have none
+    monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
     monkeypatch.setattr(training, "FEWEST", 500)
     blob = compressed(SMALL[name], kind)
     assert lz.inspect(blob).enhancer == kind
@@ -303,6 +306,7 @@ def test_a_psnr_is_reached_in_fewer_bytes(name, db):
 @pytest.mark.parametrize("db", [34, 44])
 def test_enhanced_to_a_psnr_decodes_alike_by_the_format(db, monkeypatch):
     monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)
+    monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
     array = waves(8, 24, 25)
     judged = second_pass.enhanced
     monkeypatch.setattr(second_pass, "enhanced", lambda *arguments: judged(*arguments[:5]))
@@ -311,6 +315,36 @@ def test_enhanced_to_a_psnr_decodes_alike_by_the_format(db, monkeypatch):
     for plain in (False, True):
         expected, decoded = lz.decompress(blob, enhance=not plain), reference.decode_frame(blob, plain=plain)
         assert decoded.tobytes() == expected.tobytes()
+
+
+def test_a_smaller_eps_that_is_cheaper_has_the_last_word(monkeypatch):
+    array = FIELDS["3d"]
+    assert lz.inspect(compressed(array, "offsets")).enhancer == "offsets"
+    monkeypatch.setattr(second_pass, "_cheaper", lambda *_: False)
+    assert compressed(array, "offsets") == compressed(array, False)
+
+
+def test_whether_a_smaller_eps_is_cheaper():
+    class Checked:
+        def __init__(self, psnr):
+            self.psnr = psnr
+
+        def report(self):
+            return self
+
+    def written(size, psnr, gain=0.0):
+        header = dataclasses.make_dataclass("Header", ["eps"])(1.0)
+        return second_pass.Written(header, size, Checked(psnr), 0.0, 0.0, gain)
+
+    plain = written(1000, 40.0)
+
+    def finer(eps):
+        assert eps == pytest.approx(10 ** (-0.1))  # 2 dB
+        return written(1210, 44.0)  # 10 % for each 2 dB
+
+    assert second_pass._cheaper(plain, written(1095, 42.0, 2.0), finer)
+    assert not second_pass._cheaper(plain, written(1105, 42.0, 2.0), finer)
+    assert not second_pass._cheaper(plain, written(1001, 42.0, 2.0), lambda eps: written(990, 44.0))
 
 
 def test_many_fields_and_files(tmp_path):

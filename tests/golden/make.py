@@ -15,7 +15,7 @@ import numpy as np
 
 import lossyzip as lz
 from datasets.synthetic import waves
-from lossyzip import dataset, field, tuning
+from lossyzip import dataset, field, second_pass, tuning
 from lossyzip.compressor import Frame
 from lossyzip.container.archive import unpack_archive
 from lossyzip.learned import enhancement as training
@@ -166,10 +166,11 @@ def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: Any) ->
 def enhanced(array: np.ndarray, bound: lz.Bound) -> bytes:
     """By a network, which would not pay in so small a field."""
     price, training.Price.of = training.Price.of, lambda *_: 0.0
+    cheaper, second_pass._cheaper = second_pass._cheaper, lambda *_: True
     try:
         blob = lz.compress(array, bound, enhance="network", train_seconds=2)
     finally:
-        training.Price.of = price
+        training.Price.of, second_pass._cheaper = price, cheaper
     assert lz.inspect(blob).enhancer == "network", lz.inspect(blob)
     return blob
 
