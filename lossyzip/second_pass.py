@@ -71,10 +71,13 @@ def enhanced(
     may make it cheaper than a tile with the same plan has told.
     """
     pass_ = _Pass(job, plain, spool)
-    started = time.process_time()
-    judged = pass_.train(asked) if _may_pay(plain.header) else None
-    trained = time.process_time() - started
-    if judged is not None:
+    trained = 0.0
+    for kinds in dict.fromkeys((asked.kinds, asked.kinds[:1])) if _may_pay(plain.header) else ():
+        started = time.process_time()
+        judged = pass_.train(asked._replace(kinds=kinds))
+        trained += time.process_time() - started
+        if judged is None:
+            continue
         with tempfile.SpooledTemporaryFile(SPOOLED) as better:
             if at is None:
                 done = pass_.encode(judged.enhancer, better.write)
@@ -85,6 +88,8 @@ def enhanced(
             if done is not None:
                 _copy(better, write)
                 return replace(done, encode_seconds=done.encode_seconds + trained)
+        if not judged.enhancer.hidden:  # it was of the first kind
+            break
     _copy(spool, write)
     return replace(plain, encode_seconds=plain.encode_seconds + trained)
 
