@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
 SEARCH = 0.2  # of that, to find the order of fields and their references
 _LEAST_SECONDS = 0.1  # of training, for one look
+_LOOKS_AT_SMALL = 4  # a field, of those whose samples are all of them: their training is short, too
 _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 _FEW = 1 << 12  # values, for which no reference is worth a search
 _LEAST_FOR_NETWORK = 4_000  # bytes of a field: a network takes 0.3 to 1.5 kB
@@ -248,7 +249,7 @@ class _Group:
         """(name, names of references) in the order of coding; a look at samples of all fields decides."""
         names = list(self._fields)
         sample = _Sample(self._fields, self._bounds, self._learning.seed, seconds, self._options)
-        most, looks = len(names) ** 2, itertools.count()
+        most, looks = len(names) * (len(names) if sample.in_part else _LOOKS_AT_SMALL), itertools.count()
 
         def judge(k: int, known: frozenset[int]) -> Given:
             if self._training is not None:
@@ -321,6 +322,7 @@ class _Sample:
         fills = options.get("fill_values", ())
         shape = common(field.shape for field in fields.values())
         blocks = blocks_of(shape, seed)
+        self.in_part = blocks is not None  # else samples are all that there is
         self._fields = [cut(field, shape, blocks) for field in fields.values()]
         self._eps = [bounds[name].resolve(*valid_range(field, fills)) for name, field in fields.items()]
         self._bounds = [absolute(eps) if eps > 0.0 else lossless() for eps in self._eps]
