@@ -300,7 +300,19 @@ def test_models(source: Path, run) -> None:
     rough = np.random.default_rng(0).standard_normal((30, 40, 50)).astype(np.float32)
     with h5py.File(source, "a") as file:
         file["rough"], file["twice"] = rough, np.sin(2 * rough)
-    train = ("train", source, source, "-o", model, "-b", "*=rel:1e-3", "--train-seconds", 0.5)
+    train = (
+        "train",
+        source,
+        source,
+        "-o",
+        model,
+        "-b",
+        "rough=rel:1e-3",
+        "-b",
+        "twice=rel:1e-3",
+        "--train-seconds",
+        0.5,
+    )
     code, out, err = run(*train)
     assert (code, err) == (0, "")
     assert "networks in" in out

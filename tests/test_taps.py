@@ -83,7 +83,7 @@ def guided(array: np.ndarray, bound: lz.Bound, references: list[np.ndarray], **o
 @pytest.mark.parametrize("effort", ["balanced", "max"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8"])
 def test_what_references_tell_is_not_coded_again(dtype, effort):
-    array, other = related((12, 30, 40), dtype)
+    array, other = related((8, 20, 30), dtype)
     bound = lz.absolute(0.02)
     blob = guided(array, bound, [other], effort=effort)
     decoded = lz.decompress(blob, references=[other])
@@ -93,8 +93,8 @@ def test_what_references_tell_is_not_coded_again(dtype, effort):
 
 
 def test_tiles_and_threads(monkeypatch):
-    monkeypatch.setattr(field, "TILE_VALUES", 6000)
-    array, other = related((12, 40, 50))
+    monkeypatch.setattr(field, "TILE_VALUES", 1500)
+    array, other = related((8, 24, 30))
     blobs = [guided(array, lz.absolute(0.02), [other], threads=threads) for threads in (1, 2)]
     assert blobs[0] == blobs[1]
     whole = lz.decompress(blobs[0], references=[other], threads=2)
