@@ -44,7 +44,8 @@ K = TypeVar("K")
 @dataclass(frozen=True)
 class Coded:
     """What became of one field: ``references`` helped it. Without them its frame has ``plain_bytes``; with
-    taps into them, but without a network, ``tapped_bytes``, if that was tried."""
+    taps into them, but without a network, ``tapped_bytes``, if that was tried. ``best_bytes``: of what was
+    chosen, before it was enhanced."""
 
     name: str
     frame: bytes
@@ -52,6 +53,7 @@ class Coded:
     references: tuple[str, ...]
     plain_bytes: int
     tapped_bytes: int
+    best_bytes: int
     network_bytes: int
     train_seconds: float
 
@@ -127,12 +129,13 @@ def compress_referring(
                 f"references are of float32 or float64 and {array.shape}, not {other.dtype} {other.shape}"
             )
     seconds = SECONDS_PER_BYTE * array.nbytes if learning.seconds is None else learning.seconds
-    plain, _ = _compressed(array, bound, None, options)
-    told = _told(array, bound, others, range(len(others)), options)
-    tapped = _tapped(array, bound, told, options)
-    guided = _guided(array, bound, others, told, seconds, learning.seed, options) if learning.trains else None
-    frames = [plain, *([tapped[0]] if tapped else []), *([guided[1][0]] if guided else [])]
-    return min(frames, key=len)
+    plainly = _not_enhanced(options)
+    told = _told(array, bound, others, range(len(others)), plainly)
+    trials = [_compressed(array, bound, None, plainly), _tapped(array, bound, told, plainly)]
+    if learning.trains:
+        trials.append(_guided(array, bound, others, told, seconds, learning.seed, plainly))
+    best = min((trial for trial in trials if trial is not None), key=lambda trial: len(trial.frame))
+    return _enhanced(best, array, bound, options).frame
 
 
 def plan_of(
@@ -154,7 +157,7 @@ def plan_of(
 
 def as_decoded(field: np.ndarray, bound: Bound, **options: Any) -> np.ndarray:
     """``field`` as a decoder has it, when it was coded alone."""
-    return _decoded(_compressed(field, bound, None, options)[0], [], options.get("threads"))
+    return _decoded(_compressed(field, bound, None, options).frame, [], options.get("threads"))
 
 
 def valid_only(field: np.ndarray, fills: Sequence[float]) -> np.ndarray:
@@ -262,18 +265,17 @@ class _Group:
     def _best(self, name: str, references: tuple[str, ...], seconds: float, needed: set[str]) -> Coded:
         """Of what was decoded, ``needed`` is kept."""
         bound, field = self._bounds[name], self._fields[name]
-        frame, report = plain, _ = _compressed(field, bound, None, self._options)
-        tapped = None
-        network, known = b"", [self._decoded[reference] for reference in references]
+        plainly = _not_enhanced(self._options)
+        best = plain = _compressed(field, bound, None, plainly)
+        tapped, known = None, [self._decoded[reference] for reference in references]
         if references:
             whole = field if isinstance(field, np.ndarray) else np.asarray(field[...])
-            told = _told(whole, bound, known, range(len(known)), self._options)
-            tapped = _tapped(whole, bound, told, self._options)
-            if tapped is not None and len(tapped[0]) < len(frame):
-                frame, report = tapped
-            guided = self._by_network(name, whole, known, told, len(plain), seconds)
-            if guided is not None and len(guided[1][0]) < len(frame):
-                network, (frame, report) = guided
+            told = _told(whole, bound, known, range(len(known)), plainly)
+            tapped = _tapped(whole, bound, told, plainly)
+            guided = self._by_network(name, whole, known, told, len(plain.frame), seconds)
+            found = [trial for trial in (plain, tapped, guided) if trial is not None]
+            best = min(found, key=lambda trial: len(trial.frame))
+        frame, report, _, network = _enhanced(best, field, bound, self._options)
         kept = dict(zip(references, known, strict=True))
         used = tuple(_used(frame, kept))
         if name in needed:
@@ -282,7 +284,7 @@ class _Group:
             self._decoded[name] = _decoded(frame, helpers, self._options.get("threads"), model)
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0
-        sizes = len(plain), len(tapped[0]) if tapped else len(plain), len(network)
+        sizes = len(plain.frame), len((tapped or plain).frame), len(best.frame), len(network)
         return Coded(name, frame, report, used, *sizes, trained)
 
     def _by_network(
@@ -293,16 +295,17 @@ class _Group:
         told: _Told | None,
         plain_bytes: int,
         seconds: float,
-    ) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
-        """(network, (frame, report)), by the model where there is one."""
+    ) -> _Trial | None:
+        """By the model where there is one."""
+        options = _not_enhanced(self._options)
         if self._learning.model is not None:
             bound, model = self._bounds[name], self._learning
-            return _guided_by(model, name, field, bound, references, told, self._options)
+            return _guided_by(model, name, field, bound, references, told, options)
         if not self._learning.trains or plain_bytes < _LEAST_FOR_NETWORK:
             return None
         tell = partial(self._training, name) if self._training else None
         bound, seed = self._bounds[name], self._learning.seed
-        return _guided(field, bound, references, told, seconds, seed, self._options, tell)
+        return _guided(field, bound, references, told, seconds, seed, options, tell)
 
 
 class _Sample:
@@ -318,7 +321,7 @@ class _Sample:
     ) -> None:
         from lossyzip.field import valid_range
 
-        self._options = {**options, "effort": "balanced"}
+        self._options = {**_not_enhanced(options), "effort": "balanced"}
         fills = options.get("fill_values", ())
         shape = common(field.shape for field in fields.values())
         blocks = blocks_of(shape, seed)
@@ -331,7 +334,7 @@ class _Sample:
         self._seconds = max(seconds / (len(fields) * len(fields)), _LEAST_SECONDS)
         self._seed = seed
         plain = zip(self._fields, self._bounds, strict=True)
-        self._plain = [_compressed(field, bound, None, self._options)[0] for field, bound in plain]
+        self._plain = [_compressed(field, bound, None, self._options).frame for field, bound in plain]
         self._decoded = [_decoded(frame, [], options.get("threads")) for frame in self._plain]
 
     def given(self, k: int, known: frozenset[int]) -> Given:
@@ -344,22 +347,31 @@ class _Sample:
         field, bound, others = self._fields[k], self._bounds[k], sorted(known)
         arrays = [self._decoded[j] for j in others]
         tapped = _tapped(field, bound, _told(field, bound, arrays, (), self._options), self._options)
-        if tapped is not None and self._times * len(tapped[0]) < enough:
-            used = _used(tapped[0], dict(zip(others, arrays, strict=True)))
-            best = Given(self._times * len(tapped[0]), frozenset(used))
+        if tapped is not None and self._times * len(tapped.frame) < enough:
+            used = _used(tapped.frame, dict(zip(others, arrays, strict=True)))
+            best = Given(self._times * len(tapped.frame), frozenset(used))
         if not self._trains or self._times * len(self._plain[k]) < _LEAST_FOR_NETWORK:
             return best
         guided = _guided(field, bound, arrays, None, self._seconds, self._seed, self._options)
         if guided is None:
             return best
-        network, (frame, _) = guided
-        taken = self._times * (len(frame) - len(network)) + len(network)
+        network = guided.network
+        taken = self._times * (len(guided.frame) - len(network)) + len(network)
         if taken >= min(best.bytes, enough):
             return best
         target = valid_only(field, self._options.get("fill_values", ()))
         moved = [onto(other, target.shape) for other in arrays]
         told = useful(Network.from_bytes(network).guide, target, moved, self._eps[k])
         return Given(taken, frozenset(others[j] for j in told))
+
+
+class _Trial(NamedTuple):
+    """A field, compressed in one way."""
+
+    frame: bytes
+    report: FieldReport
+    guide: FieldGuide | None
+    network: bytes = b""  # that is in the frame
 
 
 def _guided(
@@ -371,8 +383,8 @@ def _guided(
     seed: int,
     options: dict[str, Any],
     tell: Callable[[float], Any] | None = None,
-) -> tuple[bytes, tuple[bytes, FieldReport]] | None:
-    """(network, (frame, report)); None for a field that must come back as it is.
+) -> _Trial | None:
+    """With a network that is trained; None for a field that must come back as it is.
 
     Taps may reach into the ``references``, the first of those that are ``told``, and into what the network
     makes of them, which is subtracted: so weights can take back what should not have been.
@@ -389,7 +401,7 @@ def _guided(
     network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
     guide = FieldGuide(network, references, field.shape, field.dtype.newbyteorder("="), kept=True)
     guide = guide if told is None else _with_taps(guide, told, target, fills)
-    return network, _compressed(field, bound, guide, options)
+    return _compressed(field, bound, guide, options)._replace(network=network)
 
 
 class _Told(NamedTuple):
@@ -435,10 +447,8 @@ def _told(
     return _Told([known[k] for k in chosen], places, where)
 
 
-def _tapped(
-    field: np.ndarray, bound: Bound, told: _Told | None, options: dict[str, Any]
-) -> tuple[bytes, FieldReport] | None:
-    """(frame, report) with taps into references; None where nothing is told."""
+def _tapped(field: np.ndarray, bound: Bound, told: _Told | None, options: dict[str, Any]) -> _Trial | None:
+    """With taps into references; None where nothing is told."""
     from lossyzip.guide import FieldGuide
     from lossyzip.raw_guides import proposed
 
@@ -462,8 +472,8 @@ def _guided_by(
     references: Sequence[np.ndarray],
     told: _Told | None,
     options: dict[str, Any],
-) -> tuple[bytes, tuple[bytes, FieldReport]]:
-    """(network, (frame, report)) with what the model has for ``name``; b"" where the frame only names it."""
+) -> _Trial:
+    """With what the model has for ``name``."""
     from lossyzip.container.header import InModel
     from lossyzip.guide import FieldGuide
 
@@ -474,7 +484,7 @@ def _guided_by(
     native, fills = field.dtype.newbyteorder("="), options.get("fill_values", ())
     guide = FieldGuide(network, references, field.shape, native, kept=True, where=where)
     guide = guide if told is None else _with_taps(guide, told, valid_only(field, fills), fills)
-    return b"" if where else network, _compressed(field, bound, guide, options)
+    return _compressed(field, bound, guide, options)._replace(network=b"" if where else network)
 
 
 def _with_taps(guide: FieldGuide, told: _Told, target: np.ndarray, fills: Sequence[float]) -> FieldGuide:
@@ -486,12 +496,22 @@ def _with_taps(guide: FieldGuide, told: _Told, target: np.ndarray, fills: Sequen
     return guide.with_taps(told.references, taps, told.mask)
 
 
-def _compressed(
-    field: Source, bound: Bound, guide: FieldGuide | None, options: dict[str, Any]
-) -> tuple[bytes, FieldReport]:
+def _compressed(field: Source, bound: Bound, guide: FieldGuide | None, options: dict[str, Any]) -> _Trial:
     parts: list[bytes] = []
     report = compress_field(field, bound, parts.append, guide=guide, **options)
-    return b"".join(parts), report
+    return _Trial(b"".join(parts), report, guide)
+
+
+def _not_enhanced(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` for trials: what is chosen is enhanced alone, at last."""
+    return {**options, "enhancing": None}
+
+
+def _enhanced(trial: _Trial, field: Source, bound: Bound, options: dict[str, Any]) -> _Trial:
+    """The same with an enhancer, if one is asked for."""
+    if options.get("enhancing") is None:
+        return trial
+    return _compressed(field, bound, trial.guide, options)._replace(network=trial.network)
 
 
 def _used(frame: bytes, known: Mapping[K, np.ndarray]) -> list[K]:

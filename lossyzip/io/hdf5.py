@@ -280,7 +280,7 @@ class _Compression:
 def _helped(coded: Coded | None) -> str:
     if coded is None or not coded.references:
         return ""
-    gain = coded.plain_bytes / len(coded.frame)
+    gain = coded.plain_bytes / coded.best_bytes
     return f"{gain:.2f} times smaller with the help of {', '.join(coded.references)}"
 
 
