@@ -18,7 +18,6 @@ import xxhash
 from lossyzip.container.frame import bytes_view, pack_sections, unpack_sections
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, NotALossyZipError, TruncatedError, UnsupportedFormatError
-from lossyzip.learned.network import Network
 
 MAGIC = b"LsyM"
 MODEL_VERSION = 1
@@ -121,6 +120,8 @@ def _unpack(data: bytes) -> tuple[Target, ...]:
 
 def _check(targets: list[Target]) -> None:
     """Raise a DecodeError unless targets can be coded in their order, and their networks are some."""
+    from lossyzip.learned.network import Network  # which imports numba
+
     later = [target.name for target in targets]
     for target in targets:
         if {target.name, *target.references} & set(later[1:]) or target.name in target.references:
