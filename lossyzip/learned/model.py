@@ -44,6 +44,11 @@ class Model:
         """XXH3 (64 bits) of what it says of its targets."""
         return int(xxhash.xxh3_64_intdigest(_pack(self.targets)))
 
+    @property
+    def names(self) -> set[str]:
+        """Of all targets and references."""
+        return {name for target in self.targets for name in (target.name, *target.references)}
+
     def plan(self, names: Collection[str]) -> list[tuple[str, list[str]]]:
         """(name, names of references) in the order of coding, of fields with these ``names``."""
         found = {t.name: list(t.references) for t in self.targets if {t.name, *t.references} <= set(names)}
