@@ -319,6 +319,8 @@ def test_models(source: Path, run) -> None:
     told = json.loads(run(*train, "--force", "--json")[1])
     assert {"rough", "twice"} & {target["name"] for target in told["targets"]}
     assert "exists" in run(*train)[2]
+    described = json.loads(run("info", model, "--json")[1])
+    assert described == {**told, "alone": []}
     compress = ("compress", source, "-o", packed, "-b", "*=rel:1e-3", "--force")
     assert f"needs the model {told['model']}" in run(*compress, "--model", model)[1]
     assert f"needs the model {told['model']}" in run("info", packed)[1]

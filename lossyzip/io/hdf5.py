@@ -220,7 +220,9 @@ class _Compression:
         fields = [name for name in choices if name not in self.copied]
         tell = _progress_of(self._tree, fields, self._progress)
         if self._learning is not None:
-            self._learn({name: bound for name in fields if (bound := choices[name].bound)}, tell)
+            model = self._learning.model
+            alike = fields if model is None else [name for name in fields if name in model.names]
+            self._learn({name: bound for name in alike if (bound := choices[name].bound)}, tell)
         makers = {name: partial(self._make, name=name, choice=choices[name], tell=tell) for name in fields}
         with _create_like(self._tree.file, output) as file:
             copy_tree(self._tree, file, makers, leave_out=stored.ATTRIBUTES, check=self._check)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lossyzip.bound import Bound
@@ -78,15 +79,24 @@ def train_files(
             Model.from_bytes(data)  # what cannot be read is not written
             output.write(memoryview(data))
             stop.check()
-        rows = [TargetRow(t.name, t.references, t.relative_eps, len(t.network)) for t in model.targets]
-        alone = stacks.keys() - {row.name for row in rows}
-        return TrainReport(f"{model.checksum:016x}", len(data), tuple(rows), tuple(sorted(alone)))
+        return _report(model, data, sorted(stacks.keys() - {target.name for target in model.targets}))
 
     require_torch()
     thread_count(threads)
     if not sources:
         raise InvalidArgumentError("a model is trained on one snapshot or more, not on none")
     return interruptible(work)
+
+
+def describe_model(path: PathLike) -> TrainReport:
+    """What a model file says of itself."""
+    data = Path(path).read_bytes()
+    return _report(Model.from_bytes(data), data, ())
+
+
+def _report(model: Model, data: bytes, alone: Iterable[str]) -> TrainReport:
+    rows = [TargetRow(t.name, t.references, t.relative_eps, len(t.network)) for t in model.targets]
+    return TrainReport(f"{model.checksum:016x}", len(data), tuple(rows), tuple(alone))
 
 
 def _snapshots(

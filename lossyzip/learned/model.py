@@ -18,7 +18,6 @@ import xxhash
 from lossyzip.container.frame import bytes_view, pack_sections, unpack_sections
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, NotALossyZipError, TruncatedError, UnsupportedFormatError
-from lossyzip.learned.network import Network
 
 MAGIC = b"LsyM"
 MODEL_VERSION = 1
@@ -44,6 +43,11 @@ class Model:
     def checksum(self) -> int:
         """XXH3 (64 bits) of what it says of its targets."""
         return int(xxhash.xxh3_64_intdigest(_pack(self.targets)))
+
+    @property
+    def names(self) -> set[str]:
+        """Of all targets and references."""
+        return {name for target in self.targets for name in (target.name, *target.references)}
 
     def plan(self, names: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
         """(name, names of references) in the order of coding, of fields with these ``names``."""
@@ -121,6 +125,8 @@ def _unpack(data: bytes) -> tuple[Target, ...]:
 
 def _check(targets: list[Target]) -> None:
     """Raise a DecodeError unless targets can be coded in their order, and their networks are some."""
+    from lossyzip.learned.network import Network  # which imports numba
+
     later = [target.name for target in targets]
     for target in targets:
         if {target.name, *target.references} & set(later[1:]) or target.name in target.references:
