@@ -1,8 +1,8 @@
 """Many fields of one state: in which order they are coded, and what helps which.
 
-The order and the references are found by quick estimates (learned/relations.py). Then each field is
-compressed alone and, where others are known that tell something of it, with a guide made from them *as
-decoded*; the smaller of both is kept, so that a guide that is of no use costs time alone.
+The order and the references are found by coding samples (learned/relations.py). Then each field is
+compressed alone and, where others tell something of it, with taps into these *as decoded*, and with a
+network's guide; the smallest is kept, so that references that are of no use cost time alone.
 """
 
 from __future__ import annotations

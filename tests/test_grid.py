@@ -52,7 +52,7 @@ def test_what_is_no_staggered_grid():
 
 
 def test_fields_on_cells_and_faces_help_one_another(rng):
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
     waves = synthetic.waves((20, 50, 51), rng, 8) + 0.05 * rng.standard_normal((20, 50, 51))
     faces = waves.astype(np.float32)
     cells = (0.5 * (waves[..., 1:] + waves[..., :-1]) ** 2).astype(np.float32)
