@@ -25,6 +25,7 @@ _CYCLE = {"pct_start": 0.15, "div_factor": 25.0, "final_div_factor": 40.0, "cycl
 _BETAS = (0.9, 0.99)
 _CHUNK = 1024  # patches
 _TOLD = 100  # times, of progress
+_LIVE_STEPS = 3  # on a GPU, before they are recorded
 
 
 @dataclass(frozen=True)
@@ -88,21 +89,57 @@ def learn(
     counts = None if weights is None else torch.from_numpy(weights).to(device)
     with _in_one_thread():
         net = Perceptron(features.shape[2], hidden, rng).to(device)
-        optimizer = torch.optim.Adam(net.parameters(), lr=_LR, betas=_BETAS, fused=True)
+        on_gpu = device.type == "cuda"
+        rate = torch.tensor(_LR, device=device) if on_gpu else _LR  # what is recorded reads a tensor
+        optimizer = torch.optim.Adam(net.parameters(), lr=rate, betas=_BETAS, fused=True, capturable=on_gpu)
         schedule = OneCycleLR(optimizer, _LR, steps, **_CYCLE)
-        for step, chosen in enumerate(_batches(len(x), batch, steps, rng), start=1):
-            seen = x.index_select(0, chosen.to(device)).view(-1, x.shape[2])
-            errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen.to(device))
-            if counts is not None:
-                errors = errors * counts.index_select(0, chosen.to(device))
-            loss = torch.hypot(errors, corners).sum() / len(chosen)
+
+        def step_on(chosen: torch.Tensor) -> None:
             optimizer.zero_grad()
-            loss.backward()
+            seen = x.index_select(0, chosen).view(-1, x.shape[2])
+            errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)
+            if counts is not None:
+                errors = errors * counts.index_select(0, chosen)
+            (torch.hypot(errors, corners).sum() / len(chosen)).backward()
             optimizer.step()
+
+        take = _Recorded(step_on) if on_gpu else step_on
+        for step, chosen in enumerate(_batches(len(x), batch, steps, rng), start=1):
+            take(chosen)
             schedule.step()
             if tell is not None and step * _TOLD // steps > (step - 1) * _TOLD // steps:
                 tell(step / steps)
         return _trained(net, x)
+
+
+class _Recorded:
+    """A step on a GPU, recorded once it was taken a few times and then replayed as a whole: asking for each
+    of its kernels takes longer than they do. All batches are of one length."""
+
+    def __init__(self, step: Callable[[torch.Tensor], None]) -> None:
+        self._step, self._left = step, _LIVE_STEPS
+        self._chosen: torch.Tensor | None = None
+        self._graph = torch.cuda.CUDAGraph()
+
+    def __call__(self, chosen: torch.Tensor) -> None:
+        if self._left:
+            self._left -= 1
+            self._beside(chosen.cuda())
+            return
+        if self._chosen is None:
+            self._chosen = chosen.cuda()
+            with torch.cuda.graph(self._graph):
+                self._step(self._chosen)
+        self._chosen.copy_(chosen)
+        self._graph.replay()
+
+    def _beside(self, chosen: torch.Tensor) -> None:
+        """In a stream of its own, as what comes before recording must be."""
+        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+        beside.wait_stream(here)
+        with torch.cuda.stream(beside):
+            self._step(chosen)
+        here.wait_stream(beside)
 
 
 def _batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
