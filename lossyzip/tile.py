@@ -28,8 +28,8 @@ from lossyzip.decompose.families import (
 )
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.entropy import lossless
-from lossyzip.entropy.bits import get_varint, put_varint
-from lossyzip.errors import CorruptError, TruncatedError
+from lossyzip.entropy.bits import get_sized, get_varint, put_sized, put_varint
+from lossyzip.errors import CorruptError
 from lossyzip.field import RAW, native, parts_of
 
 _LOSSLESS, _SPECIAL, _OUTLIERS, _SIGNED, _MASKED, _LEVELS = 1, 2, 4, 8, 16, 32  # flags
@@ -63,7 +63,7 @@ def encode_tile(
     masked = np.ma.getmaskarray(tile) if header.fill is not None else np.zeros(0, bool)
     head, left_out = bytearray(), None
     if masked.any():
-        _put(head, lossless.pack(masked.view(np.uint8)))
+        put_sized(head, lossless.pack(masked.view(np.uint8)))
         left_out = np.broadcast_to(masked, shape).reshape(-1)
     if levels is None:
         payload = _encode(values, shape, header, plan, mixed, left_out, guide)
@@ -83,7 +83,7 @@ def _encode_levels(
 ) -> bytes:
     """Which level each value has; for each level that occurs, a payload for which the others are left out."""
     out = bytearray()
-    _put(out, lossless.pack(levels))
+    put_sized(out, lossless.pack(levels))
     of_parts = np.broadcast_to(levels, shape).reshape(-1)
     for level in np.unique(levels).tolist():
         others = of_parts != level
@@ -91,7 +91,7 @@ def _encode_levels(
             others |= left_out
         here = header.at_level(level)
         plan = plan_of(here.family, here.plan, here.raw_guides)
-        _put(out, _encode(values, shape, here, plan, mixed, others, guide))
+        put_sized(out, _encode(values, shape, here, plan, mixed, others, guide))
     return bytes(out)
 
 
@@ -122,15 +122,15 @@ def _encode(
     special = bool(carried.special)
     out = bytearray([_SPECIAL * special | _OUTLIERS * bool(outliers.size) | _SIGNED * signed])
     if special:
-        _put(out, lossless.pack(classes if guide.classes is None else classes - guide.classes))
+        put_sized(out, lossless.pack(classes if guide.classes is None else classes - guide.classes))
         put_varint(out, carried.raw)
         if carried.raw:
-            _put(out, lossless.pack(bits[classes == RAW]))
+            put_sized(out, lossless.pack(bits[classes == RAW]))
     if signed:
-        _put(out, lossless.pack(np.packbits(carried.negative)))
+        put_sized(out, lossless.pack(np.packbits(carried.negative)))
     if outliers.size:
         put_varint(out, outliers.size)
-        _put(out, lossless.pack(outliers))
+        put_sized(out, lossless.pack(outliers))
     out += codes
     if len(out) > values.nbytes // 2 or header.eps < header.coded_eps:
         exact = _stand_in(values, carried, shape, header, plan, rule, left_out)
@@ -212,7 +212,7 @@ def decode_tile(
     if flags & _MASKED:
         if header.fill is None:
             raise CorruptError("a tile has a mask, in a field without masks")
-        data, position = _get(payload, position)
+        data, position = get_sized(payload, position)
         masked = lossless.unpack(data, shape, np.dtype(np.uint8))
         if masked.max(initial=0) > 1:
             raise CorruptError("a tile's mask is not of 0 and 1")
@@ -235,14 +235,14 @@ def _decode_levels(
     header: Header,
     guide: Guiding,
 ) -> tuple[np.ndarray, np.ndarray]:
-    data, position = _get(payload, position)
+    data, position = get_sized(payload, position)
     levels = lossless.unpack(data, shape, np.dtype(np.uint8))
     if levels.max(initial=0) >= len(header.levels):
         raise CorruptError(f"a tile names level {levels.max()} of {len(header.levels)}")
     values = np.zeros(inner, header.part)
     of_parts = np.broadcast_to(levels, inner)
     for level in np.unique(levels).tolist():
-        data, position = _get(payload, position)
+        data, position = get_sized(payload, position)
         here = header.at_level(level)
         flags = data[0] if data else 0
         found = _decode(
@@ -275,18 +275,18 @@ def _decode(
         raise CorruptError("a tile is coded with loss in a field that is lossless")
     classes = raw = None
     if flags & _SPECIAL:
-        data, position = _get(payload, position)
+        data, position = get_sized(payload, position)
         classes = lossless.unpack(data, (count,), np.dtype(np.uint8))
         classes = classes if guide.classes is None else classes + guide.classes
         raw_count, position = get_varint(payload, position)
         if raw_count != np.count_nonzero(classes == RAW):
             raise CorruptError(f"a tile does not have {raw_count} values of class {RAW}")
         if raw_count:
-            data, position = _get(payload, position)
+            data, position = get_sized(payload, position)
             raw = lossless.unpack(data, (raw_count,), np.dtype(f"u{header.part.itemsize}"))
     negative = None
     if flags & _SIGNED:
-        data, position = _get(payload, position)
+        data, position = get_sized(payload, position)
         packed = lossless.unpack(data, (-(-count // 8),), np.dtype(np.uint8))
         negative = np.unpackbits(packed, count=count).astype(bool)
     outliers = np.empty(0, header.coded)
@@ -294,7 +294,7 @@ def _decode(
         size, position = get_varint(payload, position)
         if size > count:
             raise CorruptError(f"a tile of {count} values has {size} outliers")
-        data, position = _get(payload, position)
+        data, position = get_sized(payload, position)
         outliers = lossless.unpack(data, (size,), header.coded)
     if into is None:  # NaN: what decoding does not write is not within any bound
         into = np.full(count, np.nan, header.coded)
@@ -333,15 +333,3 @@ def _put_specials(
         raise CorruptError(f"a tile names special value {highest} of {len(specials)}")
     for k, pattern in enumerate(specials):
         bits[classes == k + 1] = pattern
-
-
-def _put(out: bytearray, data: bytes) -> None:
-    put_varint(out, len(data))
-    out += data
-
-
-def _get(data: bytes, position: int) -> tuple[bytes, int]:
-    size, position = get_varint(data, position)
-    if position + size > len(data):
-        raise TruncatedError(f"a part of a tile has {size} bytes, {len(data) - position} are left")
-    return data[position : position + size], position + size

@@ -100,3 +100,17 @@ def get_varint(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise CorruptError("a number is longer than 64 bits")
+
+
+def put_sized(out: bytearray, data: bytes) -> None:
+    """The length of ``data`` as a varint, and ``data``."""
+    put_varint(out, len(data))
+    out += data
+
+
+def get_sized(data: bytes, position: int) -> tuple[bytes, int]:
+    """(bytes that `put_sized` put, position behind them)."""
+    size, position = get_varint(data, position)
+    if position + size > len(data):
+        raise TruncatedError(f"a part has {size} bytes, {len(data) - position} are left")
+    return data[position : position + size], position + size

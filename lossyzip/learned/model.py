@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from lossyzip.container.frame import bytes_view, pack_sections, unpack_sections
-from lossyzip.entropy.bits import get_varint, put_varint
+from lossyzip.entropy.bits import get_sized, get_varint, put_sized, put_varint
 from lossyzip.errors import CorruptError, NotALossyZipError, TruncatedError, UnsupportedFormatError
 
 MAGIC = b"LsyM"
@@ -93,12 +93,12 @@ class Model:
 def _pack(targets: tuple[Target, ...]) -> bytes:
     out = bytearray()
     for target in targets:
-        _put(out, target.name.encode("utf-8"))
+        put_sized(out, target.name.encode("utf-8"))
         out += _EPS.pack(target.relative_eps)
         out.append(len(target.references))
         for name in target.references:
-            _put(out, name.encode("utf-8"))
-        _put(out, target.network)
+            put_sized(out, name.encode("utf-8"))
+        put_sized(out, target.network)
     return bytes(out)
 
 
@@ -115,7 +115,7 @@ def _unpack(data: bytes) -> tuple[Target, ...]:
         for _ in range(count):
             reference, position = _text(data, position)
             references.append(reference)
-        network, position = _get(data, position)
+        network, position = get_sized(data, position)
         targets.append(Target(name, tuple(references), eps, network))
     _check(targets)
     if _pack(tuple(targets)) != data:
@@ -141,20 +141,8 @@ def _check(targets: list[Target]) -> None:
             raise CorruptError(f"a network for {target.name!r} needs more than {target.references}")
 
 
-def _put(out: bytearray, data: bytes) -> None:
-    put_varint(out, len(data))
-    out += data
-
-
-def _get(data: bytes, position: int) -> tuple[bytes, int]:
-    size, position = get_varint(data, position)
-    if position + size > len(data):
-        raise TruncatedError(f"a model has {size} bytes where {len(data) - position} are left")
-    return data[position : position + size], position + size
-
-
 def _text(data: bytes, position: int) -> tuple[str, int]:
-    encoded, position = _get(data, position)
+    encoded, position = get_sized(data, position)
     try:
         return encoded.decode("utf-8"), position
     except UnicodeDecodeError as error:
