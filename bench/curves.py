@@ -39,14 +39,16 @@ LOOSER = (10.0, 3.0)  # times the largest bound: at ours, peers need as few byte
 @dataclass(frozen=True)
 class Contestant:
     """A compressor and what it is asked for: an absolute bound, or (``by_psnr``) the PSNR of even errors
-    within that bound. ``together``: all fields of a file at once; ``peer``: None for ours."""
+    within that bound. ``together``: all fields of a file at once, trained for ``seconds`` (None: as long as
+    lossyzip does by itself); ``peer``: None for ours."""
 
     name: str
     by_psnr: bool = False
     effort: str = "max"
-    enhance: bool = False
+    enhance: bool | str = False
     together: bool = False
     peer: Peer | None = None
+    seconds: float | None = None
 
 
 OURS = (
@@ -305,9 +307,9 @@ def _together(prepared: dict[str, Prepared], job: Job) -> dict[tuple[str, str], 
     coded = compress_related(
         {name: made.values for name, made in prepared.items()},
         {name: absolute(made.eps(job.rel)) for name, made in prepared.items()},
-        Learning(),
+        Learning(one.seconds),
         done,
-        enhancing=asked_for(one.enhance, None, 0, False),
+        enhancing=asked_for(one.enhance, one.seconds, 0, False),
         **options,
     )
     frames = {name: each.frame for name, each in coded.items()}
