@@ -33,6 +33,7 @@ COLUMNS = (
     *("violations", "problem"),
 )
 KEY = ("file", "field", "checksum", "compressor", "together", "rel", "db", "version")
+Name = tuple[str, str]  # of a file, and of a field in it
 LOOSER = (10.0, 3.0)  # times the largest bound: at ours, peers need as few bytes as we do
 
 
@@ -132,9 +133,13 @@ def _takes_part(one: Contestant, note: Callable[[str], None]) -> bool:
     return True
 
 
-def _checksums(fields: Iterable[Field]) -> dict[tuple[str, str], str]:
+def _name(field: Field) -> Name:
+    return field.file, field.name
+
+
+def _checksums(fields: Iterable[Field]) -> dict[Name, str]:
     """Of those that have a range; without one no bound relative to it has a meaning."""
-    found = {(field.file, field.name): prepare(field) for field in fields}
+    found = {_name(field): prepare(field) for field in fields}
     return {name: prepared.checksum for name, prepared in found.items() if prepared is not None}
 
 
@@ -153,17 +158,17 @@ def _jobs(fields: list[Field], rels: list[float], contestants: list[Contestant])
             yield from (Job(one, tuple(some), rel) for one in contestants if one.together)
 
 
-def _headers(job: Job, checksums: dict[tuple[str, str], str]) -> list[Row]:
+def _headers(job: Job, checksums: dict[Name, str]) -> list[Row]:
     """The rows that a job makes, without what is measured."""
     import lossyzip
 
     one = job.contestant
-    fields = [field for field in job.fields if (field.file, field.name) in checksums]
+    fields = [field for field in job.fields if _name(field) in checksums]
     return [
         {
             "file": field.file,
             "field": field.name,
-            "checksum": checksums[field.file, field.name],
+            "checksum": checksums[_name(field)],
             "shape": "x".join(map(str, field.shape)),
             "compressor": name,
             "together": " ".join(field.name for field in fields) if one.together else "",
@@ -204,8 +209,8 @@ class Measurer:
 
     def __init__(self, timeout: float = 300.0) -> None:
         self._workers = {peer.name: Worker(peer.name, timeout=timeout) for peer in PEERS}
-        self._last: tuple[Field, Prepared | None] | None = None
-        self._shared: tuple[Field, Path] | None = None
+        self._last: tuple[Name, Prepared | None] | None = None
+        self._shared: tuple[Name, Path] | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Measurer:
@@ -243,16 +248,16 @@ class Measurer:
         ]
 
     def _prepared(self, field: Field) -> Prepared | None:
-        if self._last is None or self._last[0] is not field:
-            self._last = field, prepare(field)
+        if self._last is None or self._last[0] != _name(field):
+            self._last = _name(field), prepare(field)
         return self._last[1]
 
     def _peers(self, peer: Peer, job: Job, prepared: Prepared) -> Result:
         """The smallest output of all settings that keeps the bound."""
         (field,), by_psnr = job.fields, job.contestant.by_psnr
-        if self._shared is None or self._shared[0] is not field:
+        if self._shared is None or self._shared[0] != _name(field):
             self._stack.close()
-            self._shared = field, self._stack.enter_context(shared_array(prepared.values))
+            self._shared = _name(field), self._stack.enter_context(shared_array(prepared.values))
         path = self._shared[1]
         settings = customary(peer, field.shape)
         if not settings:

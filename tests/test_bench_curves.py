@@ -13,7 +13,7 @@ import pytest
 
 from bench import curve_plots, curve_tables, curves
 from bench.curves import Contestant, Measurer
-from bench.fields import Field
+from bench.fields import Field, find
 from bench.peers import Peer
 from bench.quality import spectrum_error, structural_similarity
 from bench.rows import Row, read
@@ -187,6 +187,17 @@ def test_a_run_and_what_is_not_measured_again(tmp_path, monkeypatch):
     other = curves.run([field_of(2 * array)], [1e-2], OURS[:1], output, 1, told.append, notes.append)
     assert len(told) == 6  # other data under the same name
     assert other == told[5:]
+
+
+@pytest.mark.slow  # each process imports and loads what is compiled
+def test_several_processes_measure_the_same():
+    pytest.importorskip("skimage")
+    fields = find(None, 1, "*wave_2d")
+    run = partial(curves.run, fields, [1e-2, 1e-3], OURS, None)
+    one, two = (run(jobs, lambda row: None, print) for jobs in (1, 2))
+    assert len(one) == 4
+    took = dict.fromkeys(("encode", "decode"), "")
+    assert [row | took for row in one] == [row | took for row in two]
 
 
 def test_what_fails_is_a_row_with_its_problem():
