@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.curves import OURS, THEIRS, WITHOUT_ENHANCER
@@ -95,16 +95,28 @@ def at_our_points(curves: Curves, name: str, x: Measure, y: Measure) -> list[Com
     return [Comparison(row, y(row), least(curves, PEER_CURVES, x, y, x(row))) for row in rows]
 
 
-def at_their_points(curves: Curves, name: str) -> list[Comparison]:
-    """Bits of ours, interpolated, and of the best peer at the PSNR of each point of a peer that is (nearly)
-    the best there."""
-    found = []
-    for row in (row for peer in THEIR_NAMES for row in curves.get(peer, ()) if math.isfinite(psnr(row))):
-        best = least(curves, PEER_CURVES, psnr, log_bits, psnr(row))
-        if best is not None and log_bits(row) - best <= NEARLY:
-            ours = interpolated(curves.get(name, ()), psnr, log_bits, psnr(row))
-            found.append(Comparison(row, math.nan if ours is None else ours, None if ours is None else best))
-    return found
+def nearly_best(curves: Curves, groups: Sequence[Sequence[str]]) -> Iterator[tuple[Row, float]]:
+    """Points of all these curves at whose PSNR no other has clearly fewer bits, and the least bits there."""
+    for row in (row for names in groups for name in names for row in curves.get(name, ())):
+        if math.isfinite(psnr(row)):
+            best = least(curves, groups, psnr, log_bits, psnr(row))
+            if best is not None and log_bits(row) - best <= NEARLY:
+                yield row, best
+
+
+def bits_compared(curves: Curves, names: Sequence[str]) -> tuple[list[Comparison], list[Comparison]]:
+    """Bits of the best of ``names``, which are ours, beside the best peer's: at the PSNR of our points that
+    are nearly the best, and at those of the peers'."""
+    groups = [(name,) for name in names]
+    ours = [
+        Comparison(row, best, least(curves, PEER_CURVES, psnr, log_bits, psnr(row)))
+        for row, best in nearly_best(curves, groups)
+    ]
+    theirs = []
+    for row, best in nearly_best(curves, PEER_CURVES):
+        own = least(curves, groups, psnr, log_bits, psnr(row))
+        theirs.append(Comparison(row, math.nan if own is None else own, None if own is None else best))
+    return ours, theirs
 
 
 def equal_psnr_table(rows: list[Row]) -> str:
@@ -112,13 +124,17 @@ def equal_psnr_table(rows: list[Row]) -> str:
     fields = by_field(rows)
     rels = _rels(row for row in rows if row["compressor"] in OUR_NAMES)
     lines = []
-    for name in OUR_NAMES:
-        ours = [c for curves in fields.values() for c in at_our_points(curves, name, psnr, log_bits)]
-        theirs = [c for curves in fields.values() if name in curves for c in at_their_points(curves, name)]
+    for title, names in (*((name, [name]) for name in OUR_NAMES), ("the best of these", OUR_NAMES)):
+        measured = [curves for curves in fields.values() if any(name in curves for name in names)]
+        ours: list[Comparison] = []
+        theirs: list[Comparison] = []
+        for curves in measured:
+            for found, more in zip((ours, theirs), bits_compared(curves, names), strict=True):
+                found += more
         for where, points in (("ours", ours), ("peers'", theirs)):
             if points:
                 groups = [points, *([c for c in points if c.row["rel"] == rel] for rel in rels)]
-                lines.append([name, where, *map(_mean, groups)])
+                lines.append([title, where, *map(_mean, groups)])
     header = ["lossyzip", "points", "bits / best peer's", *rels]
     return markdown(header, lines, left=2)
 
