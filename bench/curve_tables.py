@@ -25,6 +25,8 @@ PEER_CURVES = tuple(tuple(one.name for one in THEIRS if one.peer is peer) for pe
 """A peer's modes are one curve: points of one are as good as those of the other."""
 NEARLY = 0.02  # logarithm of bits
 LEAST = 1e-12  # spectrum error and 1 - SSIM, below which all are alike
+SHOWN = ("max", "max, psnr", OURS[-1].name)  # field by field
+WHAT = ("bits", "spectrum", "1 - SSIM")
 Measure = Callable[[Row], float]
 Curves = dict[str, list[Row]]  # of one field, by compressor
 
@@ -191,32 +193,26 @@ def quality_table(rows: list[Row]) -> str:
     return markdown(header, lines, left=1)
 
 
-def field_table(rows: list[Row], name: str) -> str:
-    """Of one of ours, geometric means over its bounds, field by field, each beside the best peer's."""
+def field_table(rows: list[Row], names: Sequence[str] = SHOWN) -> str:
+    """Ours / best peer, field by field: geometric means over the bounds that are in range of bits at equal
+    PSNR, and of spectrum error and 1 - SSIM at equal bytes."""
+    measured = [name for name in names if any(row["compressor"] == name for row in rows)]
     lines = []
     for field, curves in by_field(rows).items():
-        if name not in curves:
-            continue
-        compared = [
-            at_our_points(curves, name, *measures)
-            for measures in (
-                (psnr, log_bits),
-                (log_bits, log_spectrum_error),
-                (log_bits, log_dissimilarity),
-            )
-        ]
-        own = sorted(curves[name], key=lambda row: -float(row["rel"]))
-        span = [f"{float(row['bits']):.3g}" for row in (own[0], own[-1])]
-        lines.append([field, " - ".join(dict.fromkeys(span)), *map(_mean, compared)])
-    header = ["field", "bits/value", "bits at equal PSNR", "spectrum error at equal bytes"]
-    return f"`{name}` / best peer:\n\n" + markdown([*header, "1 - SSIM at equal bytes"], lines, left=1)
+        cells = []
+        for name in measured:
+            for x, y in ((psnr, log_bits), (log_bits, log_spectrum_error), (log_bits, log_dissimilarity)):
+                compared = at_our_points(curves, name, x, y)
+                inside = [comparison.ratio for comparison in compared if comparison.other is not None]
+                cells.append(f"{geometric_mean(inside):.3f}" if inside else "-")
+        lines.append([field, *cells])
+    header = ["ours / best peer", *(f"{name}: {what}" for name in measured for what in WHAT)]
+    return markdown(header, lines, left=1)
 
 
 def tables(rows: list[Row]) -> str:
-    """All of them; each of ours that was measured has its fields."""
-    parts = [equal_psnr_table(rows), own_best_table(rows), quality_table(rows)]
-    measured = [name for name in OUR_NAMES if any(row["compressor"] == name for row in rows)]
-    parts += [field_table(rows, name) for name in measured]
+    """All of them."""
+    parts = [equal_psnr_table(rows), own_best_table(rows), quality_table(rows), field_table(rows)]
     failed = [row for row in rows if row["problem"] or row["violations"] not in ("", "0")]
     ours = sum(row["compressor"] in OUR_NAMES for row in failed)
     return "\n".join(
