@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from bench.curves import OURS, THEIRS, WITHOUT_ENHANCER
@@ -142,32 +143,44 @@ def equal_psnr_table(rows: list[Row]) -> str:
 
 
 def own_best_table(rows: list[Row], rel: str = "0.01") -> str:
-    """Bits of what is enhanced at ``rel`` over our own best without enhancer at the same PSNR, by field.
+    """Bits of what is enhanced at ``rel`` over our own without enhancer at the same PSNR, by field.
 
-    Best of those with the same kind of bound: without references, and with them; and with any bound.
+    Over the best without references of the same kind of bound, over that with the same references, and over
+    the best of all; "-" where what it is compared with is out of range.
     """
+    plain = [one for one in OURS if not one.enhance]
     lines, ratios = [], defaultdict(list)
     for field, curves in by_field(rows).items():
         enhanced = [(one, row) for one in OURS if one.enhance for row in curves.get(one.name, ())]
         for one, row in enhanced:
             if row["rel"] != rel:
                 continue
-            plain = [other for other in OURS if not other.enhance]
-            alike = [(other.name,) for other in plain if other.by_psnr == one.by_psnr]
-            given = [] if one.by_psnr else [(WITHOUT_ENHANCER,)]
+            alone = [(other.name,) for other in plain if other.by_psnr == one.by_psnr]
+            alike = [(WITHOUT_ENHANCER,)] if one.together else alone
+            at = partial(least, curves, x=psnr, y=log_bits, at=psnr(row))
+            same, others = at(alike), at([(other.name,) for other in plain])
+            best = min(same, same if others is None else others) if same is not None else None
             cells = []
-            for place, names in enumerate((alike, alike + given, [(other.name,) for other in plain] + given)):
-                best = least(curves, names, psnr, log_bits, psnr(row))
-                cells.append("-" if best is None else f"{math.exp(log_bits(row) - best):.3f}")
-                if best is not None:
-                    ratios[one.name, place].append(math.exp(log_bits(row) - best))
+            for place, other in enumerate((at(alone), same, best)):
+                cells.append("-" if other is None else f"{math.exp(log_bits(row) - other):.3f}")
+                if other is not None:
+                    ratios[one.name, place].append(math.exp(log_bits(row) - other))
             lines.append([field, one.name, row["setting"], row["bits"], f"{psnr(row):.2f}", *cells])
     for name in (one.name for one in OURS if one.enhance):
         means = [ratios[name, place] for place in range(3)]
         if any(means):
             cells = [f"{geometric_mean(some):.3f} ({len(some)})" if some else "-" for some in means]
             lines.append(["all", name, "", "", "", *cells])
-    header = ["field", "lossyzip", "how", "bits", "PSNR", "/ own best", "with references", "any bound"]
+    header = [
+        "field",
+        "lossyzip",
+        "how",
+        "bits",
+        "PSNR",
+        "/ own best alone",
+        "/ same without",
+        "/ best of all",
+    ]
     return markdown(header, lines, left=3)
 
 
