@@ -11,6 +11,9 @@ import click
 
 from bench import (
     ablation,
+    curve_plots,
+    curve_tables,
+    curves,
     enhance,
     generations,
     learned,
@@ -27,9 +30,12 @@ from bench.peer_curves import PeerCurves
 from bench.rows import Row, read
 from lossyzip.dataset import Learning
 
+CURVE = "1e-2,3e-3,1e-3,3e-4,1e-4"
+
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 new_file = click.Path(dir_okay=False, path_type=Path)
+new_folder = click.Path(file_okay=False, path_type=Path)
 
 
 def numbers(kind: type) -> click.ParamType:
@@ -141,6 +147,45 @@ def speed_command(
 @main.command("rate-distortion")
 @data_option
 @fields_option
+@csv_option
+@click.option(
+    "--bounds",
+    type=numbers(float),
+    default="1e-2,3e-3,1e-3,3e-4,1e-4",
+    show_default=True,
+    help="eps / range.",
+)
+@min_values_option
+@click.option("--compressors", "pattern_of_names", default="*", help='Only those like this: "max*".')
+@click.option("--jobs", default=1, show_default=True, help="Processes that measure.")
+@click.option("--plots", type=new_folder, help="Write a PNG for each field to this folder.")
+def rate_distortion_command(
+    data: Path | None,
+    pattern: str,
+    output: Path | None,
+    bounds: list[float],
+    min_values: int,
+    pattern_of_names: str,
+    jobs: int,
+    plots: Path | None,
+) -> None:
+    """Curves beside the peers': bytes, PSNR, power spectrum and structural similarity.
+
+    Rows that --csv has are not measured again. Exit code 1 if ours failed, or is outside its bound.
+    """
+    contestants = [one for one in (*curves.THEIRS, *curves.OURS) if fnmatchcase(one.name, pattern_of_names)]
+    fields = find(data, min_values, pattern)
+    note = partial(click.echo, err=True)
+    rows = curves.run(fields, bounds, contestants, output, jobs, _tell_curve, note)
+    _show_curves(rows, plots)
+    ours = [row for row in rows if row["compressor"] in curve_tables.OUR_NAMES]
+    if any(row["problem"] or row["violations"] != "0" for row in ours):
+        sys.exit(1)
+
+
+@main.command("psnr")
+@data_option
+@fields_option
 @effort_option
 @csv_option
 @bounds_option
@@ -148,7 +193,7 @@ def speed_command(
     "--min-values", default=1_000_000, show_default=True, help="Leave smaller fields out: PSNR is a mean."
 )
 @click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
-def rate_distortion_command(
+def psnr_command(
     data: Path | None,
     pattern: str,
     effort: str,
@@ -291,13 +336,20 @@ def ablation_command(
 @click.option("--ratio", "ratio_csv", type=existing_file, help="Rows of `python -m bench ratio --csv`.")
 @click.option("--speed", "speed_csv", type=existing_file, help="Rows of `python -m bench speed --csv`.")
 @click.option(
-    "--psnr", "psnr_csv", type=existing_file, help="Rows of `python -m bench rate-distortion --csv`."
+    "--curves", "curves_csv", type=existing_file, help="Rows of `python -m bench rate-distortion --csv`."
 )
+@click.option("--plots", type=new_folder, help="With --curves: write a PNG for each field to this folder.")
+@click.option("--psnr", "psnr_csv", type=existing_file, help="Rows of `python -m bench psnr --csv`.")
 @click.option(
     "--ablation", "ablation_csv", type=existing_file, help="Rows of `python -m bench ablation --csv`."
 )
 def table_command(
-    ratio_csv: Path | None, speed_csv: Path | None, psnr_csv: Path | None, ablation_csv: Path | None
+    ratio_csv: Path | None,
+    speed_csv: Path | None,
+    curves_csv: Path | None,
+    plots: Path | None,
+    psnr_csv: Path | None,
+    ablation_csv: Path | None,
 ) -> None:
     """Markdown of measured rows, on standard output."""
     if ratio_csv is not None:
@@ -308,12 +360,27 @@ def table_command(
         rows = read(speed_csv)
         click.echo(table.one_thread_table(rows))
         click.echo(table.threads_table(rows))
+    if curves_csv is not None:
+        _show_curves(read(curves_csv), plots)
     if psnr_csv is not None:
         rows = read(psnr_csv)
         click.echo(table.psnr_table(rows))
         click.echo(table.psnr_summary(rows))
     if ablation_csv is not None:
         click.echo(table.ablation_table(read(ablation_csv)))
+
+
+def _show_curves(rows: list[Row], plots: Path | None) -> None:
+    click.echo(curve_tables.tables(rows))
+    if plots is not None:
+        curve_plots.draw(rows, plots)
+
+
+def _tell_curve(row: Row) -> None:
+    parts = [f"{row['file']}/{row['field']}", row["rel"], f"{row['compressor']}:"]
+    parts += [f"{row['bits']} bits", f"{row['psnr']} dB", f"spectrum {row['spectrum_error']}"]
+    parts += [f"SSIM {row['ssim']}", row["setting"], f"{row['encode']} s", row["problem"]]
+    click.echo("  ".join(parts).rstrip())
 
 
 def _tell_ratio(row: Row) -> None:

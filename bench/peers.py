@@ -138,8 +138,19 @@ class Worker:
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, path: Path, setting: Setting, eps: float, repeats: int = 1, threads: int = 1) -> Trial:
-        """Compress and decompress the array of the .npy file ``path``; a crash or a hang is a result, too."""
+    def run(
+        self,
+        path: Path,
+        setting: Setting,
+        eps: float,
+        repeats: int = 1,
+        threads: int = 1,
+        decoded: Path | None = None,
+    ) -> Trial:
+        """Compress and decompress the array of the .npy file ``path``; a crash or a hang is a result, too.
+
+        What was decompressed is written to the .npy file ``decoded``, in the setting's shape.
+        """
         request = {
             "path": str(path),
             "algorithm": setting.algorithm,
@@ -147,6 +158,7 @@ class Worker:
             "eps": eps,
             "repeats": repeats,
             "threads": threads,
+            "decoded": decoded and str(decoded),
         }
         if self._process is None:
             self._process = subprocess.Popen(

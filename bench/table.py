@@ -31,7 +31,7 @@ def ratio_table(rows: list[Row]) -> str:
         ]
         for row in rows
     ]
-    return _markdown(header, lines, left=3) + "\n" + MARKS_EXPLAINED
+    return markdown(header, lines, left=3) + "\n" + MARKS_EXPLAINED
 
 
 def lossless_table(rows: list[Row]) -> str:
@@ -49,7 +49,7 @@ def lossless_table(rows: list[Row]) -> str:
     if rows:
         means = [f"{geometric_mean(relative[level]):.3f}" for level in LEVELS]
         lines.append(["all", f"{len(rows)} fields", "", "", *means])
-    return _markdown(header, lines, left=3)
+    return markdown(header, lines, left=3)
 
 
 def learned_table(rows: list[Row]) -> str:
@@ -72,7 +72,7 @@ def learned_table(rows: list[Row]) -> str:
         taps = geometric_mean([int(row["plain_bytes"]) / int(row["tapped_bytes"]) for row in some])
         gain = geometric_mean([float(row["gain"]) for row in some])
         lines.append([name, f"{len(some)} rows", *[""] * 5, f"{taps:.3f}", f"{gain:.3f}", *[""] * 5])
-    return _markdown(header, lines, left=4)
+    return markdown(header, lines, left=4)
 
 
 def generations_table(rows: list[Row]) -> str:
@@ -84,7 +84,7 @@ def generations_table(rows: list[Row]) -> str:
         [name, *(f"{max(float(row[c]) for row in rows if row['compressor'] == name):.2f}" for c in columns)]
         for name in dict.fromkeys(row["compressor"] for row in rows)
     ]
-    return _markdown(header, lines, left=1)
+    return markdown(header, lines, left=1)
 
 
 def ratio_summary(rows: list[Row]) -> str:
@@ -95,7 +95,7 @@ def ratio_summary(rows: list[Row]) -> str:
         lines.append(_summary_line(rel, [row for row in counted if row["rel"] == rel]))
     header = ["rel", "rows", "gain (geometric mean)", "smallest", "at", "below 1", "gain over refolded peers"]
     failed = [row for row in rows if row["problem"] or row["violations"] not in ("", "0")]
-    text = _markdown(header, lines, left=0)
+    text = markdown(header, lines, left=0)
     return text + f"\n{len(rows)} rows, {len(failed)} of them failed or with violations.\n"
 
 
@@ -124,7 +124,7 @@ def psnr_table(rows: list[Row]) -> str:
         ]
         for row in rows
     ]
-    return _markdown(header, lines, left=3)
+    return markdown(header, lines, left=3)
 
 
 def psnr_summary(rows: list[Row]) -> str:
@@ -149,13 +149,13 @@ def psnr_summary(rows: list[Row]) -> str:
                     str(sum(g < 0 for g in gains)),
                 ]
             )
-    return _markdown(["rel", "rows", "gain in dB (mean)", "smallest", "at", "below 0"], lines, left=0)
+    return markdown(["rel", "rows", "gain in dB (mean)", "smallest", "at", "below 0"], lines, left=0)
 
 
 def robustness_table(rows: list[Row]) -> str:
     """How many cases of a situation had which outcome, the worst first."""
     header, *lines = robustness.cells(rows)
-    return _markdown(header, lines, left=len(header))
+    return markdown(header, lines, left=len(header))
 
 
 def ablation_table(rows: list[Row]) -> str:
@@ -174,7 +174,7 @@ def ablation_table(rows: list[Row]) -> str:
         ]
         lines.append([variant, what, *extremes, str(len(own)), *(f"{mean:.3f}" for mean in means)])
     header = ["variant", "what it is", "smallest", "largest", "rows", "size", *names]
-    return _markdown(header, lines, left=4)
+    return markdown(header, lines, left=4)
 
 
 def one_thread_table(rows: list[Row]) -> str:
@@ -196,7 +196,7 @@ def one_thread_table(rows: list[Row]) -> str:
                 *(f"{share:.2f}" for share in shares),
             ]
         )
-    return _markdown(header, lines, left=2)
+    return markdown(header, lines, left=2)
 
 
 def threads_table(rows: list[Row]) -> str:
@@ -214,7 +214,7 @@ def threads_table(rows: list[Row]) -> str:
         for ours, _ in _grouped(rows)
         if ours["threads"] != "1"
     ]
-    return _markdown(header, lines, left=2)
+    return markdown(header, lines, left=2)
 
 
 def _grouped(rows: list[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
@@ -243,7 +243,7 @@ def _ratio(row: Row, name: str) -> str:
     return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
-def _markdown(header: list[str], lines: list[list[str]], left: int) -> str:
+def markdown(header: list[str], lines: list[list[str]], left: int) -> str:
     """``left``: how many columns are text; the others are aligned to the right."""
     rule = [":--" if column < left else "--:" for column in range(len(header))]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in (header, rule, *lines))

@@ -108,6 +108,8 @@ def measure(encode: Encode, decode: Decode, values: np.ndarray, request: dict[st
         decodes.append(seconds)
     if decoded.shape != values.shape or decoded.dtype != values.dtype:
         raise ValueError(f"decodes to {decoded.dtype} {decoded.shape}")
+    if request.get("decoded"):
+        np.save(request["decoded"], decoded)
     difference = values.astype(np.float64) - decoded
     by = 0 if threads == 1 else 1
     encode_seconds, report = min(encodes, key=lambda timed: timed[0][by])
