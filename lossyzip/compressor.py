@@ -538,7 +538,7 @@ class Frame:
         decoded = decode_tile(payload, shape, self._header, plan, into, guide)
         if enhancer is not None and part.content is not None:
             if enhance:
-                values = enhance_tile(decoded.values, part, self._header, enhancer)
+                values = enhance_tile(decoded.values, part, self._header, enhancer, guide)
                 decoded = decoded._replace(values=values)
             else:
                 content = part.content

@@ -156,15 +156,18 @@ class _Pass:
         samples = []
         middle = chosen.pop(len(chosen) // 2) if chosen else 0  # first: it tells how large errors are
         for number in [middle, *chosen]:
-            original, decoded = self._original(number), self._decoded(number)
+            original, guiding = self._original(number), self._guide(number)
+            decoded, guides = self._decoded(number, guiding), enhancement.guides_of(guiding, self._header)
             values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
             whole = field.native(np.ma.getdata(original)).reshape(original.shape)
             if number == middle:
-                self._price = self._priced(number, original, whole, values, void)
+                self._price = self._priced(number, original, whole, values, void, guiding)
                 zoom = self._zoom(whole, values, void) if not self._price.marked else 0
-            share = -(-training.POINTS // (len(chosen) + 1))
-            low, scale = self._header.low, math.ldexp(self._header.eps, -zoom)
-            samples.append(training.draw(values, whole, void, low, scale, share, rng))
+                scale = math.ldexp(self._header.eps, -zoom)
+                beside = training.beside_of(guides, values.shape, scale)
+                share = -(-training.points_of(beside) // (len(chosen) + 1))
+            seen = training.Seen(values, void, self._header.low, scale, guides)
+            samples.append(training.draw(seen, whole, beside, share, rng))
         size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
         seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
         sample = training.joined(samples, rng)
@@ -183,7 +186,13 @@ class _Pass:
         return min(max(round(-0.5 * math.log2(3.0 * square)), 0), MOST_ZOOM) if square > 0.0 else 0
 
     def _priced(
-        self, number: int, original: np.ndarray, whole: np.ndarray, values: np.ndarray, void: Any
+        self,
+        number: int,
+        original: np.ndarray,
+        whole: np.ndarray,
+        values: np.ndarray,
+        void: Any,
+        guide: Guiding,
     ) -> training.Price:
         """What bytes are worth, found by coding a tile with a smaller eps; no less than `_RULE`."""
         total = sum(where_size(where) for where in self._where)
@@ -194,7 +203,6 @@ class _Pass:
         payload = self._reader.tile(number).payload
         tighter = replace(self._header, eps=_TIGHTER * self._header.eps)
         mixed = self._job.effort.mixes(self._header.tile_shape)
-        guide = self._guide(number)
         finer = encode_tile(original, tighter, self._plan, mixed, None, guide)
         seen = decode_tile(finer, original.shape, tighter, self._plan, None, guide).values
         left_out = ~np.isfinite(whole) if void is None else ~np.isfinite(whole) | void
@@ -247,12 +255,13 @@ class _Pass:
         self, number: int, tile: frame.Tile, original: np.ndarray, header: Header, enhancer: Enhancer
     ) -> _Tile:
         started = time.thread_time()
-        decoded = self._decoded(number, tile)
-        part = self._part(decoded, original, header, enhancer)
+        guiding = self._guide(number)
+        decoded = self._decoded(number, guiding, tile)
+        part = self._part(decoded, original, header, enhancer, guiding)
         payload = join(part, tile.payload)
         try:
             found, inner = split(payload)
-            values = enhancement.enhance(decoded, found, header, enhancer)
+            values = enhancement.enhance(decoded, found, header, enhancer, guiding)
         except DecodeError as error:
             raise SelfCheckError(
                 f"lossyzip cannot decode its own output: {error}; nothing was kept. Please report this"
@@ -274,10 +283,12 @@ class _Pass:
         record = frame.pack_record(payload, content_checksum(values))
         return _Tile(record, checkers[0], checkers[1], time.thread_time() - started)
 
-    def _part(self, decoded: np.ndarray, original: np.ndarray, header: Header, enhancer: Enhancer) -> Part:
+    def _part(
+        self, decoded: np.ndarray, original: np.ndarray, header: Header, enhancer: Enhancer, guiding: Guiding
+    ) -> Part:
         """The marks of a tile; nothing for one that would not be better."""
         wanted = field.native(np.ma.getdata(original))
-        moves = enhancement.Moves(decoded, header, enhancer)
+        moves = enhancement.Moves(decoded, header, enhancer, guiding)
         patterns = field.special_patterns(header.part, self._job.fill_values)
         marks = enhancement.mark(moves, wanted, header.eps, patterns)
         values = enhancement.apply(decoded, moves, marks)
@@ -297,10 +308,10 @@ class _Pass:
         guide: FieldGuide | None = self._job.guide
         return NO_GUIDE if guide is None else guide.guiding(self._where[number], self._header.specials)
 
-    def _decoded(self, number: int, tile: frame.Tile | None = None) -> np.ndarray:
+    def _decoded(self, number: int, guiding: Guiding, tile: frame.Tile | None = None) -> np.ndarray:
         tile = self._reader.tile(number) if tile is None else tile
         shape = tuple(s.stop - s.start for s in self._where[number])
-        values = decode_tile(tile.payload, shape, self._header, self._plan, None, self._guide(number)).values
+        values = decode_tile(tile.payload, shape, self._header, self._plan, None, guiding).values
         if content_checksum(values) != tile.content:
             raise SelfCheckError(f"tile {number} decodes to other values than before. Please report this")
         return values

@@ -26,7 +26,7 @@ from lossyzip.learned import enhancement as training
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import Enhancer
 from lossyzip.learned.network import Layer
-from lossyzip.learned.terms import KINDS, LIMITS
+from lossyzip.learned.terms import KINDS, LIMITS, Feature
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 FILL = -9999.0
@@ -138,7 +138,7 @@ def test_frames_decode_alike_by_the_format(name, kind, monkeypatch):
 
 
 def random_enhancer(rng: np.random.Generator, layers: int) -> Enhancer:
-    kinds = tuple(np.flatnonzero(rng.random(KINDS) < 0.4).tolist())
+    kinds = tuple(Feature(0, kind) for kind in np.flatnonzero(rng.random(KINDS) < 0.4).tolist())
     width, hidden = len(kinds), []
     for channels in rng.integers(1, 5, layers).tolist():
         shape = (channels, width)
@@ -419,7 +419,7 @@ def test_forged_enhancers_raise():
 def test_sums_that_may_not_be_exact_are_refused():
     one = Layer(np.array([[1 << 20, 0, 0]]), np.zeros(1, np.int64), np.zeros(1, np.int64))
     with pytest.raises(lz.CorruptError, match="exact"):
-        Enhancer((0,), (), one, 7, 0, (0,) * CLASSES)
+        Enhancer((Feature(0, 0),), (), one, 7, 0, (0,) * CLASSES)
 
 
 def test_forged_marks_raise():

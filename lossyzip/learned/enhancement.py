@@ -1,31 +1,46 @@
 """Training of enhancers: decoded values and their errors -> what predicts these. For the encoder alone.
 
-A linear function of terms is fitted by least squares; torch, where it is there, teaches a small network what
-that leaves. Then each class of estimates gets the correction that pays: marks cost bits, and a bit is worth
-what it would gain if eps were smaller instead. All is judged on points that were not learned from, bytes of
-the enhancer included. The number of steps follows from the budget alone, and all numbers from the seed.
+A linear function of terms, of decoded values and of those guides that pay, is fitted by least squares; torch,
+where it is there, teaches a small network what that leaves. Then each class of estimates gets the correction
+that pays: marks cost bits, and a bit is worth what it would gain if eps were smaller instead. All is judged
+on points that were not learned from, bytes of the enhancer included. The number of steps follows from the
+budget alone, and all numbers from the seed.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from lossyzip.container.header import FROM_NETWORK
 from lossyzip.learned.classify import CLASSES
-from lossyzip.learned.enhancer import MOST_SHIFT, STEPS, Enhancer, if_exact
+from lossyzip.learned.enhancer import LARGEST_EXPONENT, MOST_SHIFT, STEPS, Enhancer, if_exact
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
-from lossyzip.learned.terms import LIMITS, REACH, gather, in_units, terms_of, useful
+from lossyzip.learned.terms import (
+    LIMITS,
+    OWN,
+    REACH,
+    UNITS,
+    Beside,
+    Feature,
+    gather,
+    stacked,
+    terms_of,
+    useful,
+)
 
 POINTS = 250_000  # in all,
 _JUDGED = 0.4  # of which so many are not learned from
 FEWEST = 2_000
+_MOST_BESIDE = 3  # guides that are looked at
+_USUAL = 0.75  # quantile of a guide's second differences, that are as many units as an eps
 _CLASSES_PER_EPS = 24.0
 _UNIT = 64.0  # of features, for the network
 _RIDGE = 1e-4  # of a term's mean square
@@ -47,10 +62,23 @@ _LEAST_GAIN = 0.02  # dB, for which an enhancer is worth the time that it takes
 class Sample:
     """Points of decoded tiles: what an enhancer sees there, and what it should find."""
 
-    kinds: list[int]
+    beside: list[Beside]
+    kinds: list[Feature]
     features: np.ndarray  # (points, kinds) float32
     errors: np.ndarray  # (points,) float32: (original - decoded) / eps
     usable: float  # share of all values that are like these, and not void
+
+    def only(self, columns: Sequence[int]) -> Sample:
+        """The same without other features, and without guides that have none left."""
+        kinds = [self.kinds[k] for k in columns]
+        planes = sorted({kind.plane for kind in kinds} - {0})
+        renumbered = {0: 0} | {plane: k + 1 for k, plane in enumerate(planes)}
+        return replace(
+            self,
+            beside=[self.beside[plane - 1] for plane in planes],
+            kinds=[Feature(renumbered[plane], kind) for plane, kind in kinds],
+            features=self.features[:, columns],
+        )
 
 
 class Price(NamedTuple):
@@ -75,18 +103,50 @@ class Judged(NamedTuple):
     net: float
 
 
+class Seen(NamedTuple):
+    """What an enhancer sees of a tile: see `Enhancer.classes`."""
+
+    decoded: np.ndarray
+    void: np.ndarray | None
+    low: float
+    eps: float
+    guides: Mapping[int, np.ndarray]
+
+    def planes(self, beside: Sequence[Beside]) -> np.ndarray:
+        full = folded(self.decoded.shape)
+        void = None if self.void is None else self.void.reshape(full)
+        return stacked(self.decoded.reshape(full), void, self.low, self.eps, beside, self.guides)
+
+
+def beside_of(guides: Mapping[int, np.ndarray], shape: tuple[int, ...], eps: float) -> list[Beside]:
+    """Those of a tile's ``guides`` that may tell something, the network's first, on scales for terms."""
+    numbers = [k for k in guides if k == FROM_NETWORK] + [k for k in guides if k != FROM_NETWORK]
+    found = []
+    for number in numbers[:_MOST_BESIDE]:
+        exponent = 0
+        if number != FROM_NETWORK:
+            values = guides[number].reshape(folded(shape)).astype(np.float64)
+            bends = np.abs(np.diff(values, 2, axis=max(range(1, 4), key=lambda axis: values.shape[axis])))
+            usual = float(np.quantile(bends, _USUAL)) / eps if bends.size else 0.0
+            if not 0.0 < usual < math.inf:
+                continue
+            exponent = round(math.log2(usual))
+        if abs(exponent) <= LARGEST_EXPONENT and math.isfinite(UNITS / math.ldexp(eps, min(exponent, 0))):
+            found.append(Beside(number, exponent))
+    return found
+
+
+def points_of(beside: Sequence[Beside]) -> int:
+    """How many points are drawn: fewer where there is more to see of each."""
+    return 2 * POINTS // (2 + len(beside))
+
+
 def draw(
-    decoded: np.ndarray,
-    original: np.ndarray,
-    void: np.ndarray | None,
-    low: float,
-    eps: float,
-    count: int,
-    rng: np.random.Generator,
+    seen: Seen, original: np.ndarray, beside: list[Beside], count: int, rng: np.random.Generator
 ) -> Sample:
-    """About ``count`` points of a tile, of those that are not ``void`` and whose original is finite."""
-    full = folded(decoded.shape)
-    units = in_units(decoded.reshape(full), None if void is None else void.reshape(full), low, eps)
+    """About ``count`` points of a tile, of those that are not void and whose original is finite."""
+    decoded, void = seen.decoded, seen.void
+    full, planes = folded(decoded.shape), seen.planes(beside)
     flat = rng.permutation(decoded.size)[: 2 * count] if decoded.size > count else np.arange(decoded.size)
     usable = np.isfinite(original.reshape(-1)[flat])
     if void is not None:
@@ -94,10 +154,13 @@ def draw(
     share = float(usable.mean())
     flat = flat[usable][:count]
     number, z, y, x = np.unravel_index(flat, full)
-    first = np.ravel_multi_index((number, z + REACH, y + REACH, x + REACH), units.shape)
-    kinds = useful(full[1:])
+    first = np.ravel_multi_index((number, z + REACH, y + REACH, x + REACH), planes.shape[1:])
+    kinds = [Feature(plane, kind) for plane in range(len(planes)) for kind in useful(full[1:])]
+    kinds += [Feature(k + 1, OWN) for k, one in enumerate(beside) if one.guide == FROM_NETWORK]
+    kinds.sort()
     errors = original.reshape(-1)[flat].astype(np.float64) - decoded.reshape(-1)[flat]
-    return Sample(kinds, gather(units, kinds, first), (errors / eps).astype(np.float32), share)
+    errors /= seen.eps
+    return Sample(beside, kinds, gather(planes, kinds, first), errors.astype(np.float32), share)
 
 
 def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
@@ -107,7 +170,7 @@ def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
     errors = np.concatenate([sample.errors for sample in samples])
     order = rng.permutation(errors.size)
     share = sum(sample.usable for sample in samples) / len(samples)
-    return Sample(kinds, np.concatenate(of_all)[order], errors[order], share)
+    return Sample(samples[0].beside, kinds, np.concatenate(of_all)[order], errors[order], share)
 
 
 def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, seed: int) -> Judged | None:
@@ -116,17 +179,18 @@ def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, se
     if count < FEWEST or not sample.kinds or not sample.errors.any():
         return None
     learned = count - round(_JUDGED * count)
-    terms = terms_of(sample.features)
     with threadpool_limits(1):
-        weights = _least_squares(terms[:learned], sample.errors[:learned])
+        sample = _without_what_does_not_pay(sample, learned, price)
+        terms = terms_of(sample.features)
+        weights = _solved(*_normal_equations(terms[:learned], sample.errors[:learned]))
         found: list[Enhancer | None] = []
         if "offsets" in kinds:
-            found += [_offsets(sample.kinds, weights, bits) for bits in _OUTPUT_BITS]
+            found += [_offsets(sample, weights, bits) for bits in _OUTPUT_BITS]
         if "network" in kinds and importlib.util.find_spec("torch") is not None:
             channels = _CHANNELS if price.stream_bytes < _LONG else _MORE_CHANNELS
             steps = min(round(max(seconds, _LEAST_SECONDS) * STEPS_A_SECOND), _MOST_STEPS)
             net = _taught(terms[:learned], sample.errors[:learned], channels, weights, steps, seed)
-            found += [_network(sample.kinds, net, terms[:learned], bits) for bits in _OUTPUT_BITS]
+            found += [_network(sample, net, terms[:learned], bits) for bits in _OUTPUT_BITS]
         judged = [
             _judge(enhancer, terms[learned:], sample.errors[learned:], sample.usable, price)
             for enhancer in found
@@ -136,25 +200,61 @@ def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, se
     return best if best is not None and best.net > _LEAST_GAIN else None
 
 
-def _least_squares(terms: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Weights of terms, for an estimate in units of eps."""
+def _without_what_does_not_pay(sample: Sample, learned: int, price: Price) -> Sample:
+    """``sample`` with those features of guides that pay, judged by linear functions; in groups: the features
+    of each guide, but its own value apart. They are taken in turn, the best one first."""
+    if not sample.beside:
+        return sample
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for k, (plane, kind) in enumerate(sample.kinds):
+        groups.setdefault((plane, kind == OWN), []).append(k)
+    chosen, left = groups.pop((0, False), []), list(groups.values())
+    terms = terms_of(sample.features)
+    gram, right = _normal_equations(terms[:learned], sample.errors[:learned])
+    judged, errors, width = terms[learned:], sample.errors[learned:], len(sample.kinds)
+
+    def net(columns: list[int]) -> float:
+        some = [limit * width + k for limit in range(len(LIMITS)) for k in columns]
+        weights = _solved(gram[np.ix_(some, some)], right[some])
+        enhancer = _offsets(sample.only(columns), weights, _OUTPUT_BITS[1])
+        if enhancer is None:
+            return -math.inf
+        return _judge(enhancer, judged[:, some], errors, sample.usable, price).net
+
+    best = net(chosen)
+    while left:
+        nets = [net(sorted(chosen + group)) for group in left]
+        if not max(nets) > best + _LEAST_GAIN:
+            break
+        best = max(nets)
+        chosen = sorted(chosen + left.pop(nets.index(best)))
+    return sample.only(chosen)
+
+
+def _normal_equations(terms: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gram, right = np.zeros((terms.shape[1],) * 2), np.zeros(terms.shape[1])
     for start in range(0, len(terms), 1 << 14):
         part = terms[start : start + (1 << 14)].astype(np.float64)
         gram += part.T @ part
         right += part.T @ errors[start : start + (1 << 14)]
+    return gram, right
+
+
+def _solved(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Weights of terms, for an estimate in units of eps."""
+    gram = gram.copy()
     gram[np.diag_indices_from(gram)] *= 1.0 + _RIDGE
     gram[np.diag_indices_from(gram)] += 1.0
     solved: np.ndarray = np.linalg.solve(gram, right)
     return solved
 
 
-def _offsets(kinds: list[int], weights: np.ndarray, bits: int) -> Enhancer | None:
-    return _with_output(kinds, [], weights, 0.0, bits)
+def _offsets(sample: Sample, weights: np.ndarray, bits: int) -> Enhancer | None:
+    return _with_output(sample, [], weights, 0.0, bits)
 
 
 def _with_output(
-    kinds: list[int], hidden: list[Layer], weights: np.ndarray, bias: float, bits: int
+    sample: Sample, hidden: list[Layer], weights: np.ndarray, bias: float, bits: int
 ) -> Enhancer | None:
     """``weights`` and ``bias`` make the estimate in eps of the integers that the output sees."""
     most = float(np.abs(weights).max())
@@ -165,7 +265,7 @@ def _with_output(
     scale = _CLASSES_PER_EPS * 2.0**shift
     rows = np.rint(weights * scale).astype(np.int64)[None]
     output = Layer(rows, np.array([round(bias * scale)], np.int64), np.zeros(1, np.int64))
-    return if_exact(kinds, hidden, output, _ACTIVATION_BITS, shift, [0] * CLASSES)
+    return if_exact(sample.kinds, sample.beside, hidden, output, _ACTIVATION_BITS, shift)
 
 
 class _Net(NamedTuple):
@@ -230,12 +330,12 @@ def _taught(
     return _Net([(w / _UNIT, b), *others], weights, float(bias.detach()[0]))
 
 
-def _network(kinds: list[int], net: _Net, terms: np.ndarray, bits: int) -> Enhancer | None:
+def _network(sample: Sample, net: _Net, terms: np.ndarray, bits: int) -> Enhancer | None:
     """``net`` in integers; ``terms`` show how large activations become."""
     if not all(np.isfinite(part).all() for pair in net.hidden for part in pair):
         return None
-    now = terms[: 1 << 16, : len(kinds)].astype(np.float64)
-    step = np.ones(len(kinds))  # what one of an input's integers is
+    now = terms[: 1 << 16, : len(sample.kinds)].astype(np.float64)
+    step = np.ones(len(sample.kinds))  # what one of an input's integers is
     layers = []
     for w, b in net.hidden:
         now = np.maximum(now @ w + b, 0.0)
@@ -249,13 +349,13 @@ def _network(kinds: list[int], net: _Net, terms: np.ndarray, bits: int) -> Enhan
         step = 1.0 / fine
     channels = len(step)
     weights = np.concatenate([net.weights[:channels] * step, net.weights[channels:]])
-    return _with_output(kinds, layers, weights, net.bias, bits)
+    return _with_output(sample, layers, weights, net.bias, bits)
 
 
 def outputs(enhancer: Enhancer, terms: np.ndarray) -> np.ndarray:
     """The output's sums (float64 that hold integers) at points of these ``terms``."""
     terms = terms.astype(np.float64)
-    now = terms[:, : len(enhancer.kinds)]
+    now = terms[:, : len(enhancer.features)]
     for layer in enhancer.hidden:
         sums = (now @ layer.weights.T.astype(np.float64) + layer.biases) * np.ldexp(1.0, -layer.shifts)
         now = np.clip(np.floor(sums), 0.0, float((1 << enhancer.activation_bits) - 1))

@@ -47,20 +47,26 @@ def rows(bits, channels, inputs):
 class Enhancer:
     def __init__(self, data):
         bits = Bits(data)
-        require(bits.take(4) == 0, "version of an enhancer")
+        version = bits.take(4)
+        require(version in (0, 1), "version of an enhancer")
         layers = bits.take(2)
-        self.kinds = [kind for kind in range(26) if bits.take(1)]
+        self.features = [(0, kind) for kind in range(26) if bits.take(1)]
+        self.beside = []
+        for plane in range(1, 1 + (bits.take(3) if version else 0)):
+            self.beside.append((bits.take(7), bits.take(12) - 2047))
+            self.features += [(plane, kind) for kind in range(27) if bits.take(1)]
+        require(bool(self.beside) == (version == 1), "guides of an enhancer")
         self.zoom = bits.take(4)
         self.shift = bits.take(5)
         self.corrections = [bits.take(6) for _ in range(32)]
         self.top = 2 ** bits.take(4) - 1
-        self.hidden, inputs = [], len(self.kinds)
+        self.hidden, inputs = [], len(self.features)
         for _ in range(layers):
             channels = bits.take(6)
             shifts = [bits.take(5) for _ in range(channels)]
             self.hidden.append((*rows(bits, channels, inputs), shifts))
             inputs = channels
-        self.output = rows(bits, 1, (inputs if layers else 0) + 3 * len(self.kinds))
+        self.output = rows(bits, 1, (inputs if layers else 0) + 3 * len(self.features))
 
     def sum(self, features):
         terms = [max(-limit, min(limit, f)) for limit in LIMITS for f in features]
@@ -85,8 +91,20 @@ def voids(values, mask, specials):
     ]
 
 
-def enhanced(values, mask, header, data, marks):
-    """The enhanced tile of plain ``values``."""
+def in_units(value, low, scale):
+    with np.errstate(all="ignore"):
+        r = float(np.rint((np.float64(value) - low) * (16.0 / scale)))
+    return int(max(-(2.0**25), min(2.0**25, r)))
+
+
+def guide_plane(told, number, exponent, low, scale, shape):
+    guide = told.subtracted if number == 127 else told.raw[number]
+    units = [in_units(v, low if number == 127 else 0.0, scale * 2.0**exponent) for v in map(float, guide)]
+    return np.array(units, object).reshape(shape)
+
+
+def enhanced(values, mask, header, data, marks, told):
+    """The enhanced tile of plain ``values``; ``told``: what guides tell of it."""
     enhancer, void = Enhancer(data), voids(values, mask, set(map(int, header.specials)))
     low, high = (float(end) for end in header.span)
     scale = header.eps / 2**enhancer.zoom
@@ -95,18 +113,21 @@ def enhanced(values, mask, header, data, marks):
     units, last = [], kept[0] if kept else None
     for i, skip in enumerate(void):
         last = last if skip else i
-        v = flat[last] if last is not None else low
-        with np.errstate(all="ignore"):
-            r = float(np.rint((np.float64(v) - low) * (16.0 / scale)))
-        units.append(int(max(-(2.0**25), min(2.0**25, r))))
-    units = np.array(units, object).reshape(values.shape)
+        units.append(in_units(flat[last] if last is not None else low, low, scale))
+    planes = [np.array(units, object).reshape(values.shape)]
+    for number, exponent in enhancer.beside:
+        planes.append(guide_plane(told, number, exponent, low, scale, values.shape))
     long = [axis for axis, n in enumerate(values.shape) if n != 1][-3:]
     axes = [None] * (3 - len(long)) + long
     codes, t = Codes(marks, 1) if marks else None, scale / 64
     out = values.copy()
     for i, point in enumerate(np.ndindex(*values.shape)):
         features = []
-        for kind in enhancer.kinds:
+        for plane, kind in enhancer.features:
+            units = planes[plane]
+            if kind == 26:
+                features.append(units[point] - planes[0][point])
+                continue
             around, shift = feature_places(kind)
             total = 0
             for place, factor in around:

@@ -84,7 +84,7 @@ def decode_frame(data: bytes, references: Sequence[np.ndarray] = (), plain: bool
         if marks and plain:
             content = struct.unpack("<I", marks[:4])[0]
         elif marks:
-            tile = enhanced(tile, mask, header, header.enhancer, marks[4:])
+            tile = enhanced(tile, mask, header, header.enhancer, marks[4:], told)
         checked = tile.tobytes() + (b"" if header.fill is None else mask.tobytes())
         require(xxhash.xxh3_64_intdigest(checked) % 2**32 == content, "not the values that were checked")
         out[where], masks[where] = tile, mask
