@@ -286,6 +286,50 @@ def test_a_guided_field_may_be_enhanced():
     assert_within(array, lz.decompress(blob, references=[other], enhance=False), lz.inspect(blob).eps)
 
 
+def guided(train_seconds: float) -> tuple[np.ndarray, np.ndarray, bytes, bytes]:
+    """(a field, what it refers to, its frame, and that of an enhancer that sees no guides)"""
+    array = waves(8, 22, 24, noise=0.1)
+    other = (array + waves(8, 22, 24, noise=0.02, seed=9) / 9).astype(array.dtype)
+    options = {"references": [other], "rel": 0.05, "train_seconds": train_seconds}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Price, "of", lambda *_: 0.0)  # a small field would have none
+        patch.setattr(second_pass, "_cheaper", lambda *_: True)
+        seen = compressed(array, "offsets", **options)
+        patch.setattr(training, "beside_of", lambda *_: [])
+        return array, other, seen, compressed(array, "offsets", **options)
+
+
+@pytest.mark.parametrize("train_seconds", [0, pytest.param(2, marks=needs_torch)])
+def test_guides_tell_an_enhancer_more(train_seconds):
+    array, other, blob, blind = guided(train_seconds)
+    sections = (unpack_sections(Parts.of(some).header, "ABRSMLGEP") for some in (blob, blind))
+    seen, unseen = (Enhancer.from_bytes(some["E"]) for some in sections)
+    assert seen.beside
+    assert not unseen.beside
+    squares = []
+    for some in (blob, blind):
+        enhanced = lz.decompress(some, references=[other])
+        assert_within(array, enhanced, lz.inspect(some).eps)
+        squares.append(mean_square(array, enhanced))
+    assert squares[0] < 0.95 * squares[1]
+
+
+@pytest.mark.parametrize("train_seconds", [0, pytest.param(2, marks=needs_torch)])
+def test_enhancers_that_see_guides_decode_alike_by_the_format(train_seconds):
+    _, other, blob, _ = guided(train_seconds)
+    for plain in (False, True):
+        expected = lz.decompress(blob, enhance=not plain, references=[other])
+        decoded = reference.decode_frame(blob, [other], plain=plain)
+        assert decoded.tobytes() == expected.tobytes()
+
+
+def test_guides_that_are_not_there_are_an_error():
+    own = unpack_sections(Parts.of(guided(0)[2]).header, "ABRSMLGEP")["E"]
+    assert Enhancer.from_bytes(own).beside
+    with pytest.raises(lz.CorruptError, match="guide"):
+        lz.decompress(forged(compressed(FIELDS["3d"]), E=own))
+
+
 @pytest.mark.parametrize("name", ["3d", "masked"])
 @pytest.mark.parametrize("db", [34, 50])
 def test_a_psnr_is_reached_in_fewer_bytes(name, db):
