@@ -24,6 +24,7 @@ from lossyzip.errors import CorruptError
 from lossyzip.field import largest_coded, native
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import STEPS, Enhancer
+from lossyzip.learned.filtering import Filter
 from lossyzip.learned.network import Layer
 from lossyzip.learned.terms import LIMITS, Feature
 
@@ -138,7 +139,9 @@ def warmup(dtype: np.dtype) -> None:
     """Compile the kernels for tiles of ``dtype``."""
     tile = np.arange(60, dtype=dtype).reshape(3, 4, 5)
     weights, zero = np.ones((1, len(LIMITS)), np.int64), np.zeros(1, np.int64)
-    enhancer = Enhancer((Feature(0, 2),), (), Layer(weights, zero, zero), 1, 0, (STEPS,) * CLASSES)
+    filter_ = Filter((Feature(0, 2),), Layer(weights[:, :1], zero, zero))
+    parts = ((Feature(0, 2),), (), Layer(weights, zero, zero), 1, 0, (STEPS,) * CLASSES)
+    enhancer = Enhancer(*parts, filter=filter_)
     header = Header(dtype, tile.shape, tile.shape, absolute(1.0), 1.0, 0.0, 59.0, (), "raster", b"", ())
     moves = Moves(tile, header, enhancer)
     marks = mark(moves, tile.reshape(-1), 1.0, np.zeros(0, np.uint64))

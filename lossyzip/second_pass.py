@@ -164,10 +164,10 @@ class _Pass:
                 self._price = self._priced(number, original, whole, values, void, guiding)
                 zoom = self._zoom(whole, values, void) if not self._price.marked else 0
                 scale = math.ldexp(self._header.eps, -zoom)
-                beside = training.beside_of(guides, values.shape, scale)
-                share = -(-training.points_of(beside) // (len(chosen) + 1))
-            seen = training.Seen(values, void, self._header.low, scale, guides)
-            samples.append(training.draw(seen, whole, beside, share, rng))
+            seen = training.Seen(values, whole, void, self._header.low, scale, guides)
+            if number == middle:
+                view = training.view_of(seen, rng)
+            samples.append(training.draw(seen, view, -(-training.POINTS // (len(chosen) + 1)), rng))
         size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
         seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
         sample = training.joined(samples, rng)

@@ -1,6 +1,6 @@
 """Training of enhancers: decoded values and their errors -> what predicts these. For the encoder alone.
 
-A linear function of terms, of decoded values and of those guides that pay, is fitted by least squares; torch,
+A linear function of terms, of decoded values and of those planes that pay, is fitted by least squares; torch,
 where it is there, teaches a small network what that leaves. Then each class of estimates gets the correction
 that pays: marks cost bits, and a bit is worth what it would gain if eps were smaller instead. All is judged
 on points that were not learned from, bytes of the enhancer included. The number of steps follows from the
@@ -19,16 +19,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lossyzip.container.header import FROM_NETWORK
+from lossyzip.learned import filter_fitting
 from lossyzip.learned.classify import CLASSES
-from lossyzip.learned.enhancer import LARGEST_EXPONENT, MOST_SHIFT, STEPS, Enhancer, if_exact
+from lossyzip.learned.enhancer import MOST_GUIDES, MOST_SHIFT, STEPS, Enhancer, if_exact
+from lossyzip.learned.filtering import Filter
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
 from lossyzip.learned.terms import (
     LIMITS,
     OWN,
     REACH,
-    UNITS,
-    Beside,
     Feature,
     gather,
     stacked,
@@ -39,8 +39,6 @@ from lossyzip.learned.terms import (
 POINTS = 250_000  # in all,
 _JUDGED = 0.4  # of which so many are not learned from
 FEWEST = 2_000
-_MOST_BESIDE = 3  # guides that are looked at
-_USUAL = 0.75  # quantile of a guide's second differences, that are as many units as an eps
 _CLASSES_PER_EPS = 24.0
 _UNIT = 64.0  # of features, for the network
 _RIDGE = 1e-4  # of a term's mean square
@@ -58,27 +56,32 @@ _STREAM = 40.0  # bytes that a tile's marks take beside what they tell
 _LEAST_GAIN = 0.02  # dB, for which an enhancer is worth the time that it takes
 
 
+class View(NamedTuple):
+    """What an enhancer sees beside decoded values: see `Enhancer`."""
+
+    guides: tuple[int, ...] = ()
+    filter: Filter | None = None
+
+
 @dataclass(frozen=True)
 class Sample:
     """Points of decoded tiles: what an enhancer sees there, and what it should find."""
 
-    beside: list[Beside]
+    view: View
     kinds: list[Feature]
     features: np.ndarray  # (points, kinds) float32
     errors: np.ndarray  # (points,) float32: (original - decoded) / eps
     usable: float  # share of all values that are like these, and not void
 
     def only(self, columns: Sequence[int]) -> Sample:
-        """The same without other features, and without guides that have none left."""
-        kinds = [self.kinds[k] for k in columns]
-        planes = sorted({kind.plane for kind in kinds} - {0})
-        renumbered = {0: 0} | {plane: k + 1 for k, plane in enumerate(planes)}
-        return replace(
-            self,
-            beside=[self.beside[plane - 1] for plane in planes],
-            kinds=[Feature(renumbered[plane], kind) for plane, kind in kinds],
-            features=self.features[:, columns],
-        )
+        """The same without other features, and without planes that have none left."""
+        kinds, view = [self.kinds[k] for k in columns], self.view
+        planes = {kind.plane for kind in kinds}
+        if len(view.guides) + 1 not in planes:
+            kept = [k for k in range(len(view.guides)) if k + 1 in planes]
+            view = View(tuple(view.guides[k] for k in kept))
+            kinds = [Feature(kept.index(p - 1) + 1 if p else 0, kind) for p, kind in kinds]
+        return replace(self, view=view, kinds=kinds, features=self.features[:, columns])
 
 
 class Price(NamedTuple):
@@ -104,63 +107,63 @@ class Judged(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What an enhancer sees of a tile: see `Enhancer.classes`."""
+    """A decoded tile, and what lies beside it: see `Enhancer.classes`; and its original."""
 
     decoded: np.ndarray
+    original: np.ndarray
     void: np.ndarray | None
     low: float
     eps: float
     guides: Mapping[int, np.ndarray]
 
-    def planes(self, beside: Sequence[Beside]) -> np.ndarray:
+    def planes(self, view: View) -> np.ndarray:
         full = folded(self.decoded.shape)
         void = None if self.void is None else self.void.reshape(full)
-        return stacked(self.decoded.reshape(full), void, self.low, self.eps, beside, self.guides)
+        planes = stacked(self.decoded.reshape(full), void, self.low, self.eps, view.guides, self.guides)
+        return planes if view.filter is None else np.concatenate([planes, view.filter.plane(planes)[None]])
+
+    def drawn(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """(flat places of about ``count`` values that are not void and whose original is finite, the share of
+        these)"""
+        size = self.decoded.size
+        flat = rng.permutation(size)[: 2 * count] if size > count else np.arange(size)
+        usable = np.isfinite(self.original.reshape(-1)[flat])
+        if self.void is not None:
+            usable &= ~self.void.reshape(-1)[flat]
+        return flat[usable][:count], float(usable.mean())
+
+    def first(self, flat: np.ndarray) -> np.ndarray:
+        """Where values are in the first plane."""
+        full = folded(self.decoded.shape)
+        number, *near = np.unravel_index(flat, full)
+        padded = (full[0], *(n + 2 * REACH for n in full[1:]))
+        return np.ravel_multi_index((number, *(at + REACH for at in near)), padded)
+
+    def errors(self, flat: np.ndarray) -> np.ndarray:
+        errors = self.original.reshape(-1)[flat].astype(np.float64) - self.decoded.reshape(-1)[flat]
+        return (errors / self.eps).astype(np.float32)
 
 
-def beside_of(guides: Mapping[int, np.ndarray], shape: tuple[int, ...], eps: float) -> list[Beside]:
-    """Those of a tile's ``guides`` that may tell something, the network's first, on scales for terms."""
-    numbers = [k for k in guides if k == FROM_NETWORK] + [k for k in guides if k != FROM_NETWORK]
-    found = []
-    for number in numbers[:_MOST_BESIDE]:
-        exponent = 0
-        if number != FROM_NETWORK:
-            values = guides[number].reshape(folded(shape)).astype(np.float64)
-            bends = np.abs(np.diff(values, 2, axis=max(range(1, 4), key=lambda axis: values.shape[axis])))
-            usual = float(np.quantile(bends, _USUAL)) / eps if bends.size else 0.0
-            if not 0.0 < usual < math.inf:
-                continue
-            exponent = round(math.log2(usual))
-        if abs(exponent) <= LARGEST_EXPONENT and math.isfinite(UNITS / math.ldexp(eps, min(exponent, 0))):
-            found.append(Beside(number, exponent))
-    return found
+def view_of(seen: Seen, rng: np.random.Generator) -> View:
+    """All that may tell something of values like these: guides, and a filter of them."""
+    guides = tuple(sorted(seen.guides, key=lambda number: number != FROM_NETWORK)[:MOST_GUIDES])
+    (flat, _), planes = seen.drawn(filter_fitting.POINTS, rng), seen.planes(View(guides))
+    kinds = useful(folded(seen.decoded.shape)[1:])
+    with threadpool_limits(1):
+        made = filter_fitting.fitted(planes, seen.first(flat), seen.errors(flat), kinds, guides)
+    return View(guides, made)
 
 
-def points_of(beside: Sequence[Beside]) -> int:
-    """How many points are drawn: fewer where there is more to see of each."""
-    return 2 * POINTS // (2 + len(beside))
-
-
-def draw(
-    seen: Seen, original: np.ndarray, beside: list[Beside], count: int, rng: np.random.Generator
-) -> Sample:
-    """About ``count`` points of a tile, of those that are not void and whose original is finite."""
-    decoded, void = seen.decoded, seen.void
-    full, planes = folded(decoded.shape), seen.planes(beside)
-    flat = rng.permutation(decoded.size)[: 2 * count] if decoded.size > count else np.arange(decoded.size)
-    usable = np.isfinite(original.reshape(-1)[flat])
-    if void is not None:
-        usable &= ~void.reshape(-1)[flat]
-    share = float(usable.mean())
-    flat = flat[usable][:count]
-    number, z, y, x = np.unravel_index(flat, full)
-    first = np.ravel_multi_index((number, z + REACH, y + REACH, x + REACH), planes.shape[1:])
-    kinds = [Feature(plane, kind) for plane in range(len(planes)) for kind in useful(full[1:])]
-    kinds += [Feature(k + 1, OWN) for k, one in enumerate(beside) if one.guide == FROM_NETWORK]
-    kinds.sort()
-    errors = original.reshape(-1)[flat].astype(np.float64) - decoded.reshape(-1)[flat]
-    errors /= seen.eps
-    return Sample(beside, kinds, gather(planes, kinds, first), errors.astype(np.float32), share)
+def draw(seen: Seen, view: View, count: int, rng: np.random.Generator) -> Sample:
+    """About ``count`` points of a tile."""
+    flat, share = seen.drawn(count, rng)
+    kinds, guides = useful(folded(seen.decoded.shape)[1:]), len(view.guides)
+    features = [Feature(0, kind) for kind in kinds]
+    features += [Feature(k + 1, OWN) for k, number in enumerate(view.guides) if number == FROM_NETWORK]
+    if view.filter is not None:
+        features += [Feature(guides + 1, kind) for kind in [*kinds, OWN]]
+    found = gather(seen.planes(view), features, seen.first(flat), view.filter is not None)
+    return Sample(view, features, found, seen.errors(flat), share)
 
 
 def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
@@ -170,7 +173,7 @@ def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
     errors = np.concatenate([sample.errors for sample in samples])
     order = rng.permutation(errors.size)
     share = sum(sample.usable for sample in samples) / len(samples)
-    return Sample(samples[0].beside, kinds, np.concatenate(of_all)[order], errors[order], share)
+    return Sample(samples[0].view, kinds, np.concatenate(of_all)[order], errors[order], share)
 
 
 def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, seed: int) -> Judged | None:
@@ -201,9 +204,9 @@ def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, se
 
 
 def _without_what_does_not_pay(sample: Sample, learned: int, price: Price) -> Sample:
-    """``sample`` with those features of guides that pay, judged by linear functions; in groups: the features
-    of each guide, but its own value apart. They are taken in turn, the best one first."""
-    if not sample.beside:
+    """``sample`` with those planes that pay, judged by linear functions; in groups: the value of each, and
+    what is around it. They are taken in turn, the best one first."""
+    if not any(kind.plane for kind in sample.kinds):
         return sample
     groups: dict[tuple[int, bool], list[int]] = {}
     for k, (plane, kind) in enumerate(sample.kinds):
@@ -265,7 +268,9 @@ def _with_output(
     scale = _CLASSES_PER_EPS * 2.0**shift
     rows = np.rint(weights * scale).astype(np.int64)[None]
     output = Layer(rows, np.array([round(bias * scale)], np.int64), np.zeros(1, np.int64))
-    return if_exact(sample.kinds, sample.beside, hidden, output, _ACTIVATION_BITS, shift)
+    return if_exact(
+        sample.kinds, sample.view.guides, sample.view.filter, hidden, output, _ACTIVATION_BITS, shift
+    )
 
 
 class _Net(NamedTuple):

@@ -20,10 +20,11 @@ from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError, UnsupportedFormatError
 from lossyzip.learned import classify
 from lossyzip.learned.classify import CLASSES
+from lossyzip.learned.filtering import Filter
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
 from lossyzip.learned.network_bytes import get_rows, put_rows
-from lossyzip.learned.terms import KINDS, LIMITS, OWN, REACH, Beside, Feature, offsets, stacked
+from lossyzip.learned.terms import KINDS, LIMITS, OWN, REACH, Feature, offsets, stacked
 
 STEPS = 32  # a correction is so many parts of eps at most
 MOST_HIDDEN = 2
@@ -31,12 +32,12 @@ MOST_CHANNELS = 32
 MOST_ACTIVATION_BITS = 15
 MOST_SHIFT = 31
 _EXACT = 1 << 24
-_ALONE, _WITH_GUIDES = 0, 1  # versions
+_ALONE, _WITH_PLANES = 0, 1  # versions
 _ZOOM_BITS = 4
 MOST_ZOOM = (1 << _ZOOM_BITS) - 1
 _SHIFT_BITS, _CORRECTION_BITS, _CHANNEL_BITS = 5, 6, 6
-_COUNT_BITS, _GUIDE_BITS, _EXPONENT_BITS = 3, 7, 12
-LARGEST_EXPONENT = (1 << (_EXPONENT_BITS - 1)) - 1
+_COUNT_BITS, _GUIDE_BITS = 3, 7
+MOST_GUIDES = (1 << _COUNT_BITS) - 1
 _NO_GUIDES: Mapping[int, np.ndarray] = MappingProxyType({})
 
 
@@ -51,7 +52,8 @@ class Enhancer:
     shift: int  # of the output's magnitude, which makes its class
     corrections: tuple[int, ...]  # of each class, in a scale's STEPS
     zoom: int = 0  # the scale is eps / 2**zoom: errors may be much smaller than eps, if a PSNR was asked for
-    beside: tuple[Beside, ...] = ()  # guides that it sees, too
+    guides: tuple[int, ...] = ()  # numbers of those that it sees, too: planes 1 and up
+    filter: Filter | None = None  # what makes a further plane of these and the field
 
     def __post_init__(self) -> None:
         _check(self)
@@ -71,7 +73,9 @@ class Enhancer:
         """
         full = folded(tile.shape)
         void = None if void is None else void.reshape(full)
-        planes = stacked(tile.reshape(full), void, low, self.scale(eps), self.beside, guides)
+        planes = stacked(tile.reshape(full), void, low, self.scale(eps), self.guides, guides)
+        if self.filter is not None:
+            planes = np.concatenate([planes, self.filter.plane(planes)[None]])
         units, flat = planes[0], planes.reshape(-1)
         out = np.empty(full, np.int8)
         tables = self._tables(units.shape)
@@ -92,7 +96,7 @@ class Enhancer:
     def _tables(self, shape: tuple[int, ...]) -> classify.Tables:
         starts, places, shifts = [0], [], []
         for feature in self.features:
-            around, shift = offsets(feature, shape)
+            around, shift = offsets(feature, shape, len(self.guides) + 1)
             shifts.append(shift)
             places += around
             starts.append(len(places))
@@ -127,17 +131,22 @@ class Enhancer:
 
     def to_bytes(self) -> bytes:
         out = BitWriter()
-        out.bits(_WITH_GUIDES if self.beside else _ALONE, 4)
+        more = bool(self.guides) or self.filter is not None
+        out.bits(_WITH_PLANES if more else _ALONE, 4)
         out.bits(len(self.hidden), 2)
-        for kind in range(KINDS):
-            out.bits(int((0, kind) in self.features), 1)
-        if self.beside:
-            out.bits(len(self.beside), _COUNT_BITS)
-        for k, (guide, exponent) in enumerate(self.beside):
-            out.bits(guide, _GUIDE_BITS)
-            out.bits(exponent + LARGEST_EXPONENT, _EXPONENT_BITS)
-            for kind in range(OWN + 1):
-                out.bits(int((k + 1, kind) in self.features), 1)
+        _put_features(out, self.features, [KINDS])
+        if more:
+            out.bits(len(self.guides), _COUNT_BITS)
+            for guide in self.guides:
+                out.bits(guide, _GUIDE_BITS)
+            out.bits(int(self.filter is not None), 1)
+            kinds = _kinds_of(len(self.guides))
+            if self.filter is not None:
+                _put_features(out, self.filter.features, kinds)
+                out.bits(int(self.filter.layer.shifts[0]), _SHIFT_BITS)
+                put_rows(out, self.filter.layer)
+                kinds = [*kinds, OWN + 1]
+            _put_features(out, self.features, [0, *kinds[1:]])
         out.bits(self.zoom, _ZOOM_BITS)
         out.bits(self.shift, _SHIFT_BITS)
         for correction in self.corrections:
@@ -156,17 +165,21 @@ class Enhancer:
         """Raises a DecodeError when ``data`` holds no enhancer, or one whose sums are not exact."""
         bits = BitReader(data)
         version = bits.bits(4)
-        if version > _WITH_GUIDES:
+        if version > _WITH_PLANES:
             raise UnsupportedFormatError(f"an enhancer of version {version}; upgrade lossyzip")
         layers = bits.bits(2)
-        features = [Feature(0, kind) for kind in range(KINDS) if bits.bits(1)]
-        beside = []
-        for k in range(bits.bits(_COUNT_BITS) if version == _WITH_GUIDES else 0):
-            guide, exponent = bits.bits(_GUIDE_BITS), bits.bits(_EXPONENT_BITS)
-            beside.append(Beside(guide, exponent - LARGEST_EXPONENT))
-            features += [Feature(k + 1, kind) for kind in range(OWN + 1) if bits.bits(1)]
-        if version == _WITH_GUIDES and not beside:
-            raise CorruptError("an enhancer with guides has none")
+        features = _get_features(bits, [KINDS])
+        guides: tuple[int, ...] = ()
+        filter_ = None
+        if version == _WITH_PLANES:
+            guides = tuple(bits.bits(_GUIDE_BITS) for _ in range(bits.bits(_COUNT_BITS)))
+            filtered, kinds = bits.bits(1), _kinds_of(len(guides))
+            if filtered:
+                seen = _get_features(bits, kinds)
+                shifts = np.array([bits.bits(_SHIFT_BITS)])
+                filter_ = Filter(seen, get_rows(bits, data, 1, len(seen), shifts))
+                kinds = [*kinds, OWN + 1]
+            features += _get_features(bits, [0, *kinds[1:]])
         zoom = bits.bits(_ZOOM_BITS)
         shift = bits.bits(_SHIFT_BITS)
         corrections = tuple(bits.bits(_CORRECTION_BITS) for _ in range(CLASSES))
@@ -182,8 +195,8 @@ class Enhancer:
             width = channels
         width = (width if hidden else 0) + len(LIMITS) * len(features)
         output = get_rows(bits, data, 1, width, np.zeros(1, np.int64))
-        parts = (tuple(features), tuple(hidden), output, activation_bits, shift, corrections, zoom)
-        enhancer = Enhancer(*parts, tuple(beside))
+        parts = (features, tuple(hidden), output, activation_bits, shift, corrections, zoom)
+        enhancer = Enhancer(*parts, guides, filter_)
         if len(enhancer.to_bytes()) != len(data):
             raise CorruptError("an enhancer is followed by other bytes")
         return enhancer
@@ -191,7 +204,8 @@ class Enhancer:
 
 def if_exact(
     features: Sequence[Feature],
-    beside: Sequence[Beside],
+    guides: Sequence[int],
+    filter_: Filter | None,
     hidden: Sequence[Layer],
     output: Layer,
     activation_bits: int,
@@ -200,9 +214,25 @@ def if_exact(
     """The enhancer of these parts, without corrections, or None when its sums might not be exact."""
     parts = (tuple(features), tuple(hidden), output, activation_bits, shift, (0,) * CLASSES)
     try:
-        return Enhancer(*parts, beside=tuple(beside))
+        return Enhancer(*parts, guides=tuple(guides), filter=filter_)
     except CorruptError:
         return None
+
+
+def _kinds_of(guides: int) -> list[int]:
+    """How many kinds of features the field and so many guides have."""
+    return [KINDS, *[OWN + 1] * guides]
+
+
+def _put_features(out: BitWriter, features: Sequence[Feature], kinds: Sequence[int]) -> None:
+    for plane, count in enumerate(kinds):
+        for kind in range(count):
+            out.bits(int((plane, kind) in features), 1)
+
+
+def _get_features(bits: BitReader, kinds: Sequence[int]) -> tuple[Feature, ...]:
+    places = [(plane, kind) for plane, count in enumerate(kinds) for kind in range(count)]
+    return tuple(Feature(*place) for place in places if bits.bits(1))
 
 
 def _check(enhancer: Enhancer) -> None:

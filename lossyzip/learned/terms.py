@@ -27,20 +27,13 @@ LIMITS = (192, 48, 16)  # of terms, in units
 _OF_AXIS = 7  # kinds of features along an axis
 KINDS = 3 * _OF_AXIS + 3 + 2
 _CORNERS = KINDS - 1
-OWN = KINDS  # of a guide alone: its value less the decoded one
+OWN = KINDS  # of a guide: its value less the decoded one; of a filter's plane, its value
 _NEAR = (-1, 0, 1)
 Place = tuple[int, int, int]
 
 
-class Beside(NamedTuple):
-    """A guide as a plane: its number, or FROM_NETWORK; its units are those of the field times 2**exponent."""
-
-    guide: int
-    exponent: int
-
-
 class Feature(NamedTuple):
-    """``plane`` 0 has the decoded values, the others guides."""
+    """``plane`` 0 has the decoded values, the others guides; the last may be a filter's (filtering.py)."""
 
     plane: int
     kind: int
@@ -112,48 +105,60 @@ def stacked(
     void: np.ndarray | None,
     low: float,
     eps: float,
-    beside: Sequence[Beside],
+    numbers: Sequence[int],
     guides: Mapping[int, np.ndarray],
 ) -> np.ndarray:
     """(planes, separate, z, y, x) int32: ``values`` as `in_units` has them, and behind them those ``guides``
-    that are named. Raises CorruptError for one that is not there, and where eps is none."""
-    found = [in_units(values, void, low, _scale(eps, 0))]
-    for number, exponent in beside:
+    that have these ``numbers``. Raises CorruptError for one that is not there, and where eps is none."""
+    if not (eps > 0.0 and math.isfinite(UNITS / eps)):
+        raise CorruptError(f"an enhancer for a tolerance of {eps}")
+    found = [in_units(values, void, low, eps)]
+    for number in numbers:
         if number not in guides:
             raise CorruptError(f"an enhancer needs guide {number}, the field has {sorted(guides)}")
         guide = guides[number].reshape(values.shape)
-        found.append(in_units(guide, None, low if number == FROM_NETWORK else 0.0, _scale(eps, exponent)))
-    return np.stack(found) if beside else found[0][None]
+        found.append(in_units(guide, None, low if number == FROM_NETWORK else 0.0, eps))
+    return np.stack(found) if numbers else found[0][None]
 
 
-def _scale(eps: float, exponent: int) -> float:
-    try:
-        scale = math.ldexp(eps, exponent)
-    except OverflowError:
-        scale = math.inf
-    if not (0.0 < scale < math.inf and math.isfinite(UNITS / scale)):
-        raise CorruptError(f"an enhancer for a tolerance of {eps}, times 2**{exponent}")
-    return scale
+def gather(
+    planes: np.ndarray, features: Sequence[Feature], first: np.ndarray, filtered: bool = False
+) -> np.ndarray:
+    """(points, features) float32: at the places ``first`` of the first of ``planes``, within LIMITS[0].
 
-
-def gather(planes: np.ndarray, features: Sequence[Feature], first: np.ndarray) -> np.ndarray:
-    """(points, features) float32: at the places ``first`` of the first of ``planes``, within LIMITS[0]."""
-    flat = planes.reshape(-1)
+    ``filtered``: the last of them is a filter's.
+    """
+    last = len(planes) - 1 if filtered else None
     found = np.empty((first.size, len(features)), np.float32)
     for k, feature in enumerate(features):
-        around, shift = offsets(feature, planes.shape[1:])
-        total = np.zeros(first.size, np.int32)
-        for offset, factor in around:
-            total += np.int32(factor) * flat.take(first + offset)
-        found[:, k] = np.clip(total >> shift, -LIMITS[0], LIMITS[0])
+        around, shift = offsets(feature, planes.shape[1:], last)
+        found[:, k] = np.clip(_sums(planes, around, first) >> shift, -LIMITS[0], LIMITS[0])
     return found
 
 
-def offsets(feature: Feature, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], int]:
-    """([(offset, factor)], shift) of a feature, in items from the point in the first plane, of ``shape``."""
+def gather_whole(planes: np.ndarray, features: Sequence[Feature], first: np.ndarray) -> np.ndarray:
+    """(points, features) float64: the same without shifts and limits."""
+    around = (offsets(feature, planes.shape[1:])[0] for feature in features)
+    return np.stack([_sums(planes, places, first) for places in around], axis=1).astype(np.float64)
+
+
+def _sums(planes: np.ndarray, around: list[tuple[int, int]], first: np.ndarray) -> np.ndarray:
+    flat, total = planes.reshape(-1), np.zeros(first.size, np.int32)
+    for offset, factor in around:
+        total += np.int32(factor) * flat.take(first + offset)
+    return total
+
+
+def offsets(
+    feature: Feature, shape: tuple[int, ...], filtered: int | None = None
+) -> tuple[list[tuple[int, int]], int]:
+    """([(offset, factor)], shift) of a feature, in items from the point in the first plane, of ``shape``.
+
+    ``filtered``: the number of a filter's plane.
+    """
     plane = feature.plane * math.prod(shape)
     if feature.kind == OWN:
-        return [(plane, 1), (0, -1)], 0
+        return [(plane, 1)] if feature.plane == filtered else [(plane, 1), (0, -1)], 0
     around, shift = places(feature.kind)
     found = [(plane + (z * shape[2] + y) * shape[3] + x, factor) for (z, y, x), factor in around]
     return [*found, (plane, -sum(factor for _, factor in around))], shift
