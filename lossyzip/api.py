@@ -31,7 +31,9 @@ class Inspection:
     """What a frame says of itself. ``max_error`` was measured when it was made; ``sections`` are bytes.
 
     ``model``: the checksum of the one that it needs, or "". ``enhancer``: "offsets" or "network", and the dB
-    that it adds to PSNR; "" and 0.0 where there is none.
+    that it adds to PSNR; "" and 0.0 where there is none. ``objective``: what it was chosen by, "psnr",
+    "spectrum" or "gradient", and for the latter two how far values are off in that, without and with it: see
+    `compress`.
     """
 
     bound: str
@@ -49,6 +51,8 @@ class Inspection:
     model: str
     enhancer: str
     psnr_gain: float
+    objective: str
+    objective_errors: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,11 @@ def compress(
     within ``bound``, for a few percent more bytes; where a smaller eps would gain as much for these, nothing
     is done, nor for other dtypes than float32 and float64, nor for lossless, pointwise relative and regional
     bounds. With a PSNR bound the field takes fewer bytes instead. "offsets" and "network" name one kind of
-    enhancers; the latter is trained by torch, and left out where that is missing.
+    enhancers; the latter is trained by torch, and left out where that is missing. What shall become better is
+    PSNR, the default; or "gradient", the mean square error of central differences along each axis; or
+    "spectrum", the mean over wavenumbers, up to half of Nyquist's, of |P' / P - 1|, where P and P' are the
+    radially averaged power spectra of the array and of what comes back. Both are taken tile by tile. They are
+    never worse than without an enhancer; PSNR may be. With a PSNR bound it is PSNR in any case.
 
     Raises UnsupportedDataError (for other dtypes, or integers with a pointwise relative bound);
     InvalidArgumentError; BoundViolationError if lossyzip has a bug.
@@ -205,7 +213,14 @@ def inspect(blob: bytes) -> Inspection:
         frame.model,
         frame.enhancer,
         frame.gain,
+        *_objective(frame),
     )
+
+
+def _objective(frame: Frame) -> tuple[str, tuple[float, float] | None]:
+    if frame.objective is None:
+        return "psnr" if frame.enhancer else "", None
+    return frame.objective.name, (frame.objective.plain, frame.objective.enhanced)
 
 
 def verify(

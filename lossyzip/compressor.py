@@ -22,7 +22,7 @@ import xxhash
 
 from lossyzip.bound import Bound, absolute
 from lossyzip.container import frame
-from lossyzip.container.enhanced import split
+from lossyzip.container.enhanced import Objective, objective_told, split
 from lossyzip.container.header import Header, can_be_enhanced
 from lossyzip.errors import (
     BoundViolationError,
@@ -73,6 +73,7 @@ class FieldReport:
     psnr_floor: float
     enhancer: str = ""  # its kind, if there is one,
     gain: float = 0.0  # and the dB that it adds
+    objective: Objective | None = None
 
     @property
     def ratio(self) -> float:
@@ -100,6 +101,7 @@ class Written:
     encode_seconds: float
     verify_seconds: float
     gain: float = 0.0  # of PSNR, by an enhancer, in dB
+    objective: Objective | None = None
 
 
 def compress_field(
@@ -209,6 +211,7 @@ def compress_field(
         checked.psnr_floor,
         done.header.enhancer_kind,
         done.gain,
+        done.objective,
     )
 
 
@@ -253,7 +256,7 @@ class _Job:
         error = struct.pack("<d", checked.report().max_error)
         end = frame.pack_end(sizes, {"e": error} if header.eps > 0.0 else {})
         write(end)
-        return Written(header, written + len(end), checked, *seconds)
+        return Written(header, written + len(end), checked, seconds[0], seconds[1])
 
     def _tile(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
         from lossyzip.field import read
@@ -398,6 +401,7 @@ class Frame:
             raise CorruptError(f"the gain of PSNR is stored in {len(gain)} bytes")
         self.gain: float = struct.unpack("<d", gain)[0]  # dB, by the enhancer
         self.enhancer = self._header.enhancer_kind
+        self.objective = objective_told(reader.index.get("o")) if self.enhancer else None
 
     def refer_to(self, references: Sequence[np.ndarray], model: Model | None = None) -> None:
         """Have the arrays, and the model, that the field was compressed with.

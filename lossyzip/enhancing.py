@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lossyzip.container.enhanced import OBJECTIVES
 from lossyzip.errors import InvalidArgumentError
 
 KINDS = ("offsets", "network")
-OBJECTIVES = ("psnr", "spectrum", "gradient")  # in the order of their numbers in frames
 
 
 class Enhancing(NamedTuple):

@@ -92,7 +92,7 @@ class Spectrum:
 
 
 def objective_of(name: str, tile_shape: tuple[int, ...]) -> Objective:
-    """That of enhancing.OBJECTIVES with this ``name``."""
+    """That of container/enhanced.py with this ``name``."""
     if name == "spectrum":
         return Spectrum(max(folded(tile_shape)[1:]))
     return Gradient() if name == "gradient" else MeanSquare()

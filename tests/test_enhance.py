@@ -246,7 +246,7 @@ def test_where_there_is_none_the_bytes_are_the_same(array, bound):
 
 
 def test_what_cannot_be_is_refused():
-    for kind in ("spectrum", "", None, 1):
+    for kind in ("spectra", "", None, 1):
         with pytest.raises(lz.InvalidArgumentError):
             compressed(FIELDS["3d"], kind)
     with pytest.raises(lz.InvalidArgumentError):

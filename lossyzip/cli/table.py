@@ -117,8 +117,11 @@ def tuned_table(report: TuneReport) -> str:
 
 
 def _family(row: FieldRow) -> str:
-    """With what an enhancer adds to PSNR."""
-    return f"{row.family}, enhanced: {row.psnr_gain:+.2f} dB" if row.enhancer else row.family
+    """With what an enhancer adds to PSNR, or takes from another error."""
+    if not row.enhancer:
+        return row.family
+    what = f"{row.objective} error x {row.objective_left:.2f}, " if row.objective else ""
+    return f"{row.family}, enhanced: {what}{row.psnr_gain:+.2f} dB"
 
 
 def _quoted(text: str) -> str:

@@ -178,29 +178,40 @@ def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
 
 def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, seed: int) -> Judged | None:
     """The best enhancer of ``kinds``, as far as they can be had; None if none pays."""
+    best = max(trained(sample, [price], kinds, seconds, seed), key=lambda one: one.net, default=None)
+    return best if best is not None and best.net > _LEAST_GAIN else None
+
+
+def trained(
+    sample: Sample, prices: Sequence[Price], kinds: Sequence[str], seconds: float, seed: int
+) -> list[Judged]:
+    """Enhancers, the best of each of ``kinds`` at each price; none where there is nothing to learn."""
     count = sample.errors.size
     if count < FEWEST or not sample.kinds or not sample.errors.any():
-        return None
+        return []
     learned = count - round(_JUDGED * count)
     with threadpool_limits(1):
-        sample = _without_what_does_not_pay(sample, learned, price)
+        sample = _without_what_does_not_pay(sample, learned, prices[0])
         terms = terms_of(sample.features)
         weights = _solved(*_normal_equations(terms[:learned], sample.errors[:learned]))
-        found: list[Enhancer | None] = []
+        found: list[list[Enhancer | None]] = []
         if "offsets" in kinds:
-            found += [_offsets(sample, weights, bits) for bits in _OUTPUT_BITS]
+            found.append([_offsets(sample, weights, bits) for bits in _OUTPUT_BITS])
         if "network" in kinds and importlib.util.find_spec("torch") is not None:
-            channels = _CHANNELS if price.stream_bytes < _LONG else _MORE_CHANNELS
+            channels = _CHANNELS if prices[0].stream_bytes < _LONG else _MORE_CHANNELS
             steps = min(round(max(seconds, _LEAST_SECONDS) * STEPS_A_SECOND), _MOST_STEPS)
             net = _taught(terms[:learned], sample.errors[:learned], channels, weights, steps, seed)
-            found += [_network(sample, net, terms[:learned], bits) for bits in _OUTPUT_BITS]
+            found.append([_network(sample, net, terms[:learned], bits) for bits in _OUTPUT_BITS])
         judged = [
-            _judge(enhancer, terms[learned:], sample.errors[learned:], sample.usable, price)
-            for enhancer in found
-            if enhancer is not None
+            [
+                _judge(enhancer, terms[learned:], sample.errors[learned:], sample.usable, price)
+                for enhancer in alike
+                if enhancer is not None
+            ]
+            for alike in found
+            for price in prices
         ]
-    best = max(judged, key=lambda one: one.net, default=None)
-    return best if best is not None and best.net > _LEAST_GAIN else None
+    return [max(alike, key=lambda one: one.net) for alike in judged if alike]
 
 
 def _without_what_does_not_pay(sample: Sample, learned: int, price: Price) -> Sample:
