@@ -127,7 +127,7 @@ def _speed(blob: bytes, plain: np.ndarray) -> str:
         lambda at, size: blob[at : at + size], len(blob), lambda h: Header.from_bytes(h).tile_count()
     )
     header = Header.from_bytes(reader.header)
-    if header.enhancer is None:
+    if not isinstance(header.enhancer, bytes):
         return ""
     enhancer, tile = Enhancer.from_bytes(header.enhancer), plain[header.tile_slices()[0]]
     walls = []

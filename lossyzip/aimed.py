@@ -9,7 +9,7 @@ smaller. The whole field has the last word: the objective is better than without
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
@@ -38,15 +38,21 @@ class Aimed(Pass):
 
     def candidates(self) -> list[Enhancer]:
         """Those that pay in part of a tile, the best first."""
+        if self._asked.ready is not None:
+            self.look(self.middle())
+            ready = [Enhancer.from_bytes(self._asked.ready.enhancer)]
+            return [enhancer for score, enhancer in self._judged(ready, (1.0,)) if score < 0.0]
         sample, seconds = self._sample(self._asked)
         if self._price is None or self._finer is None:
             return []
         prices = [self._price._replace(decibels=part * self._price.decibels) for part in _PRICES]
         found = training.trained(sample, prices, self._asked.kinds, seconds, self._asked.seed)
-        judged = sorted(self._judged([one.enhancer for one in found]), key=lambda one: one[0])
+        judged = sorted(self._judged([one.enhancer for one in found], _STRENGTHS), key=lambda one: one[0])
         return [enhancer for score, enhancer in judged if score < 0.0][:_TRIES]
 
-    def _judged(self, enhancers: list[Enhancer]) -> Iterator[tuple[float, Enhancer]]:
+    def _judged(
+        self, enhancers: list[Enhancer], strengths: Sequence[float]
+    ) -> Iterator[tuple[float, Enhancer]]:
         """(logarithm of what is left of the objective, when bytes are paid; enhancer)"""
         assert self._finer is not None
         number = self.middle()
@@ -64,7 +70,7 @@ class Aimed(Pass):
         wanted = field.native(np.ma.getdata(original))
         patterns = field.special_patterns(self._header.part, self._job.fill_values)
         for whole in enhancers:
-            for strength in _STRENGTHS:
+            for strength in strengths:
                 corrections = tuple(round(strength * c) for c in whole.corrections)
                 enhancer = replace(whole, corrections=corrections)
                 moves = enhancement.Moves(part, self._header, enhancer, guiding)

@@ -5,19 +5,29 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lossyzip.container.enhanced import OBJECTIVES
+from lossyzip.container.header import InModel
 from lossyzip.errors import InvalidArgumentError
 
 KINDS = ("offsets", "network")
 
 
+class Ready(NamedTuple):
+    """An enhancer that needs no training: its bytes, and in which model a decoder finds it, if the frame is
+    not to have it."""
+
+    enhancer: bytes
+    where: InModel | None
+
+
 class Enhancing(NamedTuple):
-    """Kinds of enhancers to choose from; nominal seconds to train (None: 60 s for 100 MB); a seed; and what
-    should become better (objectives.py)."""
+    """Kinds of enhancers to choose from; nominal seconds to train (None: 60 s for 100 MB); a seed; what
+    should become better (objectives.py); and one that is taken as it is."""
 
     kinds: tuple[str, ...] = KINDS
     seconds: float | None = None
     seed: int = 0
     objective: str = "psnr"
+    ready: Ready | None = None
 
 
 def asked_for(

@@ -25,8 +25,8 @@ from lossyzip.carrier import NO_GUIDE, Guiding
 from lossyzip.compressor import COPIED, SPOOLED, Written, checker_of, content_checksum, plan_of_header
 from lossyzip.container import frame
 from lossyzip.container.enhanced import Objective, Part, join, objective_section, split
-from lossyzip.container.header import Header
-from lossyzip.enhancing import Enhancing
+from lossyzip.container.header import Header, InModel
+from lossyzip.enhancing import Enhancing, Ready
 from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
 from lossyzip.guide import FieldGuide
 from lossyzip.learned import enhancement as training
@@ -77,6 +77,8 @@ def enhanced(
     if asked.objective != "psnr" and at is None:
         return _aimed(job, plain, spool, write, asked)
     pass_ = Pass(job, plain, spool)
+    if asked.ready is not None and at is None:
+        return _taken(pass_, plain, spool, write, asked.ready, finer)
     trained = 0.0
     for kinds in dict.fromkeys((asked.kinds, asked.kinds[:1])) if _may_pay(plain.header) else ():
         started = time.process_time()
@@ -100,6 +102,27 @@ def enhanced(
     return replace(plain, encode_seconds=plain.encode_seconds + trained)
 
 
+def _taken(
+    pass_: Pass,
+    plain: Written,
+    spool: IO[bytes],
+    write: Callable[[bytes], Any],
+    ready: Ready,
+    finer: Callable[[float], Written] | None,
+) -> Written:
+    """As `enhanced`, with an enhancer that is there."""
+    pass_.look(pass_.middle())
+    with tempfile.SpooledTemporaryFile(SPOOLED) as better:
+        done = None
+        if _may_pay(plain.header):
+            done = pass_.encode(Enhancer.from_bytes(ready.enhancer), better.write, where=ready.where)
+        if done is not None and (finer is None or _cheaper(plain, done, finer)):
+            _copy(better, write)
+            return done
+    _copy(spool, write)
+    return plain
+
+
 def _aimed(
     job: Any, plain: Written, spool: IO[bytes], write: Callable[[bytes], Any], asked: Enhancing
 ) -> Written:
@@ -112,7 +135,7 @@ def _aimed(
         seconds = time.process_time() - started
         for enhancer in candidates:
             with tempfile.SpooledTemporaryFile(SPOOLED) as better:
-                done = pass_.encode(enhancer, better.write)
+                done = pass_.encode(enhancer, better.write, where=asked.ready and asked.ready.where)
                 if done is not None:
                     _copy(better, write)
                     return replace(done, encode_seconds=done.encode_seconds + seconds)
@@ -206,21 +229,25 @@ class Pass:
         middle = self.middle()  # first: it tells how large errors are
         chosen.remove(middle)
         for number in [middle, *chosen]:
-            original, guiding = self._original(number), self._guide(number)
-            decoded, guides = self._decoded(number, guiding), enhancement.guides_of(guiding, self._header)
-            values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
-            whole = field.native(np.ma.getdata(original)).reshape(original.shape)
-            if number == middle:
-                self._price = self._priced(number, original, whole, values, void, guiding)
-                self._zoom = self._zoom_of(whole, values, void) if not self._price.marked else 0
-                scale = math.ldexp(self._header.eps, -self._zoom)
-            seen = training.Seen(values, whole, void, self._header.low, scale, guides)
+            seen = self.look(number)
             if number == middle:
                 view = training.view_of(seen, rng)
             samples.append(training.draw(seen, view, -(-training.POINTS // (len(chosen) + 1)), rng))
         size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
         seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
         return training.joined(samples, rng), seconds
+
+    def look(self, number: int) -> training.Seen:
+        """A tile, as an enhancer sees it; the middle one tells what bytes are worth."""
+        original, guiding = self._original(number), self._guide(number)
+        decoded, guides = self._decoded(number, guiding), enhancement.guides_of(guiding, self._header)
+        values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
+        whole = field.native(np.ma.getdata(original)).reshape(original.shape)
+        if number == self.middle():
+            self._price = self._priced(number, original, whole, values, void, guiding)
+            self._zoom = self._zoom_of(whole, values, void) if not self._price.marked else 0
+        scale = math.ldexp(self._header.eps, -self._zoom)
+        return training.Seen(values, whole, void, self._header.low, scale, guides)
 
     def _zoom_of(self, whole: np.ndarray, values: np.ndarray, void: Any) -> int:
         """That with which the scale is about the largest of errors that are as even as quantization's."""
@@ -260,17 +287,22 @@ class Pass:
         return training.Price(max(found, rule), self._written.size, total, len(self._where))
 
     def encode(
-        self, enhancer: Enhancer, write: Callable[[bytes], Any], bound: Bound | None = None
+        self,
+        enhancer: Enhancer,
+        write: Callable[[bytes], Any],
+        bound: Bound | None = None,
+        where: InModel | None = None,
     ) -> Written | None:
         """Write the frame with ``enhancer``; None, with something useless written, if it does not pay.
 
-        ``bound``: what was asked, if it was another one than the frame's.
+        ``bound``: what was asked, if it was another one than the frame's. ``where``: the model that has it.
         """
-        header = replace(self._header, enhancer=enhancer.to_bytes(), bound=bound or self._header.bound)
+        own = enhancer.to_bytes()
+        header = replace(self._header, enhancer=where or own, bound=bound or self._header.bound)
         head = frame.pack_head(header.to_bytes())
         write(head)
         seen = Header.from_bytes(header.to_bytes())  # as a decoder will see it
-        read = Enhancer.from_bytes(seen.enhancer or b"")
+        read = Enhancer.from_bytes(own)
         plain, better = (checker_of(header, self._job.span, self._job.fill_values) for _ in range(2))
         sizes, seconds, sums = [], 0.0, np.zeros(())
         jobs = (

@@ -96,7 +96,12 @@ def trained_table(report: TrainReport) -> str:
     ]
     text = [_table(head, lines)] if lines else ["no field tells anything of another: the model is empty"]
     text.append(f"model {report.model}: {len(lines)} networks in {_size(report.model_bytes)}")
-    return "\n".join(text + ([f"not predicted: {', '.join(report.alone)}"] if report.alone else []))
+    if report.alone:
+        text.append(f"not predicted: {', '.join(report.alone)}")
+    if report.enhanced:
+        enhancers = (f"{row.name} ({_size(row.enhancer_bytes)})" for row in report.enhanced)
+        text.append(f"enhancers for: {', '.join(enhancers)}")
+    return "\n".join(text)
 
 
 def tuned_table(report: TuneReport) -> str:
