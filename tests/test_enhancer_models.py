@@ -8,11 +8,13 @@ import exact
 import h5py
 import numpy as np
 import pytest
+import reference
 from click.testing import CliRunner
 from forgery import Parts
 
 import lossyzip as lz
 from datasets import synthetic
+from lossyzip import second_pass
 from lossyzip.cli import lossyzip as group
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import pack_sections, unpack_sections
@@ -80,6 +82,16 @@ def test_an_enhancer_is_put_into_the_frame(model):
     assert (lz.inspect(blob).enhancer, lz.inspect(blob).model) == ("offsets", "")
     assert lz.decompress(blob).tobytes() == lz.decompress(named, model=model).tobytes()
     assert len(blob) > len(named)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_frames_decode_alike_by_the_format(model, monkeypatch):
+    monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)  # a small field would have none
+    monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
+    blob = frame_of({"a": field(4)[:6, :19, :20]}, "a", model=model, enhance=True)
+    assert lz.inspect(blob).enhancer == "model"
+    decoded = reference.decode_frame(blob, model=model.to_bytes())
+    assert decoded.tobytes() == lz.decompress(blob, model=model).tobytes()
 
 
 @pytest.mark.parametrize("objective", ["spectrum", "gradient"])

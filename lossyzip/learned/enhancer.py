@@ -21,6 +21,7 @@ from lossyzip.errors import CorruptError, UnsupportedFormatError
 from lossyzip.learned import classify
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.filtering import Filter
+from lossyzip.learned.layers import padded
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
 from lossyzip.learned.network_bytes import get_rows, put_rows
@@ -115,10 +116,8 @@ class Enhancer:
     def _dense(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         layers = [*self.hidden, self.output]
         channels = max(len(layer.biases) for layer in layers)
-        rows = max(
-            max(layer.weights.shape[1] for layer in layers), len(LIMITS) * len(self.features), channels
-        )
-        rows = -(-rows // classify.SWEEP) * classify.SWEEP
+        inputs = [layer.weights.shape[1] for layer in layers]
+        rows = padded(max(*inputs, len(LIMITS) * len(self.features), channels))
         weights = np.zeros((len(layers), channels, rows), np.float32)
         biases = np.zeros((len(layers), channels), np.float32)
         scales = np.ones((len(layers), channels), np.float32)
