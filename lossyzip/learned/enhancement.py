@@ -44,6 +44,7 @@ _UNIT = 64.0  # of features, for the network
 _RIDGE = 1e-4  # of a term's mean square
 _SEEN = 64  # judged values of a class, for it to have a correction of its own
 _WEIGHT_BITS, _ACTIVATION_BITS = 8, 7
+_WEIGHT_BYTES = 0.7  # that a network's weight takes, about
 _OUTPUT_BITS = (8, 9, 10)
 _CHANNELS = (8, 8)
 _MORE_CHANNELS, _LONG = (16, 16), 1 << 18  # from so many bytes of codes on
@@ -191,14 +192,15 @@ def trained(
         return []
     learned = count - round(_JUDGED * count)
     with threadpool_limits(1):
-        sample = _without_what_does_not_pay(sample, learned, prices[0])
+        channels = _CHANNELS if prices[0].stream_bytes < _LONG else _MORE_CHANNELS
+        taught = "network" in kinds and importlib.util.find_spec("torch") is not None
+        sample = _without_what_does_not_pay(sample, learned, prices[0], channels[0] if taught else 0)
         terms = terms_of(sample.features)
         weights = _solved(*_normal_equations(terms[:learned], sample.errors[:learned]))
         found: list[list[Enhancer | None]] = []
         if "offsets" in kinds:
             found.append([_offsets(sample, weights, bits) for bits in _OUTPUT_BITS])
-        if "network" in kinds and importlib.util.find_spec("torch") is not None:
-            channels = _CHANNELS if prices[0].stream_bytes < _LONG else _MORE_CHANNELS
+        if taught:
             steps = min(round(max(seconds, _LEAST_SECONDS) * STEPS_A_SECOND), _MOST_STEPS)
             net = _taught(terms[:learned], sample.errors[:learned], channels, weights, steps, seed)
             found.append([_network(sample, net, terms[:learned], bits) for bits in _OUTPUT_BITS])
@@ -214,9 +216,10 @@ def trained(
     return [max(alike, key=lambda one: one.net) for alike in judged if alike]
 
 
-def _without_what_does_not_pay(sample: Sample, learned: int, price: Price) -> Sample:
+def _without_what_does_not_pay(sample: Sample, learned: int, price: Price, channels: int) -> Sample:
     """``sample`` with those planes that pay, judged by linear functions; in groups: the value of each, and
-    what is around it. They are taken in turn, the best one first."""
+    what is around it. They are taken in turn, the best one first. A network has weights of its own for each,
+    in so many ``channels``."""
     if not any(kind.plane for kind in sample.kinds):
         return sample
     groups: dict[tuple[int, bool], list[int]] = {}
@@ -233,7 +236,8 @@ def _without_what_does_not_pay(sample: Sample, learned: int, price: Price) -> Sa
         enhancer = _offsets(sample.only(columns), weights, _OUTPUT_BITS[1])
         if enhancer is None:
             return -math.inf
-        return _judge(enhancer, judged[:, some], errors, sample.usable, price).net
+        own = price.of(len(columns) * channels * _WEIGHT_BYTES)
+        return _judge(enhancer, judged[:, some], errors, sample.usable, price).net - own
 
     best = net(chosen)
     while left:
