@@ -15,6 +15,7 @@ from bench import (
     curve_tables,
     curves,
     enhance,
+    enhance_related,
     generations,
     learned,
     lossless,
@@ -287,6 +288,31 @@ def enhance_command(
         sys.exit(1)
 
 
+@main.command("enhance-related")
+@data_option
+@fields_option
+@click.option("--effort", default="balanced", show_default=True)
+@csv_option
+@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
+@click.option("--min-values", default=1_000_000, show_default=True, help="Leave smaller fields out.")
+@click.option("--train-seconds", type=float, help="Of networks for guides. Default: 60 for 100 MB.")
+def enhance_related_command(
+    data: Path | None,
+    pattern: str,
+    effort: str,
+    output: Path | None,
+    bounds: list[float],
+    min_values: int,
+    train_seconds: float | None,
+) -> None:
+    """What enhancers gain when they see references; exit code 1 if a value is outside its bound."""
+    fields, learning = find(data, min_values, pattern), Learning(train_seconds)
+    rows = enhance_related.run(fields, bounds, effort, learning, output, _tell_enhance_related)
+    click.echo(enhance_related.table(rows))
+    if any(row["violations"] != "0" for row in rows):
+        sys.exit(1)
+
+
 @main.command("learned")
 @data_option
 @fields_option
@@ -407,6 +433,10 @@ def _tell_lossless(row: Row) -> None:
 def _tell_enhance(row: Row) -> None:
     name = f"{row['file']}/{row['field']} {row['rel']} {row['asked']}"
     click.echo(f"{name}: {row['gain_db']} dB for {row['bytes_percent']} % ({row['kind'] or 'none'})")
+
+
+def _tell_enhance_related(row: Row) -> None:
+    click.echo("  ".join(row.values()))
 
 
 def _tell_learned(row: Row) -> None:

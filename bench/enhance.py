@@ -25,6 +25,7 @@ COLUMNS = (
     *("file", "field", "shape", "rel", "effort", "family", "asked", "kind", "plain_bytes", "enhanced_bytes"),
     *("bytes_percent", "model_bytes", "mark_bytes", "psnr_plain", "psnr_enhanced", "gain_db"),
     *("equal_psnr_bytes", "plain_wall", "enhance_wall", "decompress_wall", "values_a_second", "violations"),
+    *("objective_left",),
 )
 
 
@@ -37,7 +38,7 @@ def run(
     output: Path | None,
     tell: Callable[[Row], None],
 ) -> list[Row]:
-    """A row for each field, bound and kind ("offsets", "network", or "best" of both)."""
+    """A row for each field, bound and kind ("offsets", "network", or "best" of both; or an objective)."""
     rows: list[Row] = []
     for field, prepared in prepared_fields(fields):
         for rel in bounds:
@@ -95,7 +96,13 @@ def _rows_of(
             "decompress_wall": f"{decompress_wall:.3f}",
             "values_a_second": _speed(blob, both[1]),
             "violations": str(broken),
+            "objective_left": _left(about.objective_errors),
         }
+
+
+def _left(errors: tuple[float, float] | None) -> str:
+    """What an enhancer leaves of the error that it is for, if that is not PSNR."""
+    return "" if errors is None or not errors[0] else f"{errors[1] / errors[0]:.4f}"
 
 
 def _psnr(prepared: Prepared, decoded: np.ndarray) -> float:
@@ -120,7 +127,7 @@ def _speed(blob: bytes, plain: np.ndarray) -> str:
         lambda at, size: blob[at : at + size], len(blob), lambda h: Header.from_bytes(h).tile_count()
     )
     header = Header.from_bytes(reader.header)
-    if header.enhancer is None:
+    if not isinstance(header.enhancer, bytes):
         return ""
     enhancer, tile = Enhancer.from_bytes(header.enhancer), plain[header.tile_slices()[0]]
     walls = []
@@ -134,22 +141,28 @@ def _speed(blob: bytes, plain: np.ndarray) -> str:
 def table(rows: list[Row]) -> str:
     """A line for each row, and for each bound and kind the means over fields."""
     head = ("field", "rel", "family", "asked", "kind", "bytes %", "gain dB", "PSNR", "bytes at equal PSNR")
-    head += ("model B", "marks B", "more s", "Mvalues/s")
-    lines = ["| " + " | ".join(head) + " |", "|" + " :-- |" * 5 + " --: |" * 8]
+    head += ("model B", "marks B", "more s", "Mvalues/s", "objective left")
+    lines = ["| " + " | ".join(head) + " |", "|" + " :-- |" * 5 + " --: |" * 9]
     for row in rows:
         speed = float(row["values_a_second"] or "nan") / 1e6
         share = int(row["enhanced_bytes"]) / int(row["equal_psnr_bytes"])
         cells = [row["field"], row["rel"], row["family"], row["asked"], row["kind"] or "none"]
         cells += [row["bytes_percent"], row["gain_db"], row["psnr_enhanced"], f"{share:.3f}"]
-        cells += [row["model_bytes"], row["mark_bytes"], row["enhance_wall"], f"{speed:.1f}"]
+        cells += [
+            row["model_bytes"],
+            row["mark_bytes"],
+            row["enhance_wall"],
+            f"{speed:.1f}",
+            row["objective_left"],
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *_means(rows)])
 
 
 def _means(rows: list[Row]) -> Iterable[str]:
     head = ("rel", "asked", "fields", "enhanced", "mean gain dB", "mean bytes %", "bytes at equal PSNR")
-    yield "| " + " | ".join([*head, "violations"]) + " |"
-    yield "|" + " :-- |" * 2 + " --: |" * 6
+    yield "| " + " | ".join([*head, "violations", "objective left"]) + " |"
+    yield "|" + " :-- |" * 2 + " --: |" * 7
     for rel, asked in dict.fromkeys((row["rel"], row["asked"]) for row in rows):
         some = [row for row in rows if (row["rel"], row["asked"]) == (rel, asked)]
         shares = [int(row["enhanced_bytes"]) / int(row["equal_psnr_bytes"]) for row in some]
@@ -158,4 +171,6 @@ def _means(rows: list[Row]) -> Iterable[str]:
             f"{np.mean([float(row[name]) for row in some]):.2f}" for name in ("gain_db", "bytes_percent")
         ]
         cells += [f"{np.exp(np.mean(np.log(shares))):.3f}", str(sum(int(row["violations"]) for row in some))]
+        left = [float(row["objective_left"] or 1.0) for row in some]
+        cells.append(f"{np.exp(np.mean(np.log(left))):.3f}")
         yield "| " + " | ".join(cells) + " |"

@@ -22,8 +22,8 @@ import xxhash
 
 from lossyzip.bound import Bound, absolute
 from lossyzip.container import frame
-from lossyzip.container.enhanced import split
-from lossyzip.container.header import Header, can_be_enhanced
+from lossyzip.container.enhanced import Objective, objective_told, split
+from lossyzip.container.header import Header, InModel, can_be_enhanced
 from lossyzip.errors import (
     BoundViolationError,
     ContentMismatchError,
@@ -73,6 +73,7 @@ class FieldReport:
     psnr_floor: float
     enhancer: str = ""  # its kind, if there is one,
     gain: float = 0.0  # and the dB that it adds
+    objective: Objective | None = None
 
     @property
     def ratio(self) -> float:
@@ -100,6 +101,7 @@ class Written:
     encode_seconds: float
     verify_seconds: float
     gain: float = 0.0  # of PSNR, by an enhancer, in dB
+    objective: Objective | None = None
 
 
 def compress_field(
@@ -209,6 +211,7 @@ def compress_field(
         checked.psnr_floor,
         done.header.enhancer_kind,
         done.gain,
+        done.objective,
     )
 
 
@@ -253,7 +256,7 @@ class _Job:
         error = struct.pack("<d", checked.report().max_error)
         end = frame.pack_end(sizes, {"e": error} if header.eps > 0.0 else {})
         write(end)
-        return Written(header, written + len(end), checked, *seconds)
+        return Written(header, written + len(end), checked, seconds[0], seconds[1])
 
     def _tile(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
         from lossyzip.field import read
@@ -370,6 +373,7 @@ class Frame:
     def __init__(self, reader: frame.FrameReader) -> None:
         self._reader = reader
         self._guide: FieldGuide | None = None
+        self._model: Model | None = None
         self._header = Header.from_bytes(reader.header)
         error = reader.index.get("e", bytes(8))
         if len(error) != 8:
@@ -391,22 +395,25 @@ class Frame:
         self.tile_count = self._header.tile_count()
         guided = self._header.guided
         self.references = guided.references if guided else ()  # checksums of the arrays that it needs
-        network = guided.network if guided else b""
-        self.model = "" if isinstance(network, bytes) else f"{network.checksum:016x}"  # that it needs: XXH3
+        in_model = [guided.network if guided else b"", self._header.enhancer]
+        named = [f"{where.checksum:016x}" for where in in_model if isinstance(where, InModel)]
+        self.model = " ".join(dict.fromkeys(named))  # those that it needs: XXH3
         gain = reader.index.get("g", bytes(8))
         if len(gain) != 8:
             raise CorruptError(f"the gain of PSNR is stored in {len(gain)} bytes")
         self.gain: float = struct.unpack("<d", gain)[0]  # dB, by the enhancer
         self.enhancer = self._header.enhancer_kind
+        self.objective = objective_told(reader.index.get("o")) if self.enhancer else None
 
     def refer_to(self, references: Sequence[np.ndarray], model: Model | None = None) -> None:
         """Have the arrays, and the model, that the field was compressed with.
 
-        Raises MissingReferenceError or MissingModelError without them.
+        Raises MissingReferenceError or MissingModelError without them; without a model that an enhancer alone
+        is in, decoding does, unless values need not be enhanced.
         """
         from lossyzip.guide import guide_of_frame
 
-        header = self._header
+        header, self._model = self._header, model
         if header.guided is not None:
             self._guide = guide_of_frame(header.guided, references, header.shape, header.native, model)
 
@@ -458,6 +465,12 @@ class Frame:
                 progress(decoded.values.size)
         return checker.report()
 
+    @property
+    def own_enhancer(self) -> bytes | None:
+        """Its bytes, if it is in the frame."""
+        enhancer = self._header.enhancer
+        return enhancer if isinstance(enhancer, bytes) else None
+
     def check(self) -> None:
         """Read every tile and compare its checksum; decode nothing. Raises a DecodeError subclass."""
         for number in range(self.tile_count):
@@ -470,7 +483,7 @@ class Frame:
         rest = self.compressed_bytes - header - tiles
         if self._header.enhancer is None:
             return {"header": header, "tiles": tiles, "index and framing": rest}
-        enhancer = len(self._header.enhancer)
+        enhancer = len(self._header.enhancer) if isinstance(self._header.enhancer, bytes) else 0
         payloads = [self._reader.tile(number).payload for number in range(self.tile_count)]
         marks = sum(len(p) - len(split(p)[1]) for p in payloads)
         return {
@@ -500,7 +513,7 @@ class Frame:
             )
         alike = self._header.part == self._header.coded == self.dtype
         into = into if alike and not self.masked and not self.references else None
-        enhancer = _enhancer_of(self._header)
+        enhancer = self._enhancer() if enhance else None
         jobs = (
             partial(
                 self._decode,
@@ -510,11 +523,19 @@ class Frame:
                 plan,
                 _flat_part(into, where),
                 enhancer,
-                enhance,
             )
             for number, where in touched
         )
         yield from in_order(jobs, thread_count(threads))
+
+    def _enhancer(self) -> Enhancer | None:
+        from lossyzip.learned.enhancer import Enhancer
+        from lossyzip.learned.model import enhancer_in
+
+        where = self._header.enhancer
+        if where is None:
+            return None
+        return Enhancer.from_bytes(where if isinstance(where, bytes) else enhancer_in(self._model, where))
 
     def _decode(
         self,
@@ -524,7 +545,6 @@ class Frame:
         plan: Plan | None,
         into: np.ndarray | None,
         enhancer: Enhancer | None,
-        enhance: bool,
     ) -> tuple[tuple[slice, ...], Decoded]:
         from lossyzip.carrier import NO_GUIDE
         from lossyzip.enhancement import enhance as enhance_tile
@@ -532,13 +552,13 @@ class Frame:
 
         shape = tuple(s.stop - s.start for s in where)
         guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
-        payload, content = tile.payload, tile.content
-        if enhancer is not None:
+        payload, content, part = tile.payload, tile.content, None
+        if self._header.enhancer is not None:
             part, payload = split(payload)
         decoded = decode_tile(payload, shape, self._header, plan, into, guide)
-        if enhancer is not None and part.content is not None:
-            if enhance:
-                values = enhance_tile(decoded.values, part, self._header, enhancer)
+        if part is not None and part.content is not None:
+            if enhancer is not None:
+                values = enhance_tile(decoded.values, part, self._header, enhancer, guide)
                 decoded = decoded._replace(values=values)
             else:
                 content = part.content
@@ -616,12 +636,6 @@ def plan_of_header(header: Header) -> Plan | None:
     from lossyzip.decompose.families import plan_of  # not to import numba for what `info` needs
 
     return plan_of(header.family, header.plan, header.raw_guides)
-
-
-def _enhancer_of(header: Header) -> Enhancer | None:
-    from lossyzip.learned.enhancer import Enhancer
-
-    return None if header.enhancer is None else Enhancer.from_bytes(header.enhancer)
 
 
 def _overlap(a: slice, b: slice) -> bool:

@@ -275,7 +275,7 @@ class _Group:
             guided = self._by_network(name, whole, known, told, len(plain.frame), seconds)
             found = [trial for trial in (plain, tapped, guided) if trial is not None]
             best = min(found, key=lambda trial: len(trial.frame))
-        frame, report, _, network = _enhanced(best, field, bound, self._options)
+        frame, report, _, network = _enhanced(best, field, bound, self._enhancing(name))
         kept = dict(zip(references, known, strict=True))
         used = tuple(_used(frame, kept))
         if name in needed:
@@ -286,6 +286,12 @@ class _Group:
         trained = seconds if network and self._learning.model is None else 0.0
         sizes = len(plain.frame), len((tapped or plain).frame), len(best.frame), len(network)
         return Coded(name, frame, report, used, *sizes, trained)
+
+    def _enhancing(self, name: str) -> dict[str, Any]:
+        """The options, with the enhancer that the model has for the field, if there is one."""
+        asked, learning = self._options.get("enhancing"), self._learning
+        ready = None if learning.model is None else learning.model.ready(name, learning.embed)
+        return self._options if asked is None else {**self._options, "enhancing": asked._replace(ready=ready)}
 
     def _by_network(
         self,

@@ -15,27 +15,35 @@ import numpy as np
 
 from lossyzip._jit import kernel
 from lossyzip.bound import absolute
+from lossyzip.carrier import NO_GUIDE, Guiding
 from lossyzip.container.enhanced import Part
-from lossyzip.container.header import Header
+from lossyzip.container.header import FROM_NETWORK, Header
 from lossyzip.entropy.stream import CodeStream, decode_tokens, encode_codes
 from lossyzip.entropy.tokens import Symbols, codes_of_row, largest_of
 from lossyzip.errors import CorruptError
 from lossyzip.field import largest_coded, native
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import STEPS, Enhancer
+from lossyzip.learned.filtering import Filter
 from lossyzip.learned.network import Layer
-from lossyzip.learned.terms import LIMITS
+from lossyzip.learned.terms import LIMITS, Feature
 
 _ENHANCED, _OPPOSITE, _PLAIN = 0, 1, -1  # marks; the last where both others would leave the bound
 
 
 class Moves:
-    """Where the values of a decoded ``tile`` may be moved to; masked and special ones stay."""
+    """Where the values of a decoded ``tile`` may be moved to; masked and special ones stay.
 
-    def __init__(self, tile: np.ndarray, header: Header, enhancer: Enhancer) -> None:
+    ``guiding``: what guides tell of the tile, for an enhancer that sees them.
+    """
+
+    def __init__(
+        self, tile: np.ndarray, header: Header, enhancer: Enhancer, guiding: Guiding = NO_GUIDE
+    ) -> None:
         values = np.ma.getdata(tile)
         void = void_of(tile, header)
-        classes = enhancer.classes(values, void, header.low, header.eps).reshape(-1)
+        guides = guides_of(guiding, header)
+        classes = enhancer.classes(values, void, header.low, header.eps, guides).reshape(-1)
         corrections = np.array([0, *enhancer.corrections], np.int8)[np.abs(classes)]
         if void is not None:
             corrections[void.reshape(-1)] = 0
@@ -111,11 +119,13 @@ def apply(tile: np.ndarray, moves: Moves, marks: np.ndarray) -> np.ndarray:
     return enhanced
 
 
-def enhance(tile: np.ndarray, part: Part, header: Header, enhancer: Enhancer) -> np.ndarray:
+def enhance(
+    tile: np.ndarray, part: Part, header: Header, enhancer: Enhancer, guiding: Guiding = NO_GUIDE
+) -> np.ndarray:
     """What a decoder makes of the plain ``tile``."""
     if part.content is None:
         return tile
-    moves = Moves(tile, header, enhancer)
+    moves = Moves(tile, header, enhancer, guiding)
     return apply(tile, moves, unpack_marks(moves, part.marks))
 
 
@@ -129,11 +139,22 @@ def warmup(dtype: np.dtype) -> None:
     """Compile the kernels for tiles of ``dtype``."""
     tile = np.arange(60, dtype=dtype).reshape(3, 4, 5)
     weights, zero = np.ones((1, len(LIMITS)), np.int64), np.zeros(1, np.int64)
-    enhancer = Enhancer((2,), (), Layer(weights, zero, zero), 1, 0, (STEPS,) * CLASSES)
+    filter_ = Filter((Feature(0, 2),), Layer(weights[:, :1], zero, zero))
+    parts = ((Feature(0, 2),), (), Layer(weights, zero, zero), 1, 0, (STEPS,) * CLASSES)
+    enhancer = Enhancer(*parts, filter=filter_)
     header = Header(dtype, tile.shape, tile.shape, absolute(1.0), 1.0, 0.0, 59.0, (), "raster", b"", ())
     moves = Moves(tile, header, enhancer)
     marks = mark(moves, tile.reshape(-1), 1.0, np.zeros(0, np.uint64))
     enhance(tile, Part(0, pack_marks(moves, marks)), header, enhancer)
+
+
+def guides_of(guiding: Guiding, header: Header) -> dict[int, np.ndarray]:
+    """By the numbers that an enhancer has for them; what is subtracted is within the field's span."""
+    found = dict(enumerate([] if guiding.beside is None else guiding.beside))
+    if guiding.subtracted is not None:
+        kind = guiding.subtracted.dtype.type
+        found[FROM_NETWORK] = np.clip(guiding.subtracted, kind(header.low), kind(header.high))
+    return found
 
 
 def void_of(tile: np.ndarray, header: Header) -> np.ndarray | None:

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lossyzip.container.enhanced import OBJECTIVES
+from lossyzip.container.header import InModel
 from lossyzip.errors import InvalidArgumentError
 
 KINDS = ("offsets", "network")
 
 
+class Ready(NamedTuple):
+    """An enhancer that needs no training: its bytes, and in which model a decoder finds it, if the frame is
+    not to have it."""
+
+    enhancer: bytes
+    where: InModel | None
+
+
 class Enhancing(NamedTuple):
-    """Kinds of enhancers to choose from; nominal seconds to train (None: 60 s for 100 MB); a seed."""
+    """Kinds of enhancers to choose from; nominal seconds to train (None: 60 s for 100 MB); a seed; what
+    should become better (objectives.py); and one that is taken as it is."""
 
     kinds: tuple[str, ...] = KINDS
     seconds: float | None = None
     seed: int = 0
+    objective: str = "psnr"
+    ready: Ready | None = None
 
 
 def asked_for(
     enhance: bool | str, seconds: float | None = None, seed: int = 0, idempotent: bool = False
 ) -> Enhancing | None:
-    """What ``enhance`` means: all kinds, none, or one of them. Raises InvalidArgumentError."""
+    """What ``enhance`` means: all kinds, none, or one of them; or all of them for an objective.
+
+    Raises InvalidArgumentError.
+    """
     if enhance is False:
         return None
-    if enhance is not True and enhance not in KINDS:
-        raise InvalidArgumentError(f"enhance is True, False or one of {', '.join(KINDS)}, not {enhance!r}")
+    if enhance is not True and enhance not in KINDS + OBJECTIVES:
+        names = ", ".join(OBJECTIVES + KINDS)
+        raise InvalidArgumentError(f"enhance is True, False or one of {names}, not {enhance!r}")
     if idempotent:
         raise InvalidArgumentError("what is enhanced is not idempotent; leave one of both out")
     if seconds is not None and not 0.0 <= seconds < float("inf"):
         raise InvalidArgumentError(f"seconds to train must be finite and >= 0, not {seconds}")
-    return Enhancing(KINDS if enhance is True else (str(enhance),), seconds, seed)
+    kinds = (str(enhance),) if enhance in KINDS else KINDS
+    return Enhancing(kinds, seconds, seed, str(enhance) if enhance in OBJECTIVES else "psnr")

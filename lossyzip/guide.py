@@ -16,10 +16,10 @@ import xxhash
 
 from lossyzip.carrier import Guiding
 from lossyzip.container.header import FROM_NETWORK, Guided, InModel, RawGuide
-from lossyzip.errors import CorruptError, MissingModelError, MissingReferenceError
+from lossyzip.errors import CorruptError, MissingReferenceError
 from lossyzip.field import native
 from lossyzip.grid import near, onto
-from lossyzip.learned.model import Model
+from lossyzip.learned.model import Model, named
 from lossyzip.learned.network import Network
 from lossyzip.raw_guides import values_of
 
@@ -155,15 +155,10 @@ def guide_of_frame(
 
 
 def _network_in(model: Model | None, where: InModel) -> bytes:
-    if model is None or model.checksum != where.checksum:
-        given = "none was given" if model is None else f"this is another one (XXH3 {model.checksum:016x})"
-        raise MissingModelError(
-            f"the field was compressed with a model (XXH3 {where.checksum:016x}); {given}. "
-            "--model FILE (model=...) names it"
-        )
-    if where.number >= len(model.targets):
-        raise CorruptError(f"the field needs network {where.number} of a model of {len(model.targets)}")
-    return model.targets[where.number].network
+    targets = named(model, where.checksum).targets
+    if where.number >= len(targets):
+        raise CorruptError(f"the field needs network {where.number} of a model of {len(targets)}")
+    return targets[where.number].network
 
 
 def checksum(reference: np.ndarray) -> int:

@@ -2,7 +2,8 @@
 
 The codes stay as they are. The enhanced values pass the door as the plain ones did: decoded from the very
 bytes, and checked. Where the whole field does not gain more than its bytes would, spent on a smaller eps, the
-frame is left as it was.
+frame is left as it was. Where something else than PSNR should become better (objectives.py), that is what
+tiles and the whole field are judged by, and how much values move, too: aimed.py.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from lossyzip.bound import Bound
 from lossyzip.carrier import NO_GUIDE, Guiding
 from lossyzip.compressor import COPIED, SPOOLED, Written, checker_of, content_checksum, plan_of_header
 from lossyzip.container import frame
-from lossyzip.container.enhanced import Part, join, split
-from lossyzip.container.header import Header
-from lossyzip.enhancing import Enhancing
+from lossyzip.container.enhanced import Objective, Part, join, objective_section, split
+from lossyzip.container.header import Header, InModel
+from lossyzip.enhancing import Enhancing, Ready
 from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
 from lossyzip.guide import FieldGuide
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.enhancer import MOST_ZOOM, Enhancer
 from lossyzip.learned.terms import UNITS
+from lossyzip.objectives import objective_of
 from lossyzip.threads import in_order
 from lossyzip.tile import decode_tile, encode_tile
 
@@ -51,6 +53,7 @@ class _Tile:
     record: bytes
     plain: Any  # Checkers
     enhanced: Any
+    sums: np.ndarray  # of the objective: of plain and of enhanced values
     seconds: float
 
 
@@ -68,9 +71,14 @@ def enhanced(
     ``job``: the `compressor._Job` that made it. ``at``, for a PSNR bound: what encodes at another PSNR. What
     an enhancer gains is spent there: the field is coded again, at a PSNR that is so much lower. ``finer``,
     for other bounds: what becomes of the field with another eps. That has the last word: a plan of its own
-    may make it cheaper than a tile with the same plan has told.
+    may make it cheaper than a tile with the same plan has told. It is not asked where the objective is not
+    PSNR; with a PSNR bound it always is.
     """
-    pass_ = _Pass(job, plain, spool)
+    if asked.objective != "psnr" and at is None:
+        return _aimed(job, plain, spool, write, asked)
+    pass_ = Pass(job, plain, spool)
+    if asked.ready is not None and at is None:
+        return _taken(pass_, plain, spool, write, asked.ready, finer)
     trained = 0.0
     for kinds in dict.fromkeys((asked.kinds, asked.kinds[:1])) if _may_pay(plain.header) else ():
         started = time.process_time()
@@ -92,6 +100,47 @@ def enhanced(
             break
     _copy(spool, write)
     return replace(plain, encode_seconds=plain.encode_seconds + trained)
+
+
+def _taken(
+    pass_: Pass,
+    plain: Written,
+    spool: IO[bytes],
+    write: Callable[[bytes], Any],
+    ready: Ready,
+    finer: Callable[[float], Written] | None,
+) -> Written:
+    """As `enhanced`, with an enhancer that is there."""
+    pass_.look(pass_.middle())
+    with tempfile.SpooledTemporaryFile(SPOOLED) as better:
+        done = None
+        if _may_pay(plain.header):
+            done = pass_.encode(Enhancer.from_bytes(ready.enhancer), better.write, where=ready.where)
+        if done is not None and (finer is None or _cheaper(plain, done, finer)):
+            _copy(better, write)
+            return done
+    _copy(spool, write)
+    return plain
+
+
+def _aimed(
+    job: Any, plain: Written, spool: IO[bytes], write: Callable[[bytes], Any], asked: Enhancing
+) -> Written:
+    from lossyzip.aimed import Aimed
+
+    started, seconds = time.process_time(), 0.0
+    if _may_pay(plain.header):
+        pass_ = Aimed(job, plain, spool, asked)
+        candidates = pass_.candidates()
+        seconds = time.process_time() - started
+        for enhancer in candidates:
+            with tempfile.SpooledTemporaryFile(SPOOLED) as better:
+                done = pass_.encode(enhancer, better.write, where=asked.ready and asked.ready.where)
+                if done is not None:
+                    _copy(better, write)
+                    return replace(done, encode_seconds=done.encode_seconds + seconds)
+    _copy(spool, write)
+    return replace(plain, encode_seconds=plain.encode_seconds + seconds)
 
 
 def _cheaper(plain: Written, done: Written, finer: Callable[[float], Written]) -> bool:
@@ -117,7 +166,7 @@ def _spent(
     lower, found = db - _SPENT * gain, None
     for _ in range(_ATTEMPTS):
         with tempfile.SpooledTemporaryFile(SPOOLED) as spool, tempfile.SpooledTemporaryFile(SPOOLED) as next_:
-            pass_ = _Pass(job, at(lower)(spool.write, None), spool)
+            pass_ = Pass(job, at(lower)(spool.write, None), spool)
             judged = pass_.train(asked)
             done = None if judged is None else pass_.encode(judged.enhancer, next_.write, plain.header.bound)
             if done is None:
@@ -134,8 +183,10 @@ def _spent(
     return found
 
 
-class _Pass:
-    def __init__(self, job: Any, plain: Written, spool: IO[bytes]) -> None:
+class Pass:
+    """A frame in ``spool``, to be enhanced; ``objective``: the name of what shall become better."""
+
+    def __init__(self, job: Any, plain: Written, spool: IO[bytes], objective: str = "psnr") -> None:
         self._job, self._written = job, plain
 
         def read(offset: int, length: int) -> bytes:
@@ -146,36 +197,59 @@ class _Pass:
         self._header = Header.from_bytes(self._reader.header)
         self._plan = plan_of_header(self._header)
         self._where = self._header.tile_slices()
+        self._objective = objective_of(objective, self._header.tile_shape)
         self._price: training.Price | None = None
+        self._finer: tuple[float, np.ndarray] | None = None  # see `_priced`
+        self._zoom = 0
 
     def train(self, asked: Enhancing) -> training.Judged | None:
         """An enhancer that pays on a sample."""
-        rng = np.random.default_rng(asked.seed)
-        count, zoom = len(self._where), 0
-        chosen = np.unique(np.linspace(0, count - 1, min(count, _TILES)).round().astype(int)).tolist()
-        samples = []
-        middle = chosen.pop(len(chosen) // 2) if chosen else 0  # first: it tells how large errors are
-        for number in [middle, *chosen]:
-            original, decoded = self._original(number), self._decoded(number)
-            values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
-            whole = field.native(np.ma.getdata(original)).reshape(original.shape)
-            if number == middle:
-                self._price = self._priced(number, original, whole, values, void)
-                zoom = self._zoom(whole, values, void) if not self._price.marked else 0
-            share = -(-training.POINTS // (len(chosen) + 1))
-            low, scale = self._header.low, math.ldexp(self._header.eps, -zoom)
-            samples.append(training.draw(values, whole, void, low, scale, share, rng))
-        size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
-        seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
-        sample = training.joined(samples, rng)
+        sample, seconds = self._sample(asked)
         if self._price is None:
             return None
         judged = training.train(sample, self._price, asked.kinds, seconds, asked.seed)
-        if judged is None or not zoom:
+        if judged is None or not self._zoom:
             return judged
-        return judged._replace(enhancer=replace(judged.enhancer, zoom=zoom))
+        return judged._replace(enhancer=replace(judged.enhancer, zoom=self._zoom))
 
-    def _zoom(self, whole: np.ndarray, values: np.ndarray, void: Any) -> int:
+    def middle(self) -> int:
+        """The tile that trials are made with."""
+        chosen = self._chosen()
+        return chosen[len(chosen) // 2]
+
+    def _chosen(self) -> list[int]:
+        count = len(self._where)
+        return list(map(int, np.unique(np.linspace(0, count - 1, min(count, _TILES)).round())))
+
+    def _sample(self, asked: Enhancing) -> tuple[training.Sample, float]:
+        """Points of up to `_TILES` tiles, and the seconds to learn from them."""
+        rng = np.random.default_rng(asked.seed)
+        chosen = self._chosen()
+        samples = []
+        middle = self.middle()  # first: it tells how large errors are
+        chosen.remove(middle)
+        for number in [middle, *chosen]:
+            seen = self.look(number)
+            if number == middle:
+                view = training.view_of(seen, rng)
+            samples.append(training.draw(seen, view, -(-training.POINTS // (len(chosen) + 1)), rng))
+        size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
+        seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
+        return training.joined(samples, rng), seconds
+
+    def look(self, number: int) -> training.Seen:
+        """A tile, as an enhancer sees it; the middle one tells what bytes are worth."""
+        original, guiding = self._original(number), self._guide(number)
+        decoded, guides = self._decoded(number, guiding), enhancement.guides_of(guiding, self._header)
+        values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
+        whole = field.native(np.ma.getdata(original)).reshape(original.shape)
+        if number == self.middle():
+            self._price = self._priced(number, original, whole, values, void, guiding)
+            self._zoom = self._zoom_of(whole, values, void) if not self._price.marked else 0
+        scale = math.ldexp(self._header.eps, -self._zoom)
+        return training.Seen(values, whole, void, self._header.low, scale, guides)
+
+    def _zoom_of(self, whole: np.ndarray, values: np.ndarray, void: Any) -> int:
         """That with which the scale is about the largest of errors that are as even as quantization's."""
         left_out = ~np.isfinite(whole) if void is None else ~np.isfinite(whole) | void
         seen = max(values.size - int(np.count_nonzero(left_out)), 1)
@@ -183,9 +257,18 @@ class _Pass:
         return min(max(round(-0.5 * math.log2(3.0 * square)), 0), MOST_ZOOM) if square > 0.0 else 0
 
     def _priced(
-        self, number: int, original: np.ndarray, whole: np.ndarray, values: np.ndarray, void: Any
+        self,
+        number: int,
+        original: np.ndarray,
+        whole: np.ndarray,
+        values: np.ndarray,
+        void: Any,
+        guide: Guiding,
     ) -> training.Price:
-        """What bytes are worth, found by coding a tile with a smaller eps; no less than `_RULE`."""
+        """What bytes are worth, found by coding a tile with a smaller eps; no less than `_RULE`.
+
+        `_finer` has that tile then: its bytes over those that it had, and its values.
+        """
         total = sum(where_size(where) for where in self._where)
         rule = _RULE * 8.0 * self._written.size / total / 100.0
         marked = self._header.bound.kind != "psnr"
@@ -194,29 +277,34 @@ class _Pass:
         payload = self._reader.tile(number).payload
         tighter = replace(self._header, eps=_TIGHTER * self._header.eps)
         mixed = self._job.effort.mixes(self._header.tile_shape)
-        guide = self._guide(number)
         finer = encode_tile(original, tighter, self._plan, mixed, None, guide)
         seen = decode_tile(finer, original.shape, tighter, self._plan, None, guide).values
         left_out = ~np.isfinite(whole) if void is None else ~np.isfinite(whole) | void
         before, after = (_square(whole, v, left_out, self._header.eps) for v in (values, np.ma.getdata(seen)))
+        self._finer = len(finer) / len(payload), seen
         more = 100.0 * (len(finer) / len(payload) - 1.0)
         found = 10.0 * math.log10(before / after) / more if more > 0.0 and before > after > 0.0 else 0.0
         return training.Price(max(found, rule), self._written.size, total, len(self._where))
 
     def encode(
-        self, enhancer: Enhancer, write: Callable[[bytes], Any], bound: Bound | None = None
+        self,
+        enhancer: Enhancer,
+        write: Callable[[bytes], Any],
+        bound: Bound | None = None,
+        where: InModel | None = None,
     ) -> Written | None:
         """Write the frame with ``enhancer``; None, with something useless written, if it does not pay.
 
-        ``bound``: what was asked, if it was another one than the frame's.
+        ``bound``: what was asked, if it was another one than the frame's. ``where``: the model that has it.
         """
-        header = replace(self._header, enhancer=enhancer.to_bytes(), bound=bound or self._header.bound)
+        own = enhancer.to_bytes()
+        header = replace(self._header, enhancer=where or own, bound=bound or self._header.bound)
         head = frame.pack_head(header.to_bytes())
         write(head)
         seen = Header.from_bytes(header.to_bytes())  # as a decoder will see it
-        read = Enhancer.from_bytes(seen.enhancer or b"")
+        read = Enhancer.from_bytes(own)
         plain, better = (checker_of(header, self._job.span, self._job.fill_values) for _ in range(2))
-        sizes, seconds = [], 0.0
+        sizes, seconds, sums = [], 0.0, np.zeros(())
         jobs = (
             partial(self._tile, number, self._reader.tile(number), self._original(number), seen, read)
             for number in range(len(self._where))
@@ -227,12 +315,15 @@ class _Pass:
             plain.merge(tile.plain)
             better.merge(tile.enhanced)
             seconds += tile.seconds
+            sums = sums + tile.sums
         gain = better.report().psnr - plain.report().psnr
+        before, after = (self._objective.value(some) for some in sums)
         index = {"e": struct.pack("<d", better.report().max_error), "g": struct.pack("<d", gain)}
-        end = frame.pack_end(sizes, index)
+        told = self._told(before, after)
+        end = frame.pack_end(sizes, index if told is None else index | {"o": objective_section(told)})
         write(end)
         size = len(head) + sum(sizes) + len(end)
-        if self._price is None or not gain > max(self._price.of(size - self._written.size), 0.0):
+        if not self._pays(gain, before, after, size):
             return None
         return replace(
             self._written,
@@ -241,18 +332,28 @@ class _Pass:
             checked=better,
             encode_seconds=self._written.encode_seconds + seconds,
             gain=gain,
+            objective=told,
         )
+
+    def _pays(self, gain: float, before: float, after: float, size: int) -> bool:
+        """Whether it does to have so many bytes for so many dB; ``before`` and ``after``: the objective."""
+        return self._price is not None and gain > max(self._price.of(size - self._written.size), 0.0)
+
+    def _told(self, before: float, after: float) -> Objective | None:
+        """What the index says of the objective."""
+        return None
 
     def _tile(
         self, number: int, tile: frame.Tile, original: np.ndarray, header: Header, enhancer: Enhancer
     ) -> _Tile:
         started = time.thread_time()
-        decoded = self._decoded(number, tile)
-        part = self._part(decoded, original, header, enhancer)
+        guiding = self._guide(number)
+        decoded = self._decoded(number, guiding, tile)
+        part, sums = self._part(decoded, original, header, enhancer, guiding)
         payload = join(part, tile.payload)
         try:
             found, inner = split(payload)
-            values = enhancement.enhance(decoded, found, header, enhancer)
+            values = enhancement.enhance(decoded, found, header, enhancer, guiding)
         except DecodeError as error:
             raise SelfCheckError(
                 f"lossyzip cannot decode its own output: {error}; nothing was kept. Please report this"
@@ -272,23 +373,28 @@ class _Pass:
                 )
             checkers.append(checker)
         record = frame.pack_record(payload, content_checksum(values))
-        return _Tile(record, checkers[0], checkers[1], time.thread_time() - started)
+        return _Tile(record, checkers[0], checkers[1], sums, time.thread_time() - started)
 
-    def _part(self, decoded: np.ndarray, original: np.ndarray, header: Header, enhancer: Enhancer) -> Part:
-        """The marks of a tile; nothing for one that would not be better."""
+    def _part(
+        self, decoded: np.ndarray, original: np.ndarray, header: Header, enhancer: Enhancer, guiding: Guiding
+    ) -> tuple[Part, np.ndarray]:
+        """The marks of a tile, nothing for one that would not be better; and the objective's sums."""
+        moves = enhancement.Moves(decoded, header, enhancer, guiding)
         wanted = field.native(np.ma.getdata(original))
-        moves = enhancement.Moves(decoded, header, enhancer)
         patterns = field.special_patterns(header.part, self._job.fill_values)
         marks = enhancement.mark(moves, wanted, header.eps, patterns)
         values = enhancement.apply(decoded, moves, marks)
-        left_out = ~np.isfinite(wanted) | np.ma.getmaskarray(decoded).reshape(-1)
-        squares = [
-            _square(wanted, field.native(np.ma.getdata(array)), left_out, header.eps)
-            for array in (decoded, values)
-        ]
-        if not squares[1] < squares[0]:
-            return Part(None, b"")
-        return Part(content_checksum(decoded), enhancement.pack_marks(moves, marks))
+        sums = np.stack([self._sums(original, some) for some in (decoded, values)])
+        plain, enhanced = map(self._objective.value, sums)
+        if not enhanced < plain:
+            return Part(None, b""), sums[[0, 0]]
+        return Part(content_checksum(decoded), enhancement.pack_marks(moves, marks)), sums
+
+    def _sums(self, original: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+        """The objective's, of a tile or a part of one."""
+        wanted = field.native(np.ma.getdata(original)).reshape(original.shape)
+        left_out = ~np.isfinite(wanted) | np.ma.getmaskarray(decoded)
+        return self._objective.sums(wanted, np.ma.getdata(decoded), left_out, self._header.eps)
 
     def _original(self, number: int) -> np.ndarray:
         return field.read(self._job.source, self._where[number])
@@ -297,10 +403,10 @@ class _Pass:
         guide: FieldGuide | None = self._job.guide
         return NO_GUIDE if guide is None else guide.guiding(self._where[number], self._header.specials)
 
-    def _decoded(self, number: int, tile: frame.Tile | None = None) -> np.ndarray:
+    def _decoded(self, number: int, guiding: Guiding, tile: frame.Tile | None = None) -> np.ndarray:
         tile = self._reader.tile(number) if tile is None else tile
         shape = tuple(s.stop - s.start for s in self._where[number])
-        values = decode_tile(tile.payload, shape, self._header, self._plan, None, self._guide(number)).values
+        values = decode_tile(tile.payload, shape, self._header, self._plan, None, guiding).values
         if content_checksum(values) != tile.content:
             raise SelfCheckError(f"tile {number} decodes to other values than before. Please report this")
         return values

@@ -14,15 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossyzip.bound import Bound, absolute
+from lossyzip.compressor import Frame, compress_field
 from lossyzip.dataset import SEARCH, SECONDS_PER_BYTE, Learning, as_decoded, plan_of, valid_only
+from lossyzip.enhancing import Enhancing
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.field import Number, Source, valid_range
 from lossyzip.grid import onto
 from lossyzip.learned.device import require_torch
-from lossyzip.learned.model import Model, Target
+from lossyzip.learned.model import Enhanced, Model, Target
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.training import train
 
+ENHANCING = 0.2  # of the time to train, for enhancers
 _STACKED = 1 << 23  # values of a field, of all snapshots together
 
 
@@ -71,16 +74,23 @@ def model_of(
     learning: Learning,
     threads: int | None = None,
     training: Callable[[str, float], Any] | None = None,
+    enhancing: Enhancing | None = None,
 ) -> Model:
     """The model of ``stacks``; it may have no targets. Fields with the same fill values may help one another.
 
     ``training`` is told now and then which field is trained for, and what part of all training is done.
+    ``enhancing``: enhancers are trained, too.
     Raises MissingDependencyError without torch.
     """
     require_torch()
     seconds = learning.seconds
     if seconds is None:
         seconds = SECONDS_PER_BYTE * sum(stack.values.nbytes for stack in stacks.values())
+    enhanced: tuple[Enhanced, ...] = ()
+    if enhancing is not None:
+        asked = enhancing._replace(seconds=ENHANCING * seconds / max(len(stacks), 1), seed=learning.seed)
+        enhanced = _enhancers(stacks, asked, threads)
+        seconds -= ENHANCING * seconds
 
     def looking(name: str, _: float) -> None:
         if training is not None:
@@ -119,7 +129,21 @@ def model_of(
         )
         if network.features:  # else it says the same everywhere
             targets.append(Target(name, references, stack.relative_eps, network.to_bytes()))
-    return Model(tuple(targets))
+    return Model(tuple(targets), enhanced)
+
+
+def _enhancers(stacks: Mapping[str, Stack], asked: Enhancing, threads: int | None) -> tuple[Enhanced, ...]:
+    """Of the stacks that one pays for."""
+    found = []
+    for name, stack in stacks.items():
+        parts: list[bytes] = []
+        bound = absolute(stack.eps)
+        options: dict[str, Any] = {"threads": threads, "fill_values": stack.fills}
+        compress_field(stack.values, bound, parts.append, enhancing=asked, **options)
+        made = Frame.of_bytes(b"".join(parts)).own_enhancer
+        if made is not None:
+            found.append(Enhanced(name, stack.relative_eps, made))
+    return tuple(found)
 
 
 class _Box(NamedTuple):

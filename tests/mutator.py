@@ -382,8 +382,9 @@ def _with_right_contents(parts: Parts) -> Parts:
         tiles = []
         for tile, where in zip(parts.tiles, header.tile_slices(), strict=True):
             shape = tuple(s.stop - s.start for s in where)
-            enhancer = None if header.enhancer is None else Enhancer.from_bytes(header.enhancer)
-            part, plain = (Part(None, b""), tile.payload) if enhancer is None else split(tile.payload)
+            own = header.enhancer
+            enhancer = Enhancer.from_bytes(own) if isinstance(own, bytes) else None
+            part, plain = (Part(None, b""), tile.payload) if own is None else split(tile.payload)
             values = decode_tile(plain, shape, header, plan).values
             if enhancer is not None:
                 values = enhance(values, part, header, enhancer)

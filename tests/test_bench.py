@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lossyzip as lz
-from bench import ablation, enhance, generations, lossless, rate_distortion, table
+from bench import ablation, enhance, enhance_related, generations, lossless, rate_distortion, table
 from bench.fields import Field, find, prepare
 from bench.peer_curves import Point, psnr_at, psnr_of, quality_of, rel_of
+from lossyzip.dataset import Learning
+from lossyzip.learned import enhancement as training
 
 
 @given(st.floats(1e-9, 1.0))
@@ -58,6 +60,19 @@ def test_enhancers():
     assert int(rows[0]["enhanced_bytes"]) < int(rows[0]["equal_psnr_bytes"])
     assert float(rows[0]["gain_db"]) > 0.0
     assert "| 0.01 | offsets | 1 | 1 |" in enhance.table(rows)
+
+
+def test_enhancers_that_see_references(monkeypatch):
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda _: None)  # offsets are quick
+    one, rng = small_field(), np.random.default_rng(5)
+    array = (one.read()[0] + rng.standard_normal(one.shape)).astype(np.float32)
+    other = Field("made", "noisy", one.shape, one.dtype, partial(lambda a: (a, ()), array))
+    rows = enhance_related.run([one, other], [1e-2], "balanced", Learning(0.0), None, lambda row: None)
+    assert [row["sees"] for row in rows] == ["itself", "references"]
+    assert [row["violations"] for row in rows] == ["0", "0"]
+    assert rows[0]["plain_bytes"] == rows[1]["plain_bytes"]
+    assert float(rows[1]["gain_db"]) > float(rows[0]["gain_db"])
+    assert "| 0.01 | references | 1 | 1 |" in enhance_related.table(rows)
 
 
 def test_ablation():

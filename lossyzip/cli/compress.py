@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lossyzip.cli import options
+from lossyzip.enhancing import KINDS, OBJECTIVES
 from lossyzip.errors import InvalidArgumentError
 
 
@@ -19,8 +20,12 @@ from lossyzip.errors import InvalidArgumentError
 @click.option("--learned", is_flag=True, help="Fields on one grid help one another.")
 @click.option(
     "--enhance",
-    is_flag=True,
-    help="Better values from a few percent more bytes, still within the bound, where that pays.",
+    is_flag=False,
+    flag_value="psnr",
+    type=click.Choice(OBJECTIVES + KINDS),
+    metavar="[psnr|spectrum|gradient]",
+    help="Better values from a few percent more bytes, still within the bound, where that pays: by PSNR, if "
+    "nothing else is named. (Behind SOURCE, or --enhance=psnr.)",
 )
 @click.option(
     "--train-seconds",
@@ -41,7 +46,7 @@ def command(
     effort: str,
     idempotent: bool,
     learned: bool,
-    enhance: bool,
+    enhance: str | None,
     train_seconds: float | None,
     seed: int,
     model: Path | None,
@@ -72,7 +77,7 @@ def command(
             threads=threads,
             force=force,
             learned=learned,
-            enhance=enhance,
+            enhance=enhance or False,
             train_seconds=train_seconds,
             seed=seed,
             model=known,

@@ -96,7 +96,12 @@ def trained_table(report: TrainReport) -> str:
     ]
     text = [_table(head, lines)] if lines else ["no field tells anything of another: the model is empty"]
     text.append(f"model {report.model}: {len(lines)} networks in {_size(report.model_bytes)}")
-    return "\n".join(text + ([f"not predicted: {', '.join(report.alone)}"] if report.alone else []))
+    if report.alone:
+        text.append(f"not predicted: {', '.join(report.alone)}")
+    if report.enhanced:
+        enhancers = (f"{row.name} ({_size(row.enhancer_bytes)})" for row in report.enhanced)
+        text.append(f"enhancers for: {', '.join(enhancers)}")
+    return "\n".join(text)
 
 
 def tuned_table(report: TuneReport) -> str:
@@ -117,8 +122,11 @@ def tuned_table(report: TuneReport) -> str:
 
 
 def _family(row: FieldRow) -> str:
-    """With what an enhancer adds to PSNR."""
-    return f"{row.family}, enhanced: {row.psnr_gain:+.2f} dB" if row.enhancer else row.family
+    """With what an enhancer adds to PSNR, or takes from another error."""
+    if not row.enhancer:
+        return row.family
+    what = f"{row.objective} error x {row.objective_left:.2f}, " if row.objective else ""
+    return f"{row.family}, enhanced: {what}{row.psnr_gain:+.2f} dB"
 
 
 def _quoted(text: str) -> str:

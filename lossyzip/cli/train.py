@@ -19,6 +19,7 @@ from lossyzip.cli import options
     help="In all. Default: 60 for 100 MB of what is looked at, up to 2**23 values a field.",
 )
 @click.option("--seed", default=0, show_default=True, help="The same gives the same model.")
+@click.option("--enhance", is_flag=True, help="Train enhancers, too, for `compress --model --enhance`.")
 @options.threads_option
 @options.force_option
 @options.json_option
@@ -29,6 +30,7 @@ def command(
     bounds: tuple[str, ...],
     train_seconds: float | None,
     seed: int,
+    enhance: bool,
     threads: int | None,
     force: bool,
     as_json: bool,
@@ -53,6 +55,7 @@ def command(
             seed=seed,
             threads=threads,
             force=force,
+            enhance=enhance,
             progress=progress,
         )
     if not quiet:

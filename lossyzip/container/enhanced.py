@@ -1,4 +1,5 @@
-"""What a tile's record holds in a field with an enhancer: <-> marks, and the plain tile's payload.
+"""What a tile's record holds in a field with an enhancer: <-> marks, and the plain tile's payload. And what
+the index says of the enhancer's objective.
 
 docs/FORMAT.md, "Enhancers".
 """
@@ -11,7 +12,18 @@ from typing import NamedTuple
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
 
+OBJECTIVES = ("psnr", "spectrum", "gradient")  # in the order of their numbers
 _CONTENT = struct.Struct("<I")
+_OBJECTIVE = struct.Struct("<Bdd")
+
+
+class Objective(NamedTuple):
+    """What an enhancer is for, but PSNR, and how far values are off in that, without and with it: see
+    objectives.py."""
+
+    name: str
+    plain: float
+    enhanced: float
 
 
 class Part(NamedTuple):
@@ -41,3 +53,18 @@ def join(part: Part, payload: bytes) -> bytes:
     out = bytearray()
     put_varint(out, len(own))
     return bytes(out) + own + payload
+
+
+def objective_section(objective: Objective) -> bytes:
+    """Of the index."""
+    return _OBJECTIVE.pack(OBJECTIVES.index(objective.name), *objective[1:])
+
+
+def objective_told(data: bytes | None) -> Objective | None:
+    """Reverse of `objective_section`; None where there is no section. Raises CorruptError."""
+    if data is None:
+        return None
+    if len(data) != _OBJECTIVE.size or data[0] >= len(OBJECTIVES):
+        raise CorruptError(f"an enhancer's objective is stored as {data[:20]!r}")
+    number, plain, enhanced = _OBJECTIVE.unpack(data)
+    return Objective(OBJECTIVES[number], plain, enhanced)

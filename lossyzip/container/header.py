@@ -54,10 +54,10 @@ class Level(NamedTuple):
 
 
 class InModel(NamedTuple):
-    """Where a network is that is not in the frame: learned/model.py."""
+    """Where a network, or an enhancer, is that is not in the frame: learned/model.py."""
 
     checksum: int  # the model's
-    number: int  # of the target that it is for
+    number: int  # of the target that it is for, or of the enhancer
 
 
 class RawGuide(NamedTuple):
@@ -92,7 +92,7 @@ class Header:
     (as unsigned integers of the width of `part`) that come back as they are. ``plan`` is the family's own.
     ``fill``: little-endian bytes of what stands at masked places; None where the field is no masked array.
     ``levels``: each value has one of them, where tolerances are not all ``eps``, which is the largest.
-    ``enhancer``: of a field whose decoded values are enhanced (enhancement.py), its bytes.
+    ``enhancer``: of a field whose decoded values are enhanced (enhancement.py), its bytes, or where it is.
     """
 
     dtype: np.dtype
@@ -109,7 +109,7 @@ class Header:
     fill: bytes | None = None
     levels: tuple[Level, ...] = ()
     guided: Guided | None = None
-    enhancer: bytes | None = None
+    enhancer: bytes | InModel | None = None
 
     @property
     def native(self) -> np.dtype:
@@ -195,9 +195,11 @@ class Header:
 
     @property
     def enhancer_kind(self) -> str:
-        """ "network" or "offsets": whether it has hidden layers; empty where there is none."""
+        """ "network" or "offsets": whether it has hidden layers; "model" where it is in one; or empty."""
         if self.enhancer is None:
             return ""
+        if isinstance(self.enhancer, InModel):
+            return "model"
         return "network" if self.enhancer[:1] and self.enhancer[0] >> 4 & 3 else "offsets"
 
     def as_coded(self) -> Header:
@@ -274,7 +276,9 @@ class Header:
             sections["G"] = self._pack_guided(self.guided)
             if isinstance(self.guided.network, InModel):
                 sections["N"] = _pack_in_model(self.guided.network)
-        if self.enhancer is not None:
+        if isinstance(self.enhancer, InModel):
+            sections["K"] = _pack_in_model(self.enhancer)
+        elif self.enhancer is not None:
             sections["E"] = self.enhancer
         sections["P"] = _pack_plan(self.family, self.plan)
         sections["w"] = bytes(self.writer)
@@ -282,7 +286,7 @@ class Header:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSMLGNEP")
+        sections = unpack_sections(data, known="ABRSMLGNEKP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -327,7 +331,7 @@ class Header:
             fill,
             _read_levels(sections.get("L", b""), eps),
             _read_guided(sections, dtype, bound) if "G" in sections else None,
-            _read_enhancer(sections["E"], dtype, bound, "L" in sections) if "E" in sections else None,
+            _read_enhancer(sections, dtype, bound) if sections.keys() & {"E", "K"} else None,
         )
 
     def _pack_guided(self, guided: Guided) -> bytes:
@@ -492,14 +496,18 @@ def _read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> G
 def _read_in_model(data: bytes) -> InModel:
     number, end = get_varint(data, 8)
     if end != len(data):
-        raise CorruptError(f"the name of a network takes {len(data)} bytes")
+        raise CorruptError(f"a place in a model takes {len(data)} bytes")
     return InModel(struct.unpack("<Q", data[:8])[0], number)
 
 
-def _read_enhancer(data: bytes, dtype: np.dtype, bound: Bound, levels: bool) -> bytes:
-    if not can_be_enhanced(dtype, bound) or levels:
+def _read_enhancer(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> bytes | InModel:
+    if not can_be_enhanced(dtype, bound) or "L" in sections:
         raise CorruptError(f"an enhancer for {dtype} with the bound {bound}")
-    return data
+    if "E" not in sections:
+        return _read_in_model(sections["K"])
+    if "K" in sections:
+        raise CorruptError("two enhancers, one in the frame and one in a model")
+    return sections["E"]
 
 
 def _read_raw_guides(

@@ -58,8 +58,8 @@ class Opener:
         MissingModelError where the model is not."""
         dataset = self._file[f"/{name}"]
         frame = stored.open_frame(dataset)
-        if frame.references:
-            frame.refer_to([self._values(reference) for reference in self._needed(name)], self._model)
+        needed = self._needed(name) if frame.references else ()
+        frame.refer_to([self._values(reference) for reference in needed], self._model)
         return frame
 
     def _needed(self, name: str) -> tuple[str, ...]:

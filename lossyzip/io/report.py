@@ -15,7 +15,8 @@ class FieldRow:
 
     Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
     restored field lacks, or what ``references``, fields that it needs, have saved. ``model``: the checksum of
-    the one that it needs. ``enhancer``: its kind, and the dB that it adds to PSNR.
+    the one that it needs. ``enhancer``: its kind, the dB that it adds to PSNR, and if that is not what it is
+    for its ``objective``, and what it leaves of the error in that.
     """
 
     name: str
@@ -35,6 +36,8 @@ class FieldRow:
     model: str = ""
     enhancer: str = ""
     psnr_gain: float = 0.0
+    objective: str = ""
+    objective_left: float = 1.0
 
     @property
     def ratio(self) -> float:
@@ -70,7 +73,13 @@ class FieldRow:
             model,
             about.enhancer,
             about.gain,
+            *_objective(about),
         )
+
+
+def _objective(about: FieldReport | Frame) -> tuple[str, float]:
+    told = about.objective
+    return ("", 1.0) if told is None else (told.name, told.enhanced / told.plain if told.plain else 1.0)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lossyzip.bound import Bound
 from lossyzip.dataset import Learning
+from lossyzip.enhancing import asked_for
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values, find_candidates
@@ -36,6 +37,15 @@ class TargetRow:
 
 
 @dataclass(frozen=True)
+class EnhancerRow:
+    """A field that the model has an enhancer for."""
+
+    name: str
+    relative_eps: float
+    enhancer_bytes: int
+
+
+@dataclass(frozen=True)
 class TrainReport:
     """``alone``: fields that were asked for, and that nothing was found to help."""
 
@@ -43,6 +53,7 @@ class TrainReport:
     model_bytes: int
     targets: tuple[TargetRow, ...]
     alone: tuple[str, ...]
+    enhanced: tuple[EnhancerRow, ...] = ()
 
 
 def train_files(
@@ -54,6 +65,7 @@ def train_files(
     seed: int = 0,
     threads: int | None = None,
     force: bool = False,
+    enhance: bool | str = False,
     progress: Callable[[str, int, int], Any] | None = None,
 ) -> TrainReport:
     """Write a model of the fields that ``bounds`` names in the files ``sources``, one snapshot each.
@@ -74,13 +86,14 @@ def train_files(
                     progress(name, int(_PROGRESS * part) - done, _PROGRESS)
                 done = int(_PROGRESS * part)
 
-            model = model_of(stacks, Learning(train_seconds, seed), threads, training)
+            model = model_of(stacks, Learning(train_seconds, seed), threads, training, enhancing)
             data = model.to_bytes()
             Model.from_bytes(data)  # what cannot be read is not written
             output.write(memoryview(data))
             stop.check()
         return _report(model, data, sorted(stacks.keys() - {target.name for target in model.targets}))
 
+    enhancing = asked_for(enhance)
     require_torch()
     thread_count(threads)
     if not sources:
@@ -96,7 +109,8 @@ def describe_model(path: PathLike) -> TrainReport:
 
 def _report(model: Model, data: bytes, alone: Iterable[str]) -> TrainReport:
     rows = [TargetRow(t.name, t.references, t.relative_eps, len(t.network)) for t in model.targets]
-    return TrainReport(f"{model.checksum:016x}", len(data), tuple(rows), tuple(alone))
+    enhanced = [EnhancerRow(one.name, one.relative_eps, len(one.enhancer)) for one in model.enhanced]
+    return TrainReport(f"{model.checksum:016x}", len(data), tuple(rows), tuple(alone), tuple(enhanced))
 
 
 def _snapshots(

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import exact, helper
+from lossyzip.learned.layers import activate, weigh
 from lossyzip.learned.terms import LIMITS
 
-SWEEP = 8  # products that one vectorized sweep over a row adds up
 CLASSES = 32
 _CHUNK = 256  # points: rows of all channels stay in the first caches
 
@@ -61,13 +61,13 @@ def classify(planes, first, count, tables, out):
             source = seen if layer == 0 else now
             inputs = features if layer == 0 else widths[layer - 1]
             for channel in range(widths[layer]):
-                _sum(sums, source, weights[layer, channel], biases[layer, channel], inputs, n)
-                _activate(sums, scales[layer, channel], largest, after[channel], n)
+                weigh(sums, source, weights[layer, channel], biases[layer, channel], inputs, n)
+                activate(sums, scales[layer, channel], largest, after[channel], n)
             now, after = after, now
         inputs = widths[hidden - 1] if hidden else np.int64(0)
         for k in range(narrower * features):
             now[inputs + k, :n] = seen[k, :n]
-        _sum(sums, now, weights[hidden, 0], biases[hidden, 0], inputs + narrower * features, n)
+        weigh(sums, now, weights[hidden, 0], biases[hidden, 0], inputs + narrower * features, n)
         for i in range(n):
             size = min(np.int32(abs(sums[i])) >> shift, np.int32(CLASSES - 1)) + np.int32(1)
             out[at + i] = np.int8(-size if sums[i] < np.float32(0.0) else size)
@@ -86,26 +86,3 @@ def _limit(sums, shift, limit, into, n):
         x = x if x < limit else limit
         x = x if x > -limit else np.int32(-limit)
         into[i] = np.float32(x)
-
-
-@exact
-def _sum(sums, rows, weights, bias, inputs, n):
-    for i in range(n):
-        sums[i] = bias
-    for k in range(0, inputs, SWEEP):
-        a, b, c, d = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-        e, f, g, h = rows[k + 4], rows[k + 5], rows[k + 6], rows[k + 7]
-        p, q, r, s = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
-        t, u, v, w = weights[k + 4], weights[k + 5], weights[k + 6], weights[k + 7]
-        for i in range(n):
-            first = p * a[i] + q * b[i] + r * c[i] + s * d[i]
-            sums[i] += first + t * e[i] + u * f[i] + v * g[i] + w * h[i]
-
-
-@helper
-def _activate(sums, scale, largest, into, n):
-    """The clipped ReLU of sums scaled down: integers in [0, largest]."""
-    for i in range(n):
-        x = np.floor(sums[i] * scale)
-        x = x if x < largest else largest
-        into[i] = x if x > np.float32(0.0) else np.float32(0.0)

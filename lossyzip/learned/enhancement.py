@@ -1,27 +1,40 @@
 """Training of enhancers: decoded values and their errors -> what predicts these. For the encoder alone.
 
-A linear function of terms is fitted by least squares; torch, where it is there, teaches a small network what
-that leaves. Then each class of estimates gets the correction that pays: marks cost bits, and a bit is worth
-what it would gain if eps were smaller instead. All is judged on points that were not learned from, bytes of
-the enhancer included. The number of steps follows from the budget alone, and all numbers from the seed.
+A linear function of terms, of decoded values and of those planes that pay, is fitted by least squares; torch,
+where it is there, teaches a small network what that leaves. Then each class of estimates gets the correction
+that pays: marks cost bits, and a bit is worth what it would gain if eps were smaller instead. All is judged
+on points that were not learned from, bytes of the enhancer included. The number of steps follows from the
+budget alone, and all numbers from the seed.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from lossyzip.container.header import FROM_NETWORK
+from lossyzip.learned import filter_fitting
 from lossyzip.learned.classify import CLASSES
-from lossyzip.learned.enhancer import MOST_SHIFT, STEPS, Enhancer, if_exact
+from lossyzip.learned.enhancer import MOST_GUIDES, MOST_SHIFT, STEPS, Enhancer, if_exact
+from lossyzip.learned.filtering import Filter
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
-from lossyzip.learned.terms import LIMITS, REACH, gather, in_units, terms_of, useful
+from lossyzip.learned.terms import (
+    LIMITS,
+    OWN,
+    REACH,
+    Feature,
+    gather,
+    stacked,
+    terms_of,
+    useful,
+)
 
 POINTS = 250_000  # in all,
 _JUDGED = 0.4  # of which so many are not learned from
@@ -31,6 +44,7 @@ _UNIT = 64.0  # of features, for the network
 _RIDGE = 1e-4  # of a term's mean square
 _SEEN = 64  # judged values of a class, for it to have a correction of its own
 _WEIGHT_BITS, _ACTIVATION_BITS = 8, 7
+_WEIGHT_BYTES = 0.7  # that a network's weight takes, about
 _OUTPUT_BITS = (8, 9, 10)
 _CHANNELS = (8, 8)
 _MORE_CHANNELS, _LONG = (16, 16), 1 << 18  # from so many bytes of codes on
@@ -43,14 +57,32 @@ _STREAM = 40.0  # bytes that a tile's marks take beside what they tell
 _LEAST_GAIN = 0.02  # dB, for which an enhancer is worth the time that it takes
 
 
+class View(NamedTuple):
+    """What an enhancer sees beside decoded values: see `Enhancer`."""
+
+    guides: tuple[int, ...] = ()
+    filter: Filter | None = None
+
+
 @dataclass(frozen=True)
 class Sample:
     """Points of decoded tiles: what an enhancer sees there, and what it should find."""
 
-    kinds: list[int]
+    view: View
+    kinds: list[Feature]
     features: np.ndarray  # (points, kinds) float32
     errors: np.ndarray  # (points,) float32: (original - decoded) / eps
     usable: float  # share of all values that are like these, and not void
+
+    def only(self, columns: Sequence[int]) -> Sample:
+        """The same without other features, and without planes that have none left."""
+        kinds, view = [self.kinds[k] for k in columns], self.view
+        planes = {kind.plane for kind in kinds}
+        if len(view.guides) + 1 not in planes:
+            kept = [k for k in range(len(view.guides)) if k + 1 in planes]
+            view = View(tuple(view.guides[k] for k in kept))
+            kinds = [Feature(kept.index(p - 1) + 1 if p else 0, kind) for p, kind in kinds]
+        return replace(self, view=view, kinds=kinds, features=self.features[:, columns])
 
 
 class Price(NamedTuple):
@@ -75,29 +107,64 @@ class Judged(NamedTuple):
     net: float
 
 
-def draw(
-    decoded: np.ndarray,
-    original: np.ndarray,
-    void: np.ndarray | None,
-    low: float,
-    eps: float,
-    count: int,
-    rng: np.random.Generator,
-) -> Sample:
-    """About ``count`` points of a tile, of those that are not ``void`` and whose original is finite."""
-    full = folded(decoded.shape)
-    units = in_units(decoded.reshape(full), None if void is None else void.reshape(full), low, eps)
-    flat = rng.permutation(decoded.size)[: 2 * count] if decoded.size > count else np.arange(decoded.size)
-    usable = np.isfinite(original.reshape(-1)[flat])
-    if void is not None:
-        usable &= ~void.reshape(-1)[flat]
-    share = float(usable.mean())
-    flat = flat[usable][:count]
-    number, z, y, x = np.unravel_index(flat, full)
-    first = np.ravel_multi_index((number, z + REACH, y + REACH, x + REACH), units.shape)
-    kinds = useful(full[1:])
-    errors = original.reshape(-1)[flat].astype(np.float64) - decoded.reshape(-1)[flat]
-    return Sample(kinds, gather(units, kinds, first), (errors / eps).astype(np.float32), share)
+class Seen(NamedTuple):
+    """A decoded tile, and what lies beside it: see `Enhancer.classes`; and its original."""
+
+    decoded: np.ndarray
+    original: np.ndarray
+    void: np.ndarray | None
+    low: float
+    eps: float
+    guides: Mapping[int, np.ndarray]
+
+    def planes(self, view: View) -> np.ndarray:
+        full = folded(self.decoded.shape)
+        void = None if self.void is None else self.void.reshape(full)
+        planes = stacked(self.decoded.reshape(full), void, self.low, self.eps, view.guides, self.guides)
+        return planes if view.filter is None else np.concatenate([planes, view.filter.plane(planes)[None]])
+
+    def drawn(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """(flat places of about ``count`` values that are not void and whose original is finite, the share of
+        these)"""
+        size = self.decoded.size
+        flat = rng.permutation(size)[: 2 * count] if size > count else np.arange(size)
+        usable = np.isfinite(self.original.reshape(-1)[flat])
+        if self.void is not None:
+            usable &= ~self.void.reshape(-1)[flat]
+        return flat[usable][:count], float(usable.mean())
+
+    def first(self, flat: np.ndarray) -> np.ndarray:
+        """Where values are in the first plane."""
+        full = folded(self.decoded.shape)
+        number, *near = np.unravel_index(flat, full)
+        padded = (full[0], *(n + 2 * REACH for n in full[1:]))
+        return np.ravel_multi_index((number, *(at + REACH for at in near)), padded)
+
+    def errors(self, flat: np.ndarray) -> np.ndarray:
+        errors = self.original.reshape(-1)[flat].astype(np.float64) - self.decoded.reshape(-1)[flat]
+        return (errors / self.eps).astype(np.float32)
+
+
+def view_of(seen: Seen, rng: np.random.Generator) -> View:
+    """All that may tell something of values like these: guides, and a filter of them."""
+    guides = tuple(sorted(seen.guides, key=lambda number: number != FROM_NETWORK)[:MOST_GUIDES])
+    (flat, _), planes = seen.drawn(filter_fitting.POINTS, rng), seen.planes(View(guides))
+    kinds = useful(folded(seen.decoded.shape)[1:])
+    with threadpool_limits(1):
+        made = filter_fitting.fitted(planes, seen.first(flat), seen.errors(flat), kinds, guides)
+    return View(guides, made)
+
+
+def draw(seen: Seen, view: View, count: int, rng: np.random.Generator) -> Sample:
+    """About ``count`` points of a tile."""
+    flat, share = seen.drawn(count, rng)
+    kinds, guides = useful(folded(seen.decoded.shape)[1:]), len(view.guides)
+    features = [Feature(0, kind) for kind in kinds]
+    features += [Feature(k + 1, OWN) for k, number in enumerate(view.guides) if number == FROM_NETWORK]
+    if view.filter is not None:
+        features += [Feature(guides + 1, kind) for kind in [*kinds, OWN]]
+    found = gather(seen.planes(view), features, seen.first(flat), view.filter is not None)
+    return Sample(view, features, found, seen.errors(flat), share)
 
 
 def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
@@ -107,54 +174,105 @@ def joined(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
     errors = np.concatenate([sample.errors for sample in samples])
     order = rng.permutation(errors.size)
     share = sum(sample.usable for sample in samples) / len(samples)
-    return Sample(kinds, np.concatenate(of_all)[order], errors[order], share)
+    return Sample(samples[0].view, kinds, np.concatenate(of_all)[order], errors[order], share)
 
 
 def train(sample: Sample, price: Price, kinds: Sequence[str], seconds: float, seed: int) -> Judged | None:
     """The best enhancer of ``kinds``, as far as they can be had; None if none pays."""
-    count = sample.errors.size
-    if count < FEWEST or not sample.kinds or not sample.errors.any():
-        return None
-    learned = count - round(_JUDGED * count)
-    terms = terms_of(sample.features)
-    with threadpool_limits(1):
-        weights = _least_squares(terms[:learned], sample.errors[:learned])
-        found: list[Enhancer | None] = []
-        if "offsets" in kinds:
-            found += [_offsets(sample.kinds, weights, bits) for bits in _OUTPUT_BITS]
-        if "network" in kinds and importlib.util.find_spec("torch") is not None:
-            channels = _CHANNELS if price.stream_bytes < _LONG else _MORE_CHANNELS
-            steps = min(round(max(seconds, _LEAST_SECONDS) * STEPS_A_SECOND), _MOST_STEPS)
-            net = _taught(terms[:learned], sample.errors[:learned], channels, weights, steps, seed)
-            found += [_network(sample.kinds, net, terms[:learned], bits) for bits in _OUTPUT_BITS]
-        judged = [
-            _judge(enhancer, terms[learned:], sample.errors[learned:], sample.usable, price)
-            for enhancer in found
-            if enhancer is not None
-        ]
-    best = max(judged, key=lambda one: one.net, default=None)
+    best = max(trained(sample, [price], kinds, seconds, seed), key=lambda one: one.net, default=None)
     return best if best is not None and best.net > _LEAST_GAIN else None
 
 
-def _least_squares(terms: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Weights of terms, for an estimate in units of eps."""
+def trained(
+    sample: Sample, prices: Sequence[Price], kinds: Sequence[str], seconds: float, seed: int
+) -> list[Judged]:
+    """Enhancers, the best of each of ``kinds`` at each price; none where there is nothing to learn."""
+    count = sample.errors.size
+    if count < FEWEST or not sample.kinds or not sample.errors.any():
+        return []
+    learned = count - round(_JUDGED * count)
+    with threadpool_limits(1):
+        channels = _CHANNELS if prices[0].stream_bytes < _LONG else _MORE_CHANNELS
+        taught = "network" in kinds and importlib.util.find_spec("torch") is not None
+        sample = _without_what_does_not_pay(sample, learned, prices[0], channels[0] if taught else 0)
+        terms = terms_of(sample.features)
+        weights = _solved(*_normal_equations(terms[:learned], sample.errors[:learned]))
+        found: list[list[Enhancer | None]] = []
+        if "offsets" in kinds:
+            found.append([_offsets(sample, weights, bits) for bits in _OUTPUT_BITS])
+        if taught:
+            steps = min(round(max(seconds, _LEAST_SECONDS) * STEPS_A_SECOND), _MOST_STEPS)
+            net = _taught(terms[:learned], sample.errors[:learned], channels, weights, steps, seed)
+            found.append([_network(sample, net, terms[:learned], bits) for bits in _OUTPUT_BITS])
+        judged = [
+            [
+                _judge(enhancer, terms[learned:], sample.errors[learned:], sample.usable, price)
+                for enhancer in alike
+                if enhancer is not None
+            ]
+            for alike in found
+            for price in prices
+        ]
+    return [max(alike, key=lambda one: one.net) for alike in judged if alike]
+
+
+def _without_what_does_not_pay(sample: Sample, learned: int, price: Price, channels: int) -> Sample:
+    """``sample`` with those planes that pay, judged by linear functions; in groups: the value of each, and
+    what is around it. They are taken in turn, the best one first. A network has weights of its own for each,
+    in so many ``channels``."""
+    if not any(kind.plane for kind in sample.kinds):
+        return sample
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for k, (plane, kind) in enumerate(sample.kinds):
+        groups.setdefault((plane, kind == OWN), []).append(k)
+    chosen, left = groups.pop((0, False), []), list(groups.values())
+    terms = terms_of(sample.features)
+    gram, right = _normal_equations(terms[:learned], sample.errors[:learned])
+    judged, errors, width = terms[learned:], sample.errors[learned:], len(sample.kinds)
+
+    def net(columns: list[int]) -> float:
+        some = [limit * width + k for limit in range(len(LIMITS)) for k in columns]
+        weights = _solved(gram[np.ix_(some, some)], right[some])
+        enhancer = _offsets(sample.only(columns), weights, _OUTPUT_BITS[1])
+        if enhancer is None:
+            return -math.inf
+        own = price.of(len(columns) * channels * _WEIGHT_BYTES)
+        return _judge(enhancer, judged[:, some], errors, sample.usable, price).net - own
+
+    best = net(chosen)
+    while left:
+        nets = [net(sorted(chosen + group)) for group in left]
+        if not max(nets) > best + _LEAST_GAIN:
+            break
+        best = max(nets)
+        chosen = sorted(chosen + left.pop(nets.index(best)))
+    return sample.only(chosen)
+
+
+def _normal_equations(terms: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gram, right = np.zeros((terms.shape[1],) * 2), np.zeros(terms.shape[1])
     for start in range(0, len(terms), 1 << 14):
         part = terms[start : start + (1 << 14)].astype(np.float64)
         gram += part.T @ part
         right += part.T @ errors[start : start + (1 << 14)]
+    return gram, right
+
+
+def _solved(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Weights of terms, for an estimate in units of eps."""
+    gram = gram.copy()
     gram[np.diag_indices_from(gram)] *= 1.0 + _RIDGE
     gram[np.diag_indices_from(gram)] += 1.0
     solved: np.ndarray = np.linalg.solve(gram, right)
     return solved
 
 
-def _offsets(kinds: list[int], weights: np.ndarray, bits: int) -> Enhancer | None:
-    return _with_output(kinds, [], weights, 0.0, bits)
+def _offsets(sample: Sample, weights: np.ndarray, bits: int) -> Enhancer | None:
+    return _with_output(sample, [], weights, 0.0, bits)
 
 
 def _with_output(
-    kinds: list[int], hidden: list[Layer], weights: np.ndarray, bias: float, bits: int
+    sample: Sample, hidden: list[Layer], weights: np.ndarray, bias: float, bits: int
 ) -> Enhancer | None:
     """``weights`` and ``bias`` make the estimate in eps of the integers that the output sees."""
     most = float(np.abs(weights).max())
@@ -165,7 +283,9 @@ def _with_output(
     scale = _CLASSES_PER_EPS * 2.0**shift
     rows = np.rint(weights * scale).astype(np.int64)[None]
     output = Layer(rows, np.array([round(bias * scale)], np.int64), np.zeros(1, np.int64))
-    return if_exact(kinds, hidden, output, _ACTIVATION_BITS, shift, [0] * CLASSES)
+    return if_exact(
+        sample.kinds, sample.view.guides, sample.view.filter, hidden, output, _ACTIVATION_BITS, shift
+    )
 
 
 class _Net(NamedTuple):
@@ -230,12 +350,12 @@ def _taught(
     return _Net([(w / _UNIT, b), *others], weights, float(bias.detach()[0]))
 
 
-def _network(kinds: list[int], net: _Net, terms: np.ndarray, bits: int) -> Enhancer | None:
+def _network(sample: Sample, net: _Net, terms: np.ndarray, bits: int) -> Enhancer | None:
     """``net`` in integers; ``terms`` show how large activations become."""
     if not all(np.isfinite(part).all() for pair in net.hidden for part in pair):
         return None
-    now = terms[: 1 << 16, : len(kinds)].astype(np.float64)
-    step = np.ones(len(kinds))  # what one of an input's integers is
+    now = terms[: 1 << 16, : len(sample.kinds)].astype(np.float64)
+    step = np.ones(len(sample.kinds))  # what one of an input's integers is
     layers = []
     for w, b in net.hidden:
         now = np.maximum(now @ w + b, 0.0)
@@ -249,13 +369,13 @@ def _network(kinds: list[int], net: _Net, terms: np.ndarray, bits: int) -> Enhan
         step = 1.0 / fine
     channels = len(step)
     weights = np.concatenate([net.weights[:channels] * step, net.weights[channels:]])
-    return _with_output(kinds, layers, weights, net.bias, bits)
+    return _with_output(sample, layers, weights, net.bias, bits)
 
 
 def outputs(enhancer: Enhancer, terms: np.ndarray) -> np.ndarray:
     """The output's sums (float64 that hold integers) at points of these ``terms``."""
     terms = terms.astype(np.float64)
-    now = terms[:, : len(enhancer.kinds)]
+    now = terms[:, : len(enhancer.features)]
     for layer in enhancer.hidden:
         sums = (now @ layer.weights.T.astype(np.float64) + layer.biases) * np.ldexp(1.0, -layer.shifts)
         now = np.clip(np.floor(sums), 0.0, float((1 << enhancer.activation_bits) - 1))

@@ -9,9 +9,10 @@ that no sum leaves those that float32 holds exactly is proved whenever an enhanc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -19,10 +20,12 @@ from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError, UnsupportedFormatError
 from lossyzip.learned import classify
 from lossyzip.learned.classify import CLASSES
+from lossyzip.learned.filtering import Filter
+from lossyzip.learned.layers import padded
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.network import Layer
 from lossyzip.learned.network_bytes import get_rows, put_rows
-from lossyzip.learned.terms import KINDS, LIMITS, REACH, UNITS, in_units, offset, places
+from lossyzip.learned.terms import KINDS, LIMITS, OWN, REACH, Feature, offsets, stacked
 
 STEPS = 32  # a correction is so many parts of eps at most
 MOST_HIDDEN = 2
@@ -30,39 +33,53 @@ MOST_CHANNELS = 32
 MOST_ACTIVATION_BITS = 15
 MOST_SHIFT = 31
 _EXACT = 1 << 24
-_VERSION = 0
+_ALONE, _WITH_PLANES = 0, 1  # versions
 _ZOOM_BITS = 4
 MOST_ZOOM = (1 << _ZOOM_BITS) - 1
 _SHIFT_BITS, _CORRECTION_BITS, _CHANNEL_BITS = 5, 6, 6
+_COUNT_BITS, _GUIDE_BITS = 3, 7
+MOST_GUIDES = (1 << _COUNT_BITS) - 1
+_NO_GUIDES: Mapping[int, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Enhancer:
     """Frozen; raises CorruptError when its sums might not be exact."""
 
-    kinds: tuple[int, ...]  # of features, ascending
+    features: tuple[Feature, ...]  # ascending
     hidden: tuple[Layer, ...]  # the first one sees features within LIMITS[0]
     output: Layer  # one channel; of the activations, then of the terms
     activation_bits: int
     shift: int  # of the output's magnitude, which makes its class
     corrections: tuple[int, ...]  # of each class, in a scale's STEPS
     zoom: int = 0  # the scale is eps / 2**zoom: errors may be much smaller than eps, if a PSNR was asked for
+    guides: tuple[int, ...] = ()  # numbers of those that it sees, too: planes 1 and up
+    filter: Filter | None = None  # what makes a further plane of these and the field
 
     def __post_init__(self) -> None:
         _check(self)
 
-    def classes(self, tile: np.ndarray, void: np.ndarray | None, low: float, eps: float) -> np.ndarray:
+    def classes(
+        self,
+        tile: np.ndarray,
+        void: np.ndarray | None,
+        low: float,
+        eps: float,
+        guides: Mapping[int, np.ndarray] = _NO_GUIDES,
+    ) -> np.ndarray:
         """For each value of ``tile`` 1 + its class, negative if it is to be lowered: int8, of its shape.
 
-        ``void`` (bool, of the shape): values that mean nothing. Raises CorruptError for an eps that is none.
+        ``void`` (bool, of the shape): values that mean nothing. ``guides``: those of the tile, by number.
+        Raises CorruptError for an eps that is none, and for guides that are not there.
         """
-        eps = self.scale(eps)
-        if not (eps > 0.0 and math.isfinite(UNITS / eps)):
-            raise CorruptError(f"an enhancer for a tolerance of {eps}")
         full = folded(tile.shape)
-        units = in_units(tile.reshape(full), None if void is None else void.reshape(full), low, eps)
+        void = None if void is None else void.reshape(full)
+        planes = stacked(tile.reshape(full), void, low, self.scale(eps), self.guides, guides)
+        if self.filter is not None:
+            planes = np.concatenate([planes, self.filter.plane(planes)[None]])
+        units, flat = planes[0], planes.reshape(-1)
         out = np.empty(full, np.int8)
-        tables, flat = self._tables(units.shape), units.reshape(-1)
+        tables = self._tables(units.shape)
         _, nz, ny, nx = full
         width = nx + 2 * REACH
         row = np.empty(ny * width, np.int8)
@@ -78,18 +95,16 @@ class Enhancer:
         return math.ldexp(eps, -self.zoom)
 
     def _tables(self, shape: tuple[int, ...]) -> classify.Tables:
-        starts, offsets, factors, shifts = [0], [], [], []
-        for kind in self.kinds:
-            around, shift = places(kind)
+        starts, places, shifts = [0], [], []
+        for feature in self.features:
+            around, shift = offsets(feature, shape, len(self.guides) + 1)
             shifts.append(shift)
-            for place, factor in [*around, ((0, 0, 0), -sum(factor for _, factor in around))]:
-                offsets.append(offset(shape, place))
-                factors.append(factor)
-            starts.append(len(offsets))
+            places += around
+            starts.append(len(places))
         return classify.Tables(
             np.array(starts, np.int64),
-            np.array(offsets, np.int64),
-            np.array(factors, np.int32),
+            np.array([offset for offset, _ in places], np.int64),
+            np.array([factor for _, factor in places], np.int32),
             np.array(shifts, np.int32),
             np.array([*(len(layer.biases) for layer in self.hidden), 1], np.int64),
             *self._dense,
@@ -101,8 +116,8 @@ class Enhancer:
     def _dense(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         layers = [*self.hidden, self.output]
         channels = max(len(layer.biases) for layer in layers)
-        rows = max(max(layer.weights.shape[1] for layer in layers), len(LIMITS) * len(self.kinds), channels)
-        rows = -(-rows // classify.SWEEP) * classify.SWEEP
+        inputs = [layer.weights.shape[1] for layer in layers]
+        rows = padded(max(*inputs, len(LIMITS) * len(self.features), channels))
         weights = np.zeros((len(layers), channels, rows), np.float32)
         biases = np.zeros((len(layers), channels), np.float32)
         scales = np.ones((len(layers), channels), np.float32)
@@ -115,10 +130,22 @@ class Enhancer:
 
     def to_bytes(self) -> bytes:
         out = BitWriter()
-        out.bits(_VERSION, 4)
+        more = bool(self.guides) or self.filter is not None
+        out.bits(_WITH_PLANES if more else _ALONE, 4)
         out.bits(len(self.hidden), 2)
-        for kind in range(KINDS):
-            out.bits(int(kind in self.kinds), 1)
+        _put_features(out, self.features, [KINDS])
+        if more:
+            out.bits(len(self.guides), _COUNT_BITS)
+            for guide in self.guides:
+                out.bits(guide, _GUIDE_BITS)
+            out.bits(int(self.filter is not None), 1)
+            kinds = _kinds_of(len(self.guides))
+            if self.filter is not None:
+                _put_features(out, self.filter.features, kinds)
+                out.bits(int(self.filter.layer.shifts[0]), _SHIFT_BITS)
+                put_rows(out, self.filter.layer)
+                kinds = [*kinds, OWN + 1]
+            _put_features(out, self.features, [0, *kinds[1:]])
         out.bits(self.zoom, _ZOOM_BITS)
         out.bits(self.shift, _SHIFT_BITS)
         for correction in self.corrections:
@@ -137,16 +164,27 @@ class Enhancer:
         """Raises a DecodeError when ``data`` holds no enhancer, or one whose sums are not exact."""
         bits = BitReader(data)
         version = bits.bits(4)
-        if version > _VERSION:
+        if version > _WITH_PLANES:
             raise UnsupportedFormatError(f"an enhancer of version {version}; upgrade lossyzip")
         layers = bits.bits(2)
-        kinds = tuple(kind for kind in range(KINDS) if bits.bits(1))
+        features = _get_features(bits, [KINDS])
+        guides: tuple[int, ...] = ()
+        filter_ = None
+        if version == _WITH_PLANES:
+            guides = tuple(bits.bits(_GUIDE_BITS) for _ in range(bits.bits(_COUNT_BITS)))
+            filtered, kinds = bits.bits(1), _kinds_of(len(guides))
+            if filtered:
+                seen = _get_features(bits, kinds)
+                shifts = np.array([bits.bits(_SHIFT_BITS)])
+                filter_ = Filter(seen, get_rows(bits, data, 1, len(seen), shifts))
+                kinds = [*kinds, OWN + 1]
+            features += _get_features(bits, [0, *kinds[1:]])
         zoom = bits.bits(_ZOOM_BITS)
         shift = bits.bits(_SHIFT_BITS)
         corrections = tuple(bits.bits(_CORRECTION_BITS) for _ in range(CLASSES))
         activation_bits = bits.bits(4)
         hidden = []
-        width = len(kinds)
+        width = len(features)
         for _ in range(layers):
             channels = bits.bits(_CHANNEL_BITS)
             if channels > MOST_CHANNELS:
@@ -154,29 +192,46 @@ class Enhancer:
             shifts = np.array([bits.bits(_SHIFT_BITS) for _ in range(channels)], np.int64)
             hidden.append(get_rows(bits, data, channels, width, shifts))
             width = channels
-        width = (width if hidden else 0) + len(LIMITS) * len(kinds)
+        width = (width if hidden else 0) + len(LIMITS) * len(features)
         output = get_rows(bits, data, 1, width, np.zeros(1, np.int64))
-        enhancer = Enhancer(kinds, tuple(hidden), output, activation_bits, shift, corrections, zoom)
+        parts = (features, tuple(hidden), output, activation_bits, shift, corrections, zoom)
+        enhancer = Enhancer(*parts, guides, filter_)
         if len(enhancer.to_bytes()) != len(data):
             raise CorruptError("an enhancer is followed by other bytes")
         return enhancer
 
 
 def if_exact(
-    kinds: Sequence[int],
+    features: Sequence[Feature],
+    guides: Sequence[int],
+    filter_: Filter | None,
     hidden: Sequence[Layer],
     output: Layer,
     activation_bits: int,
     shift: int,
-    corrections: Sequence[int],
 ) -> Enhancer | None:
-    """The enhancer of these parts, or None when its sums might not be exact."""
+    """The enhancer of these parts, without corrections, or None when its sums might not be exact."""
+    parts = (tuple(features), tuple(hidden), output, activation_bits, shift, (0,) * CLASSES)
     try:
-        return Enhancer(
-            tuple(kinds), tuple(hidden), output, activation_bits, shift, tuple(map(int, corrections))
-        )
+        return Enhancer(*parts, guides=tuple(guides), filter=filter_)
     except CorruptError:
         return None
+
+
+def _kinds_of(guides: int) -> list[int]:
+    """How many kinds of features the field and so many guides have."""
+    return [KINDS, *[OWN + 1] * guides]
+
+
+def _put_features(out: BitWriter, features: Sequence[Feature], kinds: Sequence[int]) -> None:
+    for plane, count in enumerate(kinds):
+        for kind in range(count):
+            out.bits(int((plane, kind) in features), 1)
+
+
+def _get_features(bits: BitReader, kinds: Sequence[int]) -> tuple[Feature, ...]:
+    places = [(plane, kind) for plane, count in enumerate(kinds) for kind in range(count)]
+    return tuple(Feature(*place) for place in places if bits.bits(1))
 
 
 def _check(enhancer: Enhancer) -> None:
@@ -184,7 +239,7 @@ def _check(enhancer: Enhancer) -> None:
         raise CorruptError(f"an enhancer has corrections {enhancer.corrections}")
     if len(enhancer.hidden) > MOST_HIDDEN or enhancer.shift > MOST_SHIFT:
         raise CorruptError(f"an enhancer has {len(enhancer.hidden)} hidden layers, shift {enhancer.shift}")
-    features = len(enhancer.kinds)
+    features = len(enhancer.features)
     limits = [LIMITS[0]] * features
     for layer in enhancer.hidden:
         _check_layer(layer, limits)

@@ -1,9 +1,8 @@
 """A network's sums, over runs of points. Knows nothing of references or bytes.
 
 All values are integers that float64 holds exactly, and so are all sums on the way (network.py proves it): the
-order of sums and fused operations cannot matter. Points of a run lie one behind the other in the planes; each
-sweep adds eight products to a row, as in decompose/. float32 took two thirds of the time and needed narrower
-numbers throughout: not worth a second way.
+order of sums and fused operations cannot matter. Points of a run lie one behind the other in the planes.
+float32 took two thirds of the time and needed narrower numbers throughout: not worth it for guides.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import exact, kernel
+from lossyzip._jit import exact
+from lossyzip.learned.layers import activate, weigh
 
-SWEEP = 8  # products that one vectorized sweep over a row adds up
 _CHUNK = 256  # points: rows of all channels stay in the first caches
 
 
@@ -29,10 +28,6 @@ class Tables(NamedTuple):
     biases: np.ndarray  # (hidden + 1, channels)
     factors: np.ndarray  # (hidden, channels) negative powers of two
     largest: float  # activation
-
-
-def padded(count: int) -> int:
-    return -(-count // SWEEP) * SWEEP
 
 
 @exact
@@ -57,13 +52,13 @@ def run(planes, first, count, tables, out):
         for layer in range(hidden):
             source = seen if layer == 0 else now
             for channel in range(widths[layer + 1]):
-                _sum(sums, source, weights[layer, channel], biases[layer, channel], widths[layer], n)
-                _activate(sums, factors[layer, channel], largest, after[channel], n)
+                weigh(sums, source, weights[layer, channel], biases[layer, channel], widths[layer], n)
+                activate(sums, factors[layer, channel], largest, after[channel], n)
             now, after = after, now
         inputs = widths[hidden] if hidden else np.int64(0)
         for k in range(features):
             now[inputs + k, :n] = seen[k, :n]
-        _sum(sums, now, weights[hidden, 0], biases[hidden, 0], inputs + features, n)
+        weigh(sums, now, weights[hidden, 0], biases[hidden, 0], inputs + features, n)
         out[at : at + n] = sums[:n]
 
 
@@ -71,26 +66,3 @@ def run(planes, first, count, tables, out):
 def _add(sums, values, sign, n):
     for i in range(n):
         sums[i] += sign * values[i]
-
-
-@exact
-def _sum(sums, rows, weights, bias, inputs, n):
-    for i in range(n):
-        sums[i] = bias
-    for k in range(0, inputs, SWEEP):
-        a, b, c, d = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-        e, f, g, h = rows[k + 4], rows[k + 5], rows[k + 6], rows[k + 7]
-        p, q, r, s = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
-        t, u, v, w = weights[k + 4], weights[k + 5], weights[k + 6], weights[k + 7]
-        for i in range(n):
-            first = p * a[i] + q * b[i] + r * c[i] + s * d[i]
-            sums[i] += first + t * e[i] + u * f[i] + v * g[i] + w * h[i]
-
-
-@kernel
-def _activate(sums, factor, largest, into, n):
-    """The clipped ReLU of sums scaled down: integers in [0, largest]."""
-    for i in range(n):
-        x = np.floor(sums[i] * factor)
-        x = x if x < largest else largest
-        into[i] = x if x > 0.0 else 0.0

@@ -1,6 +1,6 @@
-"""A model: networks that were trained once, for many snapshots of the same fields; and its bytes.
+"""A model: networks and enhancers, trained once, for many snapshots of the same fields; and its bytes.
 
-Frames name it by its checksum, and the network by its number. docs/FORMAT.md, "Model".
+Frames name it by its checksum, and what is in it by a number. docs/FORMAT.md, "Model".
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ from typing import Any, NamedTuple
 import xxhash
 
 from lossyzip.container.frame import bytes_view, pack_sections, unpack_sections
+from lossyzip.container.header import InModel
+from lossyzip.enhancing import Ready
 from lossyzip.entropy.bits import get_sized, get_varint, put_sized, put_varint
-from lossyzip.errors import CorruptError, NotALossyZipError, TruncatedError, UnsupportedFormatError
+from lossyzip.errors import (
+    CorruptError,
+    MissingModelError,
+    NotALossyZipError,
+    TruncatedError,
+    UnsupportedFormatError,
+)
 
 MAGIC = b"LsyM"
 MODEL_VERSION = 1
@@ -33,26 +41,43 @@ class Target(NamedTuple):
     network: bytes
 
 
+class Enhanced(NamedTuple):
+    """A field, and its enhancer, which sees no guides."""
+
+    name: str
+    relative_eps: float  # as for a target
+    enhancer: bytes
+
+
 @dataclass(frozen=True)
 class Model:
     """Targets in the order of coding: each behind those of them that are its references."""
 
     targets: tuple[Target, ...]
+    enhanced: tuple[Enhanced, ...] = ()
 
     @cached_property
     def checksum(self) -> int:
-        """XXH3 (64 bits) of what it says of its targets."""
-        return int(xxhash.xxh3_64_intdigest(_pack(self.targets)))
+        """XXH3 (64 bits) of what it says of its targets and enhancers."""
+        return int(xxhash.xxh3_64_intdigest(_pack(self.targets) + _pack_enhanced(self.enhanced)))
 
     @property
     def names(self) -> set[str]:
-        """Of all targets and references."""
-        return {name for target in self.targets for name in (target.name, *target.references)}
+        """Of all targets and references, and of fields that there is an enhancer for."""
+        names = {name for target in self.targets for name in (target.name, *target.references)}
+        return names | {one.name for one in self.enhanced}
 
     def plan(self, names: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
         """(name, names of references) in the order of coding, of fields with these ``names``."""
         found = {t.name: t.references for t in self.targets if {t.name, *t.references} <= set(names)}
         return [(name, ()) for name in names if name not in found] + list(found.items())
+
+    def ready(self, name: str, embed: bool) -> Ready | None:
+        """The enhancer for the field of this ``name``, if there is one: to be in its frame, or named."""
+        for number, one in enumerate(self.enhanced):
+            if one.name == name:
+                return Ready(one.enhancer, None if embed else InModel(self.checksum, number))
+        return None
 
     def number_of(self, name: str) -> int:
         """Which of the targets has this name; one has."""
@@ -61,7 +86,8 @@ class Model:
     def to_bytes(self) -> bytes:
         out = bytearray(MAGIC)
         put_varint(out, MODEL_VERSION)
-        sections = pack_sections({"T": _pack(self.targets)})
+        parts = {"T": _pack(self.targets)}
+        sections = pack_sections(parts | ({"E": _pack_enhanced(self.enhanced)} if self.enhanced else {}))
         put_varint(out, len(sections))
         out += sections
         return bytes(out) + _CRC.pack(zlib.crc32(out))
@@ -87,7 +113,27 @@ class Model:
             raise CorruptError(f"{len(view) - end - _CRC.size} bytes follow a model")
         if zlib.crc32(view[:end]) != _CRC.unpack(view[end:])[0]:
             raise CorruptError("a model's checksum is wrong")
-        return cls(_unpack(unpack_sections(bytes(view[position:end]), known="T").get("T", b"")))
+        found = unpack_sections(bytes(view[position:end]), known="TE")
+        return cls(_unpack(found.get("T", b"")), _unpack_enhanced(found.get("E", b"")))
+
+
+def named(model: Model | None, checksum: int) -> Model:
+    """``model``, if it is the one. Raises MissingModelError."""
+    if model is None or model.checksum != checksum:
+        given = "none was given" if model is None else f"this is another one (XXH3 {model.checksum:016x})"
+        raise MissingModelError(
+            f"the field was compressed with a model (XXH3 {checksum:016x}); {given}. "
+            "--model FILE (model=...) names it"
+        )
+    return model
+
+
+def enhancer_in(model: Model | None, where: InModel) -> bytes:
+    """The bytes of the enhancer that a frame names. Raises MissingModelError, or CorruptError."""
+    found = named(model, where.checksum).enhanced
+    if where.number >= len(found):
+        raise CorruptError(f"the field needs enhancer {where.number} of a model of {len(found)}")
+    return found[where.number].enhancer
 
 
 def _pack(targets: tuple[Target, ...]) -> bytes:
@@ -121,6 +167,36 @@ def _unpack(data: bytes) -> tuple[Target, ...]:
     if _pack(tuple(targets)) != data:
         raise CorruptError("a model's numbers are longer than they need be")  # its checksum would be another
     return tuple(targets)
+
+
+def _pack_enhanced(enhanced: tuple[Enhanced, ...]) -> bytes:
+    out = bytearray()
+    for one in enhanced:
+        put_sized(out, one.name.encode("utf-8"))
+        out += _EPS.pack(one.relative_eps)
+        put_sized(out, one.enhancer)
+    return bytes(out)
+
+
+def _unpack_enhanced(data: bytes) -> tuple[Enhanced, ...]:
+    from lossyzip.learned.enhancer import Enhancer  # which imports numba
+
+    found: list[Enhanced] = []
+    position = 0
+    while position < len(data):
+        name, position = _text(data, position)
+        if position + _EPS.size > len(data):
+            raise TruncatedError(f"a model ends in its enhancer for {name!r}")
+        (eps,) = _EPS.unpack_from(data, position)
+        enhancer, position = get_sized(data, position + _EPS.size)
+        if name in [one.name for one in found] or not (math.isfinite(eps) and eps >= 0.0):
+            raise CorruptError(f"a model has two enhancers for {name!r}, or one for an eps of {eps}")
+        if Enhancer.from_bytes(enhancer).guides:
+            raise CorruptError(f"a model's enhancer for {name!r} sees guides")
+        found.append(Enhanced(name, eps, enhancer))
+    if _pack_enhanced(tuple(found)) != data:
+        raise CorruptError("a model's numbers are longer than they need be")
+    return tuple(found)
 
 
 def _check(targets: list[Target]) -> None:

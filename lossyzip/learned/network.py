@@ -18,6 +18,7 @@ import numpy as np
 
 from lossyzip.errors import CorruptError, InvalidArgumentError, MissingReferenceError
 from lossyzip.learned import forward
+from lossyzip.learned.layers import padded
 from lossyzip.learned.neighbourhood import (
     FEATURES,
     LARGEST_INPUT,
@@ -160,7 +161,7 @@ class Network:
     def _dense(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         layers = [*self.hidden, self.output]
         channels = max(len(layer.biases) for layer in layers)
-        rows = forward.padded(max(layer.weights.shape[1] for layer in layers) + channels)
+        rows = padded(max(layer.weights.shape[1] for layer in layers) + channels)
         weights = np.zeros((len(layers), channels, rows))
         biases, factors = np.zeros((len(layers), channels)), np.ones((len(layers), channels))
         for k, layer in enumerate(layers):

@@ -1,15 +1,24 @@
-"""What an enhancer sees of a point: how the decoded values around it differ from it, in units of eps.
+"""What an enhancer sees of a point: how the values around it differ from it, in units of eps.
 
 Values become integers, multiples of eps / UNITS. A *feature* is a difference between values around the point
 and the point itself, a second one along an axis for the most part: what a smooth field leaves of it are
 errors of quantization. Its *terms* are the feature within each of LIMITS: a linear function of them bends
 where a feature is no longer likely to be made of errors. The neighbourhood spans the last three axes of
-length > 1 of a tile; places outside the tile are the nearest inside. docs/FORMAT.md, "Enhancers".
+length > 1 of a tile; places outside the tile are the nearest inside. Beside the decoded values
+lie, as further *planes*, guides of the field (guide.py), with features of their own. docs/FORMAT.md,
+"Enhancers".
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import numpy as np
+
+from lossyzip.container.header import FROM_NETWORK
+from lossyzip.errors import CorruptError
 
 REACH = 3
 UNITS = 16.0
@@ -18,8 +27,16 @@ LIMITS = (192, 48, 16)  # of terms, in units
 _OF_AXIS = 7  # kinds of features along an axis
 KINDS = 3 * _OF_AXIS + 3 + 2
 _CORNERS = KINDS - 1
+OWN = KINDS  # of a guide: its value less the decoded one; of a filter's plane, its value
 _NEAR = (-1, 0, 1)
 Place = tuple[int, int, int]
+
+
+class Feature(NamedTuple):
+    """``plane`` 0 has the decoded values, the others guides; the last may be a filter's (filtering.py)."""
+
+    plane: int
+    kind: int
 
 
 def places(kind: int) -> tuple[list[tuple[Place, int]], int]:
@@ -83,24 +100,68 @@ def in_units(values: np.ndarray, void: np.ndarray | None, low: float, eps: float
     return np.pad(t.astype(np.int32), ((0, 0), *((REACH, REACH),) * 3), mode="edge")
 
 
-def gather(units: np.ndarray, kinds: list[int], first: np.ndarray) -> np.ndarray:
-    """(points, kinds) float32: features at the flat places ``first`` of ``units``, within LIMITS[0]."""
-    flat = units.reshape(-1)
-    own = flat.take(first)
-    found = np.empty((first.size, len(kinds)), np.float32)
-    for k, kind in enumerate(kinds):
-        around, shift = places(kind)
-        total = -sum(factor for _, factor in around) * own
-        for place, factor in around:
-            total += np.int32(factor) * flat.take(first + offset(units.shape, place))
-        found[:, k] = np.clip(total >> shift, -LIMITS[0], LIMITS[0])
+def stacked(
+    values: np.ndarray,
+    void: np.ndarray | None,
+    low: float,
+    eps: float,
+    numbers: Sequence[int],
+    guides: Mapping[int, np.ndarray],
+) -> np.ndarray:
+    """(planes, separate, z, y, x) int32: ``values`` as `in_units` has them, and behind them those ``guides``
+    that have these ``numbers``. Raises CorruptError for one that is not there, and where eps is none."""
+    if not (eps > 0.0 and math.isfinite(UNITS / eps)):
+        raise CorruptError(f"an enhancer for a tolerance of {eps}")
+    found = [in_units(values, void, low, eps)]
+    for number in numbers:
+        if number not in guides:
+            raise CorruptError(f"an enhancer needs guide {number}, the field has {sorted(guides)}")
+        guide = guides[number].reshape(values.shape)
+        found.append(in_units(guide, None, low if number == FROM_NETWORK else 0.0, eps))
+    return np.stack(found) if numbers else found[0][None]
+
+
+def gather(
+    planes: np.ndarray, features: Sequence[Feature], first: np.ndarray, filtered: bool = False
+) -> np.ndarray:
+    """(points, features) float32: at the places ``first`` of the first of ``planes``, within LIMITS[0].
+
+    ``filtered``: the last of them is a filter's.
+    """
+    last = len(planes) - 1 if filtered else None
+    found = np.empty((first.size, len(features)), np.float32)
+    for k, feature in enumerate(features):
+        around, shift = offsets(feature, planes.shape[1:], last)
+        found[:, k] = np.clip(_sums(planes, around, first) >> shift, -LIMITS[0], LIMITS[0])
     return found
 
 
-def offset(shape: tuple[int, ...], place: Place) -> int:
-    """In items, of the value at ``place`` from the point, in planes of ``shape``."""
-    z, y, x = place
-    return (z * shape[2] + y) * shape[3] + x
+def gather_whole(planes: np.ndarray, features: Sequence[Feature], first: np.ndarray) -> np.ndarray:
+    """(points, features) float64: the same without shifts and limits."""
+    around = (offsets(feature, planes.shape[1:])[0] for feature in features)
+    return np.stack([_sums(planes, places, first) for places in around], axis=1).astype(np.float64)
+
+
+def _sums(planes: np.ndarray, around: list[tuple[int, int]], first: np.ndarray) -> np.ndarray:
+    flat, total = planes.reshape(-1), np.zeros(first.size, np.int32)
+    for offset, factor in around:
+        total += np.int32(factor) * flat.take(first + offset)
+    return total
+
+
+def offsets(
+    feature: Feature, shape: tuple[int, ...], filtered: int | None = None
+) -> tuple[list[tuple[int, int]], int]:
+    """([(offset, factor)], shift) of a feature, in items from the point in the first plane, of ``shape``.
+
+    ``filtered``: the number of a filter's plane.
+    """
+    plane = feature.plane * math.prod(shape)
+    if feature.kind == OWN:
+        return [(plane, 1)] if feature.plane == filtered else [(plane, 1), (0, -1)], 0
+    around, shift = places(feature.kind)
+    found = [(plane + (z * shape[2] + y) * shape[3] + x, factor) for (z, y, x), factor in around]
+    return [*found, (plane, -sum(factor for _, factor in around))], shift
 
 
 def terms_of(features: np.ndarray) -> np.ndarray:

@@ -44,23 +44,39 @@ def rows(bits, channels, inputs):
     return weights, biases
 
 
+def flagged(bits, planes):
+    return [(plane, kind) for plane, count in planes for kind in range(count) if bits.take(1)]
+
+
 class Enhancer:
     def __init__(self, data):
         bits = Bits(data)
-        require(bits.take(4) == 0, "version of an enhancer")
+        version = bits.take(4)
+        require(version in (0, 1), "version of an enhancer")
         layers = bits.take(2)
-        self.kinds = [kind for kind in range(26) if bits.take(1)]
+        self.features = flagged(bits, [(0, 26)])
+        self.guides, self.filter = [], None
+        if version:
+            self.guides = [bits.take(7) for _ in range(bits.take(3))]
+            others, filtered = [(k, 27) for k in range(1, len(self.guides) + 1)], bits.take(1)
+            if filtered:
+                seen = flagged(bits, [(0, 26), *others])
+                shift = bits.take(5)
+                (weights,), (bias,) = rows(bits, 1, len(seen))
+                self.filter = (seen, weights, bias, shift)
+                others.append((len(self.guides) + 1, 27))
+            self.features += flagged(bits, others)
         self.zoom = bits.take(4)
         self.shift = bits.take(5)
         self.corrections = [bits.take(6) for _ in range(32)]
         self.top = 2 ** bits.take(4) - 1
-        self.hidden, inputs = [], len(self.kinds)
+        self.hidden, inputs = [], len(self.features)
         for _ in range(layers):
             channels = bits.take(6)
             shifts = [bits.take(5) for _ in range(channels)]
             self.hidden.append((*rows(bits, channels, inputs), shifts))
             inputs = channels
-        self.output = rows(bits, 1, (inputs if layers else 0) + 3 * len(self.kinds))
+        self.output = rows(bits, 1, (inputs if layers else 0) + 3 * len(self.features))
 
     def sum(self, features):
         terms = [max(-limit, min(limit, f)) for limit in LIMITS for f in features]
@@ -85,8 +101,47 @@ def voids(values, mask, specials):
     ]
 
 
-def enhanced(values, mask, header, data, marks):
-    """The enhanced tile of plain ``values``."""
+def in_units(value, low, scale):
+    with np.errstate(all="ignore"):
+        r = float(np.rint((np.float64(value) - low) * (16.0 / scale)))
+    return int(max(-(2.0**25), min(2.0**25, r)))
+
+
+def guide_plane(told, number, low, scale, shape):
+    guide = told.subtracted if number == 127 else told.raw[number]
+    units = [in_units(v, low if number == 127 else 0.0, scale) for v in map(float, guide)]
+    return np.array(units, object).reshape(shape)
+
+
+def filter_plane(planes, seen, weights, bias, shift, axes):
+    out = planes[0].copy()
+    for point in np.ndindex(*out.shape):
+        total = bias + sum(
+            w
+            * (
+                planes[plane][point] - planes[0][point]
+                if kind == 26
+                else total_of(planes[plane], kind, point, axes)
+            )
+            for (plane, kind), w in zip(seen, weights, strict=True)
+        )
+        out[point] = max(-(2**25), min(2**25, total >> shift))
+    return out
+
+
+def total_of(units, kind, point, axes):
+    total = 0
+    for place, factor in feature_places(kind)[0]:
+        at = list(point)
+        for axis, step in zip(axes, place, strict=True):
+            if axis is not None:
+                at[axis] = max(0, min(units.shape[axis] - 1, at[axis] + step))
+        total += factor * (units[tuple(at)] - units[point])
+    return total
+
+
+def enhanced(values, mask, header, data, marks, told):
+    """The enhanced tile of plain ``values``; ``told``: what guides tell of it."""
     enhancer, void = Enhancer(data), voids(values, mask, set(map(int, header.specials)))
     low, high = (float(end) for end in header.span)
     scale = header.eps / 2**enhancer.zoom
@@ -95,27 +150,23 @@ def enhanced(values, mask, header, data, marks):
     units, last = [], kept[0] if kept else None
     for i, skip in enumerate(void):
         last = last if skip else i
-        v = flat[last] if last is not None else low
-        with np.errstate(all="ignore"):
-            r = float(np.rint((np.float64(v) - low) * (16.0 / scale)))
-        units.append(int(max(-(2.0**25), min(2.0**25, r))))
-    units = np.array(units, object).reshape(values.shape)
+        units.append(in_units(flat[last] if last is not None else low, low, scale))
+    planes = [np.array(units, object).reshape(values.shape)]
+    planes += [guide_plane(told, number, low, scale, values.shape) for number in enhancer.guides]
     long = [axis for axis, n in enumerate(values.shape) if n != 1][-3:]
     axes = [None] * (3 - len(long)) + long
+    if enhancer.filter is not None:
+        planes.append(filter_plane(planes, *enhancer.filter, axes))
     codes, t = Codes(marks, 1) if marks else None, scale / 64
     out = values.copy()
     for i, point in enumerate(np.ndindex(*values.shape)):
         features = []
-        for kind in enhancer.kinds:
-            around, shift = feature_places(kind)
-            total = 0
-            for place, factor in around:
-                at = list(point)
-                for axis, step in zip(axes, place, strict=True):
-                    if axis is not None:
-                        at[axis] = max(0, min(values.shape[axis] - 1, at[axis] + step))
-                total += factor * (units[tuple(at)] - units[point])
-            features.append(total >> shift)
+        for plane, kind in enhancer.features:
+            if kind == 26:
+                differs = plane <= len(enhancer.guides)
+                features.append(planes[plane][point] - (planes[0][point] if differs else 0))
+            else:
+                features.append(total_of(planes[plane], kind, point, axes) >> feature_places(kind)[1])
         o = enhancer.sum(features)
         group = min(abs(o) >> enhancer.shift, 31)
         c, sign = enhancer.corrections[group], -1 if o < 0 else 1

@@ -52,11 +52,22 @@ def opening(reader: Bytes, magic: bytes, version: int, known: str) -> dict[str, 
     return found
 
 
-def decode_frame(data: bytes, references: Sequence[np.ndarray] = (), plain: bool = False) -> np.ndarray:
+def decode_frame(
+    data: bytes, references: Sequence[np.ndarray] = (), plain: bool = False, model: bytes = b""
+) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    found = opening(reader, b"LsyZ", 2, "ABRSMLGEP")
+    found = opening(reader, b"LsyZ", 2, "ABRSMLGEKP")
     header = Header.read(found)
+    if "K" in found:
+        from reference.models import read_enhancers, read_model
+
+        place = Bytes(found["K"])
+        (number,), which = place.numbers("Q"), place.varint()
+        require(
+            number == read_model(model)[0] and "E" not in found and not place.rest(), "an enhancer's model"
+        )
+        header = replace(header, enhancer=read_enhancers(model)[which][1])
     guides = None
     if "G" in found:
         guides = Guides(found["G"], header, references)
@@ -84,7 +95,7 @@ def decode_frame(data: bytes, references: Sequence[np.ndarray] = (), plain: bool
         if marks and plain:
             content = struct.unpack("<I", marks[:4])[0]
         elif marks:
-            tile = enhanced(tile, mask, header, header.enhancer, marks[4:])
+            tile = enhanced(tile, mask, header, header.enhancer, marks[4:], told)
         checked = tile.tobytes() + (b"" if header.fill is None else mask.tobytes())
         require(xxhash.xxh3_64_intdigest(checked) % 2**32 == content, "not the values that were checked")
         out[where], masks[where] = tile, mask

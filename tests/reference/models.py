@@ -47,7 +47,8 @@ class Network(NamedTuple):
 def read_model(data: bytes) -> tuple[int, dict[str, dict[str, Any]]]:
     """(hash, {name of a target: what is said of it})"""
     reader = Bytes(data)
-    table = opening(reader, b"LsyM", 1, "T")["T"]
+    sections = opening(reader, b"LsyM", 1, "TE")
+    table = sections["T"]
     require(reader.rest() == b"", "bytes behind a model")
     targets, found = Bytes(table), {}
     while targets.at < len(table):
@@ -62,7 +63,17 @@ def read_model(data: bytes) -> tuple[int, dict[str, dict[str, Any]]]:
     names = list(found)
     for place, name in enumerate(names):
         require(not set(found[name]["references"]) & set(names[place:]), "a target that needs a later one")
-    return xxhash.xxh3_64_intdigest(table), found
+    return xxhash.xxh3_64_intdigest(table + sections.get("E", b"")), found
+
+
+def read_enhancers(data: bytes) -> list[tuple[str, bytes]]:
+    """[(name of a field, its enhancer)]"""
+    table, found = Bytes(opening(Bytes(data), b"LsyM", 1, "TE").get("E", b"")), []
+    while table.at < len(table.data):
+        name, (eps,) = table.sized().data.decode(), table.numbers("d")
+        found.append((name, table.sized().data))
+        require(eps >= 0 and name not in [other for other, _ in found[:-1]], "an enhancer")
+    return found
 
 
 def read_network(data: bytes) -> Network:
