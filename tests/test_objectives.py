@@ -163,7 +163,7 @@ def test_in_files(tmp_path):
         file["a"] = rough()
     runner = CliRunner()
     done = runner.invoke(
-        group, ["compress", source, "-o", target, "-b", "a=rel:0.02", "--enhance", "gradient"]
+        group, ["compress", source, "-o", target, "-b", "a=rel:0.02", "--enhance", "--objective", "gradient"]
     )
     assert done.exit_code == 0, done.output
     for options in ([], ["--json"]):
@@ -175,18 +175,6 @@ def test_in_files(tmp_path):
             assert 0.0 < row["objective_left"] < 1.0
         else:
             assert "enhanced: gradient error x 0." in done.output
-    for arguments in (["--enhance=psnr", source], [source, "--enhance"]):
-        command = [
-            "compress",
-            *arguments,
-            "-o",
-            target,
-            "-b",
-            "a=rel:0.02",
-            "--force",
-            "--train-seconds",
-            "0",
-        ]
-        done = runner.invoke(group, command)
-        assert done.exit_code == 0, done.output
-        assert "enhanced: +" in done.output
+    done = runner.invoke(group, ["compress", source, "-o", target, "-b", "a=rel:0.02", "--objective", "psnr"])
+    assert done.exit_code == 2
+    assert "--objective is for --enhance" in done.output

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lossyzip.cli import options
-from lossyzip.enhancing import KINDS, OBJECTIVES
+from lossyzip.enhancing import OBJECTIVES
 from lossyzip.errors import InvalidArgumentError
 
 
@@ -20,12 +20,13 @@ from lossyzip.errors import InvalidArgumentError
 @click.option("--learned", is_flag=True, help="Fields on one grid help one another.")
 @click.option(
     "--enhance",
-    is_flag=False,
-    flag_value="psnr",
-    type=click.Choice(OBJECTIVES + KINDS),
-    metavar="[psnr|spectrum|gradient]",
-    help="Better values from a few percent more bytes, still within the bound, where that pays: by PSNR, if "
-    "nothing else is named. (Behind SOURCE, or --enhance=psnr.)",
+    is_flag=True,
+    help="Better values from a few percent more bytes, still within the bound, where that pays.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(OBJECTIVES),
+    help="For --enhance: what should become better.  [default: psnr]",
 )
 @click.option(
     "--train-seconds",
@@ -46,7 +47,8 @@ def command(
     effort: str,
     idempotent: bool,
     learned: bool,
-    enhance: str | None,
+    enhance: bool,
+    objective: str | None,
     train_seconds: float | None,
     seed: int,
     model: Path | None,
@@ -62,6 +64,8 @@ def command(
     """
     if embed_model and model is None:
         raise InvalidArgumentError("--embed-model is for --model; what --learned trains is embedded anyway")
+    if objective and not enhance:
+        raise InvalidArgumentError("--objective is for --enhance")
     chosen = options.parse_bounds(bounds)
     from lossyzip.cli import table
     from lossyzip.io.hdf5 import compress_file
@@ -77,7 +81,7 @@ def command(
             threads=threads,
             force=force,
             learned=learned,
-            enhance=enhance or False,
+            enhance=objective or enhance,
             train_seconds=train_seconds,
             seed=seed,
             model=known,
