@@ -243,7 +243,7 @@ def _encode_step(step, count, active, places, quantizer, symbols, outliers, curs
     """Code what is wanted; the tokens go behind a place for the flag of the batch."""
     code, recon, wanted = step.code[:count], step.recon[:count], step.wanted[:count]
     if places.stencils.running_weights == 0:
-        bad = quantize(step.sums[:count], wanted, code, recon, quantizer)
+        bad, _ = quantize(step.sums[:count], wanted, code, recon, quantizer)
     elif _quantize_wave(step, wanted, active, code, quantizer):
         bad = 0
     else:
