@@ -239,9 +239,7 @@ def _take_wanted(wanted, field, t, z, first, rows, lattice):
     """Fill the points of a run with what is to be coded of ``field``."""
     for y in range(rows):
         into = np.uint64(y * lattice.sy)
-        start = np.uint64(
-            lattice.origin + t * lattice.ft + z * lattice.fz + (first + y) * lattice.fy
-        )
+        start = np.uint64(lattice.origin + t * lattice.ft + z * lattice.fz + (first + y) * lattice.fy)
         if lattice.fx == 2:  # written out: the finest level is most of the work
             for i in range(np.uint64(lattice.nx)):
                 wanted[into + i] = field[start + np.uint64(2) * i]

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, lean
+from lossyzip._jit import helper, inlined, lean, merged
 from lossyzip.decompose.band import (
     HALO,
     SKEW,
+    WAVE,
     Layout,
     begin_band,
     forget_rows_above,
@@ -29,6 +30,7 @@ from lossyzip.decompose.batch import (
     cells_of,
     condense,
     copy,
+    fill,
     magnitudes_of,
     mark_outliers,
     quantize,
@@ -87,6 +89,7 @@ class Step(NamedTuple):
     recon: np.ndarray  # dense
     steps: np.ndarray  # dense: codes in the field's dtype
     code: np.ndarray  # dense, int32
+    code_rows: np.ndarray  # the same, row by row
     magnitude: np.ndarray  # dense, uint8
     token: np.ndarray  # dense, uint8
     running: np.ndarray  # (5, planes): see `_predict`, and the two values before while a row is coded
@@ -117,6 +120,7 @@ def _room(layout: Layout, nx: int, dtype: np.dtype) -> Step:
         np.empty(dense, dtype),
         np.empty(dense, dtype),
         np.empty(dense, dtype),
+        np.empty(dense, np.int32),
         np.empty(dense, np.int32),
         np.empty(dense, np.uint8),
         np.empty(dense, np.uint8),
@@ -178,9 +182,9 @@ def _code(
     encoding,
 ):
     """Both directions: when ``encoding``, codes are those of ``field`` and go to ``symbols``."""
-    ny, nx = lattice.ny, lattice.nx
+    ny = lattice.ny
     row = layout.width * layout.lanes
-    keep_sizes = lattice.coupled == 1 or layout.aside != 0
+    blank, found = False, True  # all magnitudes in the band's buffer are 0; some of the band before are not
     for t in range(lattice.nt):
         for first in range(0, lattice.nz, layout.planes):
             planes = min(layout.planes, lattice.nz - first)
@@ -190,38 +194,238 @@ def _code(
                     put_beside(values, layout, lattice, t, first, natural, layout.aside)
             if first == 0:
                 magnitudes[: layout.size] = np.uint8(0)
-            begin_band(magnitudes, layout, lattice, t, first, sizes)
-            forget_rows_above(magnitudes[: layout.size], layout)
+                found = False
+            if not blank:
+                begin_band(magnitudes, layout, lattice, t, first, sizes)
+                forget_rows_above(magnitudes[: layout.size], layout)
+            blank, found = not found and lattice.coupled == 0, False
             for s in range(ny + SKEW * (planes - 1)):
                 j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
                 if j0 >= j1:
                     continue
-                y0 = s - SKEW * j0
                 base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
-                place = Place(t, first, j0, j1, y0, base)
-                count = (j1 - j0) * nx
-                _predict(step, place, values, natural, layout, places, lattice, quantizer.low)
+                place = Place(t, first, j0, j1, s - SKEW * j0, base)
                 if encoding:
-                    _take_wanted(step, place, field, lattice)
-                    at = cursor[0] + 1
-                    _encode_step(step, count, j1 - j0, places, quantizer, symbols, outliers, cursor)
-                    if end_batch(count, symbols, places.cell, cursor):
-                        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
-                        copy(step.cell, symbols.cells[at : at + count])
-                else:
-                    some = begin_batch(places.cell, coder, extra, cursor)
-                    if some:
-                        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
-                    _decode_step(
-                        step, count, j1 - j0, some, places, quantizer, coder, extra, outliers, cursor
+                    some = _encode_rows(
+                        *(step, place, values, magnitudes, field, natural, sizes, lattice, layout, places),
+                        *(quantizer, symbols, outliers, cursor),
                     )
-                recon, magnitude = step.recon[:count], step.magnitude[:count]
-                if layout.tapped:
-                    put_rows(values, recon, j0, j1, y0, base, layout, first, lattice)
-                put_rows(magnitudes, magnitude, j0, j1, y0, base, layout, first, lattice)
-                put_natural(natural, recon, t, first, j0, j1, y0, lattice)
-                if keep_sizes:
-                    put_natural(sizes, magnitude, t, first, j0, j1, y0, lattice)
+                else:
+                    some = _decode_rows(
+                        *(step, place, values, magnitudes, natural, sizes, lattice, layout, places),
+                        *(quantizer, coder, extra, outliers, cursor),
+                    )
+                found = found or some
+                blank = blank and not some
+                if not blank:
+                    _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some)
+
+
+@helper
+def _encode_rows(
+    step,
+    place,
+    values,
+    magnitudes,
+    field,
+    natural,
+    sizes,
+    lattice,
+    layout,
+    places,
+    quantizer,
+    symbols,
+    outliers,
+    cursor,
+):
+    """Code the rows of a step; returns whether there are codes other than 0.
+
+    What nothing predicts, or ``natural`` itself, lies in the field without gaps.
+    """
+    active, nx, at = place.j1 - place.j0, lattice.nx, cursor[0] + 1
+    count = active * nx
+    code, tokens = step.code[:count], symbols.tokens[at : at + count]
+    if layout.tapped:
+        _predict(step, place, values, layout, places, lattice, quantizer.low)
+        _take_wanted(step, place, field, lattice)
+        bad = _quantize_step(step, count, active, places, quantizer)
+        some = True
+    else:
+        bad, some = _quantize_rows(step, place, field, natural, lattice, layout, quantizer)
+        if some:
+            _transpose(step.code_rows, nx, active, code)
+            if bad > 0:
+                _take_wanted(step, place, field, lattice)
+    if some:
+        if bad > 0:
+            append_outliers(code, step.wanted[:count], outliers, cursor)
+        append_tokens(code, tokens, symbols.large, cursor)
+    else:
+        fill(tokens, np.uint8(0))
+    some = end_batch(count, symbols, places.cell, cursor)
+    if some:
+        magnitudes_of(code, step.magnitude[:count])
+        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        copy(step.cell, symbols.cells[at : at + count])
+    if layout.tapped:
+        _put_values(step, place, values, natural, lattice, layout)
+    return some
+
+
+@helper
+def _decode_rows(
+    step,
+    place,
+    values,
+    magnitudes,
+    natural,
+    sizes,
+    lattice,
+    layout,
+    places,
+    quantizer,
+    coder,
+    extra,
+    outliers,
+    cursor,
+):
+    """The reverse of `_encode_rows`."""
+    active, nx = place.j1 - place.j0, lattice.nx
+    count = active * nx
+    token, code = step.token[:count], step.code[:count]
+    some = begin_batch(places.cell, coder, extra, cursor)
+    there = np.int64(0)
+    if some:
+        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        decode_tokens(token, step.cell[:count], coder, cursor)
+        there = codes_of_row(token, largest_of(token), code, extra, cursor)
+        magnitudes_of(code, step.magnitude[:count])
+        if there > 0:
+            mark_outliers(token, step.magnitude[:count])
+    elif layout.tapped:
+        fill(code, np.int32(0))
+    if layout.tapped:
+        _predict(step, place, values, layout, places, lattice, quantizer.low)
+        _reconstruct_step(step, count, active, some, there, places, quantizer, outliers, cursor)
+        _put_values(step, place, values, natural, lattice, layout)
+        return some
+    if some:
+        _transpose_back(code, nx, active, step.code_rows)
+    _reconstruct_rows(step, place, natural, lattice, layout, quantizer, some)
+    if there > 0:
+        _take_outliers(step, place, natural, lattice, outliers, cursor)
+    return some
+
+
+@helper
+def _row_of(place, k, lattice):
+    """Where the k-th row of a step lies in the field's buffer."""
+    plane = lattice.base + place.t * lattice.st + (place.first + place.j0 + k) * lattice.sz
+    return plane + (place.y0 - SKEW * k) * lattice.sy
+
+
+@helper
+def _quantize_rows(step, place, field, natural, lattice, layout, quantizer):
+    """`batch.quantize` of a step's rows as they lie, which nothing but ``natural`` itself predicts.
+
+    Fills `code_rows`, and ``natural`` with what the decoder will see.
+    """
+    nx, bad, some = lattice.nx, 0, False
+    for k in range(place.j1 - place.j0):
+        start = _row_of(place, k, lattice)
+        row = natural[start : start + nx]
+        if not layout.predicted:
+            fill(row, row.dtype.type(0))
+        origin = lattice.origin + place.t * lattice.ft + (place.first + place.j0 + k) * lattice.fz
+        origin += (place.y0 - SKEW * k) * lattice.fy
+        wanted, total = step.wanted[:nx], step.sums[:nx]
+        copy(field[origin : origin + nx], wanted)
+        copy(row, total)
+        worse, more = quantize(total, wanted, step.code_rows[k * nx : (k + 1) * nx], row, quantizer)
+        bad += worse
+        some = some or more
+    return bad, some
+
+
+@helper
+def _reconstruct_rows(step, place, natural, lattice, layout, quantizer, some):
+    """The reverse of `_quantize_rows`, but for outliers; where not ``some``, all codes are 0."""
+    nx = lattice.nx
+    for k in range(place.j1 - place.j0):
+        start = _row_of(place, k, lattice)
+        row, total = natural[start : start + nx], step.sums[:nx]
+        if layout.predicted:
+            copy(row, total)
+        else:
+            fill(total, total.dtype.type(0))
+        if some:
+            reconstruct(total, step.code_rows[k * nx : (k + 1) * nx], row, quantizer)
+        else:
+            reconstruct_zeros(total, row, quantizer)
+
+
+@helper
+def _take_outliers(step, place, natural, lattice, outliers, cursor):
+    """`batch.take_outliers` for rows as they lie."""
+    active = place.j1 - place.j0
+    for i in range(active * lattice.nx):
+        if step.token[i] == np.uint8(OUTLIER_TOKEN):
+            if cursor[1] < outliers.size:
+                natural[_row_of(place, i % active, lattice) + i // active] = outliers[cursor[1]]
+                cursor[1] += 1
+            else:
+                cursor[4] = -1
+
+
+@helper
+def _transpose(rows, length, count, dense):
+    """Put ``count`` rows of ``length`` side by side."""
+    if count == WAVE:
+        r0, r1, r2, r3 = rows[:length], rows[length:], rows[2 * length :], rows[3 * length :]
+        r4, r5, r6, r7 = rows[4 * length :], rows[5 * length :], rows[6 * length :], rows[7 * length :]
+        for i in range(np.uint64(length)):
+            at = np.uint64(WAVE) * i
+            dense[at] = r0[i]
+            dense[at + np.uint64(1)] = r1[i]
+            dense[at + np.uint64(2)] = r2[i]
+            dense[at + np.uint64(3)] = r3[i]
+            dense[at + np.uint64(4)] = r4[i]
+            dense[at + np.uint64(5)] = r5[i]
+            dense[at + np.uint64(6)] = r6[i]
+            dense[at + np.uint64(7)] = r7[i]
+        return
+    for k in range(count):
+        target, source = np.uint64(k), np.uint64(k * length)
+        for i in range(np.uint64(length)):
+            dense[target] = rows[source + i]
+            target += np.uint64(count)
+
+
+@helper
+def _transpose_back(dense, length, count, rows):
+    """The reverse of `_transpose`."""
+    for k in range(count):
+        target, source = np.uint64(k * length), np.uint64(k)
+        for i in range(np.uint64(length)):
+            rows[target + i] = dense[source]
+            source += np.uint64(count)
+
+
+@helper
+def _put_values(step, place, values, natural, lattice, layout):
+    recon = step.recon[: (place.j1 - place.j0) * lattice.nx]
+    put_rows(values, recon, place.j0, place.j1, place.y0, place.base, layout, place.first, lattice)
+    put_natural(natural, recon, place.t, place.first, place.j0, place.j1, place.y0, lattice)
+
+
+@helper
+def _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some):
+    magnitude = step.magnitude[: (place.j1 - place.j0) * lattice.nx]
+    if not some:
+        fill(magnitude, np.uint8(0))
+    put_rows(magnitudes, magnitude, place.j0, place.j1, place.y0, place.base, layout, place.first, lattice)
+    if some:  # where nothing is put they are 0
+        put_natural(sizes, magnitude, place.t, place.first, place.j0, place.j1, place.y0, lattice)
 
 
 @helper
@@ -230,17 +434,16 @@ def _take_wanted(step, place, field, lattice):
     active = place.j1 - place.j0
     for k in range(active):
         start = lattice.origin + place.t * lattice.ft + (place.first + place.j0 + k) * lattice.fz
-        start += (place.y0 - SKEW * k) * lattice.fy
-        source = field[start : start + (lattice.nx - 1) * lattice.fx + 1]
-        target = np.uint64(k)
-        for i in range(lattice.nx):
-            step.wanted[target] = source[i * lattice.fx]
+        source, target = np.uint64(start + (place.y0 - SKEW * k) * lattice.fy), np.uint64(k)
+        for _ in range(lattice.nx):
+            step.wanted[target] = field[source]
             target += np.uint64(active)
+            source += np.uint64(lattice.fx)
 
 
 @inlined
-def _encode_step(step, count, active, places, quantizer, symbols, outliers, cursor):
-    """Code what is wanted; the tokens go behind a place for the flag of the batch."""
+def _quantize_step(step, count, active, places, quantizer):
+    """Fill the step's codes and what the decoder will see; returns how many outliers there are."""
     code, recon, wanted = step.code[:count], step.recon[:count], step.wanted[:count]
     if places.stencils.running_weights == 0:
         bad, _ = quantize(step.sums[:count], wanted, code, recon, quantizer)
@@ -248,28 +451,13 @@ def _encode_step(step, count, active, places, quantizer, symbols, outliers, curs
         bad = 0
     else:
         bad = _quantize_chains(step, wanted, active, code, quantizer)
-    if bad > 0:
-        append_outliers(code, wanted, outliers, cursor)
-    at = cursor[0] + 1
-    append_tokens(code, symbols.tokens[at : at + count], symbols.large, cursor)
-    magnitudes_of(code, step.magnitude[:count])
+    return bad
 
 
 @inlined
-def _decode_step(step, count, active, some, places, quantizer, coder, extra, outliers, cursor):
-    """The reverse of `_encode_step`; ``some``: there are codes other than 0."""
-    token, code, recon = step.token[:count], step.code[:count], step.recon[:count]
-    sums, magnitude = step.sums[:count], step.magnitude[:count]
-    there = 0
-    if some:
-        decode_tokens(token, step.cell[:count], coder, cursor)
-        there = codes_of_row(token, largest_of(token), code, extra, cursor)
-        magnitudes_of(code, magnitude)
-    else:
-        code[:] = np.int32(0)
-        magnitude[:] = np.uint8(0)
-    if there > 0:
-        mark_outliers(token, magnitude)
+def _reconstruct_step(step, count, active, some, there, places, quantizer, outliers, cursor):
+    """The reverse of `_quantize_step`; ``some``: there are codes other than 0; ``there``: outliers."""
+    token, code, recon, sums = step.token[:count], step.code[:count], step.recon[:count], step.sums[:count]
     if places.stencils.running_weights == 0:
         if some:
             reconstruct(sums, code, recon, quantizer)
@@ -341,23 +529,11 @@ def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
 
 
 @helper
-def _predict(step, place, values, natural, layout, places, lattice, low):
+def _predict(step, place, values, layout, places, lattice, low):
     """Fill the step's sums and, as `running`, the weights of the two values before in each row, and what
     stands for these before its first."""
     t, first, j0, j1, y0, base = place
     lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
-    if layout.predicted:
-        for j in range(j0, j1):
-            source = lattice.base + t * lattice.st + (first + j) * lattice.sz
-            source += (y0 - SKEW * (j - j0)) * lattice.sy
-            row, target = natural[source : source + nx], np.uint64(j - j0)
-            for i in range(nx):
-                step.sums[target] = row[i]
-                target += np.uint64(active)
-        return
-    if not layout.tapped:
-        step.sums[:] = step.sums.dtype.type(0)
-        return
     stencils = places.stencils
     common = stencils.of_class[row_class(t, np.int64(lattice.nz > 1), np.int64(1), lattice.coupled)]
     predict_row(step.total, values, base, stencils, common)
@@ -370,6 +546,122 @@ def _predict(step, place, values, natural, layout, places, lattice, low):
         step.running[1, j - j0] = stencils.running[which, 1]
         step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
     condense(step.total[j0 + layout.history :], nx, active, lanes, step.sums)
+
+
+@merged
+def _quantized(total, value, run1, run2, before, before2, step, inverse, low, high, zero):
+    """(code in the field's dtype, what the decoder will see) of one value of `_quantize_wave`."""
+    prediction = clamp((total + run2 * before2) + run1 * before, low, high)
+    q = np.rint((value - prediction) * inverse)
+    q = q if value == value else zero
+    return q, clamp(prediction + q * step, low, high)
+
+
+@merged
+def _reconstructed(total, q, run1, run2, before, before2, step, low, high):
+    """One value of `_reconstruct_wave`."""
+    prediction = clamp((total + run2 * before2) + run1 * before, low, high)
+    return clamp(prediction + q * step, low, high)
+
+
+@helper
+def _quantize_eight(sums, values, steps, recon, running, quantizer):
+    """`_quantize_wave` for WAVE rows: eight chains, written out, so that their ends stay in registers."""
+    zero = sums.dtype.type(0)
+    step, inverse, low, high = quantizer.step, quantizer.inverse, quantizer.low, quantizer.high
+    f0, g0, b0, a0 = running[0, 0], running[1, 0], running[2, 0], running[2, 0]
+    f1, g1, b1, a1 = running[0, 1], running[1, 1], running[2, 1], running[2, 1]
+    f2, g2, b2, a2 = running[0, 2], running[1, 2], running[2, 2], running[2, 2]
+    f3, g3, b3, a3 = running[0, 3], running[1, 3], running[2, 3], running[2, 3]
+    f4, g4, b4, a4 = running[0, 4], running[1, 4], running[2, 4], running[2, 4]
+    f5, g5, b5, a5 = running[0, 5], running[1, 5], running[2, 5], running[2, 5]
+    f6, g6, b6, a6 = running[0, 6], running[1, 6], running[2, 6], running[2, 6]
+    f7, g7, b7, a7 = running[0, 7], running[1, 7], running[2, 7], running[2, 7]
+    for i in range(np.uint64(sums.size // WAVE)):
+        at = i * np.uint64(WAVE)
+        q0, c0 = _quantized(sums[at], values[at], f0, g0, b0, a0, step, inverse, low, high, zero)
+        q1, c1 = _quantized(
+            sums[at + np.uint64(1)], values[at + np.uint64(1)], f1, g1, b1, a1, step, inverse, low, high, zero
+        )
+        q2, c2 = _quantized(
+            sums[at + np.uint64(2)], values[at + np.uint64(2)], f2, g2, b2, a2, step, inverse, low, high, zero
+        )
+        q3, c3 = _quantized(
+            sums[at + np.uint64(3)], values[at + np.uint64(3)], f3, g3, b3, a3, step, inverse, low, high, zero
+        )
+        q4, c4 = _quantized(
+            sums[at + np.uint64(4)], values[at + np.uint64(4)], f4, g4, b4, a4, step, inverse, low, high, zero
+        )
+        q5, c5 = _quantized(
+            sums[at + np.uint64(5)], values[at + np.uint64(5)], f5, g5, b5, a5, step, inverse, low, high, zero
+        )
+        q6, c6 = _quantized(
+            sums[at + np.uint64(6)], values[at + np.uint64(6)], f6, g6, b6, a6, step, inverse, low, high, zero
+        )
+        q7, c7 = _quantized(
+            sums[at + np.uint64(7)], values[at + np.uint64(7)], f7, g7, b7, a7, step, inverse, low, high, zero
+        )
+        steps[at] = q0
+        steps[at + np.uint64(1)] = q1
+        steps[at + np.uint64(2)] = q2
+        steps[at + np.uint64(3)] = q3
+        steps[at + np.uint64(4)] = q4
+        steps[at + np.uint64(5)] = q5
+        steps[at + np.uint64(6)] = q6
+        steps[at + np.uint64(7)] = q7
+        recon[at] = c0
+        recon[at + np.uint64(1)] = c1
+        recon[at + np.uint64(2)] = c2
+        recon[at + np.uint64(3)] = c3
+        recon[at + np.uint64(4)] = c4
+        recon[at + np.uint64(5)] = c5
+        recon[at + np.uint64(6)] = c6
+        recon[at + np.uint64(7)] = c7
+        a0, a1, a2, a3, a4, a5, a6, a7 = b0, b1, b2, b3, b4, b5, b6, b7
+        b0, b1, b2, b3, b4, b5, b6, b7 = c0, c1, c2, c3, c4, c5, c6, c7
+
+
+@helper
+def _reconstruct_eight(sums, code, recon, running, quantizer):
+    """The reverse of `_quantize_eight`."""
+    number = sums.dtype.type
+    step, low, high = quantizer.step, quantizer.low, quantizer.high
+    f0, g0, b0, a0 = running[0, 0], running[1, 0], running[2, 0], running[2, 0]
+    f1, g1, b1, a1 = running[0, 1], running[1, 1], running[2, 1], running[2, 1]
+    f2, g2, b2, a2 = running[0, 2], running[1, 2], running[2, 2], running[2, 2]
+    f3, g3, b3, a3 = running[0, 3], running[1, 3], running[2, 3], running[2, 3]
+    f4, g4, b4, a4 = running[0, 4], running[1, 4], running[2, 4], running[2, 4]
+    f5, g5, b5, a5 = running[0, 5], running[1, 5], running[2, 5], running[2, 5]
+    f6, g6, b6, a6 = running[0, 6], running[1, 6], running[2, 6], running[2, 6]
+    f7, g7, b7, a7 = running[0, 7], running[1, 7], running[2, 7], running[2, 7]
+    for i in range(np.uint64(sums.size // WAVE)):
+        at = i * np.uint64(WAVE)
+        q0 = number(code[at])
+        q1 = number(code[at + np.uint64(1)])
+        q2 = number(code[at + np.uint64(2)])
+        q3 = number(code[at + np.uint64(3)])
+        q4 = number(code[at + np.uint64(4)])
+        q5 = number(code[at + np.uint64(5)])
+        q6 = number(code[at + np.uint64(6)])
+        q7 = number(code[at + np.uint64(7)])
+        c0 = _reconstructed(sums[at], q0, f0, g0, b0, a0, step, low, high)
+        c1 = _reconstructed(sums[at + np.uint64(1)], q1, f1, g1, b1, a1, step, low, high)
+        c2 = _reconstructed(sums[at + np.uint64(2)], q2, f2, g2, b2, a2, step, low, high)
+        c3 = _reconstructed(sums[at + np.uint64(3)], q3, f3, g3, b3, a3, step, low, high)
+        c4 = _reconstructed(sums[at + np.uint64(4)], q4, f4, g4, b4, a4, step, low, high)
+        c5 = _reconstructed(sums[at + np.uint64(5)], q5, f5, g5, b5, a5, step, low, high)
+        c6 = _reconstructed(sums[at + np.uint64(6)], q6, f6, g6, b6, a6, step, low, high)
+        c7 = _reconstructed(sums[at + np.uint64(7)], q7, f7, g7, b7, a7, step, low, high)
+        recon[at] = c0
+        recon[at + np.uint64(1)] = c1
+        recon[at + np.uint64(2)] = c2
+        recon[at + np.uint64(3)] = c3
+        recon[at + np.uint64(4)] = c4
+        recon[at + np.uint64(5)] = c5
+        recon[at + np.uint64(6)] = c6
+        recon[at + np.uint64(7)] = c7
+        a0, a1, a2, a3, a4, a5, a6, a7 = b0, b1, b2, b3, b4, b5, b6, b7
+        b0, b1, b2, b3, b4, b5, b6, b7 = c0, c1, c2, c3, c4, c5, c6, c7
 
 
 @helper
@@ -385,7 +677,9 @@ def _quantize_wave(step, wanted, active, code, quantizer):
     before, before2 = step.running[3], step.running[4]
     for k in range(active):
         before[k], before2[k] = step.running[2, k], step.running[2, k]
-    for start in range(0, count, active):
+    if active == WAVE:
+        _quantize_eight(sums, values, steps, recon, step.running, quantizer)
+    for start in range(count if active == WAVE else 0, count, active):
         total, value = sums[start : start + active], values[start : start + active]
         out, made = steps[start : start + active], recon[start : start + active]
         for k in range(active):
@@ -445,7 +739,9 @@ def _reconstruct_wave(step, active, code, quantizer):
     before, before2 = step.running[3], step.running[4]
     for k in range(active):
         before[k], before2[k] = step.running[2, k], step.running[2, k]
-    for start in range(0, count, active):
+    if active == WAVE:
+        _reconstruct_eight(sums, code, recon, step.running, quantizer)
+    for start in range(count if active == WAVE else 0, count, active):
         total, q, made = (
             sums[start : start + active],
             code[start : start + active],
