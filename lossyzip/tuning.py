@@ -40,7 +40,7 @@ from lossyzip.threads import in_order
 _USUAL_STEP, _FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
 _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
-_SPARSE_HANDICAP = 1.15  # which counts where speed does
+_SPARSE_HANDICAP = 1.1  # which counts where speed does
 _CLOSE = 1.03
 _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
