@@ -76,8 +76,7 @@ class MultigridFitter:
         groups = np.searchsorted(own, taps.groups[used])
         sizes = np.bincount(groups).astype(np.float64)
         width = sizes.size
-        table = here.guide_table
-        places, kinds = _places_of(table)
+        places, kinds = _places_of(here.guide_table if guides else ())
         nearby = here.beside(places)
         offsets, columns = [here.offsets[used]], [groups]
         for guide in range(guides):
@@ -169,7 +168,7 @@ def fit_raster(
             [_coordinates(rng, n, count, lack) for n, lack in zip(field, _lacking(row_class), strict=True)]
         )
         regressors = np.empty((count, len(taps.offsets)))
-        nearby, kinds = _places_of(guide_table(row_class, field))
+        nearby, kinds = _places_of(guide_table(row_class, field) if guides else ())
         near = np.empty((count_beside, count, len(nearby)))
         target = np.empty(count)
         valid = 0

@@ -18,6 +18,7 @@ from lossyzip.decompose.band import (
     WAVE,
     Layout,
     begin_band,
+    condense_eight,
     forget_rows_above,
     geometry,
     places_of,
@@ -338,10 +339,11 @@ def _quantize_rows(step, place, field, natural, lattice, layout, quantizer):
             fill(row, row.dtype.type(0))
         origin = lattice.origin + place.t * lattice.ft + (place.first + place.j0 + k) * lattice.fz
         origin += (place.y0 - SKEW * k) * lattice.fy
-        wanted, total = step.wanted[:nx], step.sums[:nx]
-        copy(field[origin : origin + nx], wanted)
+        total = step.sums[:nx]
         copy(row, total)
-        worse, more = quantize(total, wanted, step.code_rows[k * nx : (k + 1) * nx], row, quantizer)
+        worse, more = quantize(
+            total, field[origin : origin + nx], step.code_rows[k * nx : (k + 1) * nx], row, quantizer
+        )
         bad += worse
         some = some or more
     return bad, some
@@ -511,6 +513,16 @@ def _value_before(values, base, j, layout, t, z, y, coupled, low):
 
 
 @helper
+def _dense_of(run, place, nx, layout, dense):
+    """Copy a step's rows out of a ``run`` of all lanes."""
+    active = place.j1 - place.j0
+    if active == WAVE:
+        condense_eight(run[place.j0 + layout.history :], nx, layout.lanes, dense)
+    else:
+        condense(run[place.j0 + layout.history :], nx, active, layout.lanes, dense)
+
+
+@helper
 def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
     """Fill the step's cells."""
     t, first, j0, j1, y0, base = place
@@ -525,7 +537,7 @@ def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
                 step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
                 target += np.uint64(lanes)
     cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
-    condense(step.cell_run[j0 + layout.history :], nx, active, lanes, step.cell)
+    _dense_of(step.cell_run, place, nx, layout, step.cell)
 
 
 @helper
@@ -545,7 +557,7 @@ def _predict(step, place, values, layout, places, lattice, low):
         step.running[0, j - j0] = stencils.running[which, 0]
         step.running[1, j - j0] = stencils.running[which, 1]
         step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
-    condense(step.total[j0 + layout.history :], nx, active, lanes, step.sums)
+    _dense_of(step.total, place, nx, layout, step.sums)
 
 
 @merged
