@@ -80,6 +80,7 @@ class Effort:
     steps: tuple[int, ...] = (_USUAL_STEP,)  # of the wavelet
     brief: bool = False
     lattice: bool = False  # no other family is looked at
+    tile_bytes: int = 1 << 23  # of floats, at most
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
         """Whether tiles of this shape are to be mixed."""
@@ -90,7 +91,9 @@ _STEPS = (_FINE_STEP, _USUAL_STEP)
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
     "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 18, steps=_STEPS, brief=True),
-    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64)),
+    "max": Effort(
+        1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64), tile_bytes=1 << 24
+    ),
 }
 
 

@@ -526,7 +526,7 @@ def _dense_of(run, place, nx, layout, dense):
 def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
     """Fill the step's cells."""
     t, first, j0, j1, y0, base = place
-    lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
+    lanes, nx = layout.lanes, lattice.nx
     sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
     if layout.expected > 0:
         for j in range(j0, j1):
@@ -545,7 +545,7 @@ def _predict(step, place, values, layout, places, lattice, low):
     """Fill the step's sums and, as `running`, the weights of the two values before in each row, and what
     stands for these before its first."""
     t, first, j0, j1, y0, base = place
-    lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
+    lanes, nx = layout.lanes, lattice.nx
     stencils = places.stencils
     common = stencils.of_class[row_class(t, np.int64(lattice.nz > 1), np.int64(1), lattice.coupled)]
     predict_row(step.total, values, base, stencils, common)
