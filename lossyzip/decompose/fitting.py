@@ -71,7 +71,7 @@ class MultigridFitter:
         most = self._most if level == 1 or not self._sparse else self._most // 2
         count = min(total, min(most, _MOST_BESIDE) if guides else most)
         points = self._rng.integers(0, total, count) if count < total else np.arange(total)
-        own = _near(taps) if self._sparse else np.arange(here.parameters + 1)  # groups that are fitted
+        own = taps.near if self._sparse else np.arange(here.parameters + 1)  # groups that are fitted
         used = np.isin(taps.groups, own)
         groups = np.searchsorted(own, taps.groups[used])
         sizes = np.bincount(groups).astype(np.float64)
@@ -127,12 +127,6 @@ def _without_end(levels: list[list[T | None]]) -> tuple[tuple[T | None, ...], ..
     """``levels`` up to the last that has anything."""
     last = max((k for k, level in enumerate(levels) if any(level)), default=-1)
     return tuple(map(tuple, levels[: last + 1]))
-
-
-def _near(taps: Taps) -> np.ndarray:
-    """The groups of taps but for those off the axes at distance three, of which there are many."""
-    distance, largest = np.abs(taps.offsets).sum(axis=1), np.abs(taps.offsets).max(axis=1)
-    return np.unique(taps.groups[(distance < 3) | (largest != 2)])
 
 
 def fit_raster(

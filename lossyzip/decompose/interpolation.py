@@ -104,6 +104,12 @@ class Taps:
     groups: np.ndarray
     cubic: np.ndarray
 
+    @cached_property
+    def near(self) -> np.ndarray:
+        """The groups of all taps but those off the axes at distance three, of which there are many."""
+        distance, largest = np.abs(self.offsets).sum(axis=1), np.abs(self.offsets).max(axis=1)
+        return np.unique(self.groups[(distance < 3) | (largest != 2)])
+
 
 def most_levels(shape: Shape4) -> int:
     """So many that about four anchors are left along the longest axis."""
