@@ -144,60 +144,11 @@ def forget_rows_above(magnitudes, layout):
 
 
 @helper
-def _spread_eight(dense, rows, stride, run):
-    """`batch.spread` of WAVE lanes: written out, it is a load and a store."""
-    for row in range(np.uint64(rows)):
-        source, target = row * np.uint64(WAVE), row * np.uint64(stride)
-        v0 = dense[source]
-        v1 = dense[source + np.uint64(1)]
-        v2 = dense[source + np.uint64(2)]
-        v3 = dense[source + np.uint64(3)]
-        v4 = dense[source + np.uint64(4)]
-        v5 = dense[source + np.uint64(5)]
-        v6 = dense[source + np.uint64(6)]
-        v7 = dense[source + np.uint64(7)]
-        run[target] = v0
-        run[target + np.uint64(1)] = v1
-        run[target + np.uint64(2)] = v2
-        run[target + np.uint64(3)] = v3
-        run[target + np.uint64(4)] = v4
-        run[target + np.uint64(5)] = v5
-        run[target + np.uint64(6)] = v6
-        run[target + np.uint64(7)] = v7
-
-
-@helper
-def condense_eight(run, rows, stride, dense):
-    """The reverse of `_spread_eight`."""
-    for row in range(np.uint64(rows)):
-        source, target = row * np.uint64(stride), row * np.uint64(WAVE)
-        v0 = run[source]
-        v1 = run[source + np.uint64(1)]
-        v2 = run[source + np.uint64(2)]
-        v3 = run[source + np.uint64(3)]
-        v4 = run[source + np.uint64(4)]
-        v5 = run[source + np.uint64(5)]
-        v6 = run[source + np.uint64(6)]
-        v7 = run[source + np.uint64(7)]
-        dense[target] = v0
-        dense[target + np.uint64(1)] = v1
-        dense[target + np.uint64(2)] = v2
-        dense[target + np.uint64(3)] = v3
-        dense[target + np.uint64(4)] = v4
-        dense[target + np.uint64(5)] = v5
-        dense[target + np.uint64(6)] = v6
-        dense[target + np.uint64(7)] = v7
-
-
-@helper
 def put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
     """Put the rows of a step into the buffer of the band, and their edges into its halo."""
     lanes, nx, width = layout.lanes, lattice.nx, layout.width
     active, row = j1 - j0, layout.width * layout.lanes
-    if active == WAVE:
-        _spread_eight(dense, nx, lanes, array[base + j0 + layout.history :])
-    else:
-        spread(dense, nx, active, lanes, array[base + j0 + layout.history :])
+    spread(dense, nx, active, lanes, array[base + j0 + layout.history :])
     for h in range(1, HALO + 1):
         for lane in range(j0 + layout.history, j1 + layout.history):
             array[base - h * lanes + lane] = array[base + lane]

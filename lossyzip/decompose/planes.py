@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, lean
+from lossyzip._jit import helper, inlined, lean
 from lossyzip.decompose.batch import (
     append_outliers,
     cells_of,
@@ -224,7 +224,7 @@ def _decode(
             _extend_plane(values, lattice, base, z)
 
 
-@helper
+@inlined
 def _find_cells(room, cells, magnitudes, start, rows, nx, sy, contexts):
     """Fill the dense ``cells`` of some rows, which look at finished planes alone."""
     run = (rows - 1) * sy + nx

@@ -18,7 +18,6 @@ from lossyzip.decompose.band import (
     WAVE,
     Layout,
     begin_band,
-    condense_eight,
     forget_rows_above,
     geometry,
     places_of,
@@ -42,7 +41,7 @@ from lossyzip.decompose.batch import (
 )
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.rows import SWEEP, Lattice, Stencils, clamp, predict_row, row_class, within
-from lossyzip.entropy.stream import NO_CODER, CodeStream, begin_batch, decode_tokens
+from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
     OUTLIER,
     OUTLIER_TOKEN,
@@ -142,10 +141,10 @@ def encode_wave(
     """As `passes.encode_pass`."""
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
-    _code(
+    _encode(
         *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
         *(here.source, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
-        *(symbols, NO_CODER, _NO_WORDS, outliers, cursor, True),
+        *(symbols, outliers, cursor),
     )
 
 
@@ -153,18 +152,15 @@ def decode_wave(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndar
     """As `passes.decode_pass`."""
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
-    _code(
+    _decode(
         *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
-        *(buffer.values, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
-        *(_NO_SYMBOLS, codes.coder, codes.extra, outliers, codes.cursor, False),
+        *(buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
+        *(codes.coder, codes.extra, outliers, codes.cursor),
     )
 
 
-_NO_SYMBOLS, _NO_WORDS = Symbols.room(0), np.zeros(0, np.uint64)
-
-
 @lean
-def _code(
+def _encode(
     values,
     magnitudes,
     step,
@@ -176,29 +172,18 @@ def _code(
     places,
     quantizer,
     symbols,
-    coder,
-    extra,
     outliers,
     cursor,
-    encoding,
 ):
-    """Both directions: when ``encoding``, codes are those of ``field`` and go to ``symbols``."""
+    """Codes are those of ``field`` and go to ``symbols``."""
     ny = lattice.ny
     row = layout.width * layout.lanes
     blank, found = False, True  # all magnitudes in the band's buffer are 0; some of the band before are not
     for t in range(lattice.nt):
         for first in range(0, lattice.nz, layout.planes):
             planes = min(layout.planes, lattice.nz - first)
-            if layout.tapped:
-                begin_band(values, layout, lattice, t, first, natural)
-                if layout.beside:
-                    put_beside(values, layout, lattice, t, first, natural, layout.aside)
-            if first == 0:
-                magnitudes[: layout.size] = np.uint8(0)
-                found = False
-            if not blank:
-                begin_band(magnitudes, layout, lattice, t, first, sizes)
-                forget_rows_above(magnitudes[: layout.size], layout)
+            found = found and first > 0
+            _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
             blank, found = not found and lattice.coupled == 0, False
             for s in range(ny + SKEW * (planes - 1)):
                 j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
@@ -206,16 +191,76 @@ def _code(
                     continue
                 base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
                 place = Place(t, first, j0, j1, s - SKEW * j0, base)
-                if encoding:
-                    some = _encode_rows(
-                        *(step, place, values, magnitudes, field, natural, sizes, lattice, layout, places),
-                        *(quantizer, symbols, outliers, cursor),
-                    )
-                else:
-                    some = _decode_rows(
-                        *(step, place, values, magnitudes, natural, sizes, lattice, layout, places),
-                        *(quantizer, coder, extra, outliers, cursor),
-                    )
+                some = _encode_rows(
+                    step,
+                    place,
+                    values,
+                    magnitudes,
+                    field,
+                    natural,
+                    sizes,
+                    lattice,
+                    layout,
+                    places,
+                    quantizer,
+                    symbols,
+                    outliers,
+                    cursor,
+                )
+                found = found or some
+                blank = blank and not some
+                if not blank:
+                    _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some)
+
+
+@lean
+def _decode(
+    values,
+    magnitudes,
+    step,
+    natural,
+    sizes,
+    lattice,
+    layout,
+    places,
+    quantizer,
+    coder,
+    extra,
+    outliers,
+    cursor,
+):
+    """The reverse of `_encode`."""
+    ny = lattice.ny
+    row = layout.width * layout.lanes
+    blank, found = False, True  # all magnitudes in the band's buffer are 0; some of the band before are not
+    for t in range(lattice.nt):
+        for first in range(0, lattice.nz, layout.planes):
+            planes = min(layout.planes, lattice.nz - first)
+            found = found and first > 0
+            _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
+            blank, found = not found and lattice.coupled == 0, False
+            for s in range(ny + SKEW * (planes - 1)):
+                j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
+                if j0 >= j1:
+                    continue
+                base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
+                place = Place(t, first, j0, j1, s - SKEW * j0, base)
+                some = _decode_rows(
+                    step,
+                    place,
+                    values,
+                    magnitudes,
+                    natural,
+                    sizes,
+                    lattice,
+                    layout,
+                    places,
+                    quantizer,
+                    coder,
+                    extra,
+                    outliers,
+                    cursor,
+                )
                 found = found or some
                 blank = blank and not some
                 if not blank:
@@ -223,6 +268,20 @@ def _code(
 
 
 @helper
+def _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank):
+    """Get the buffers of a band ready; ``blank``: that of magnitudes holds nothing but zeros."""
+    if layout.tapped:
+        begin_band(values, layout, lattice, t, first, natural)
+        if layout.beside:
+            put_beside(values, layout, lattice, t, first, natural, layout.aside)
+    if first == 0:
+        magnitudes[: layout.size] = np.uint8(0)
+    if not blank:
+        begin_band(magnitudes, layout, lattice, t, first, sizes)
+        forget_rows_above(magnitudes[: layout.size], layout)
+
+
+@inlined
 def _encode_rows(
     step,
     place,
@@ -273,7 +332,7 @@ def _encode_rows(
     return some
 
 
-@helper
+@inlined
 def _decode_rows(
     step,
     place,
@@ -309,12 +368,12 @@ def _decode_rows(
         _predict(step, place, values, layout, places, lattice, quantizer.low)
         _reconstruct_step(step, count, active, some, there, places, quantizer, outliers, cursor)
         _put_values(step, place, values, natural, lattice, layout)
-        return some
-    if some:
-        _transpose_back(code, nx, active, step.code_rows)
-    _reconstruct_rows(step, place, natural, lattice, layout, quantizer, some)
-    if there > 0:
-        _take_outliers(step, place, natural, lattice, outliers, cursor)
+    else:
+        if some:
+            _transpose_back(code, nx, active, step.code_rows)
+        _reconstruct_rows(step, place, natural, lattice, layout, quantizer, some)
+        if there > 0:
+            _take_outliers(step, place, natural, lattice, outliers, cursor)
     return some
 
 
@@ -381,24 +440,34 @@ def _take_outliers(step, place, natural, lattice, outliers, cursor):
 
 @helper
 def _transpose(rows, length, count, dense):
-    """Put ``count`` rows of ``length`` side by side."""
+    """Put ``count`` rows of ``length`` side by side.
+
+    Eight at a time are written out: scattered by one instruction, as the compiler would, they take longer.
+    """
+    pitch = np.uint64(length)
     if count == WAVE:
-        r0, r1, r2, r3 = rows[:length], rows[length:], rows[2 * length :], rows[3 * length :]
-        r4, r5, r6, r7 = rows[4 * length :], rows[5 * length :], rows[6 * length :], rows[7 * length :]
-        for i in range(np.uint64(length)):
+        for i in range(pitch):
             at = np.uint64(WAVE) * i
-            dense[at] = r0[i]
-            dense[at + np.uint64(1)] = r1[i]
-            dense[at + np.uint64(2)] = r2[i]
-            dense[at + np.uint64(3)] = r3[i]
-            dense[at + np.uint64(4)] = r4[i]
-            dense[at + np.uint64(5)] = r5[i]
-            dense[at + np.uint64(6)] = r6[i]
-            dense[at + np.uint64(7)] = r7[i]
+            v0 = rows[i]
+            v1 = rows[i + np.uint64(1) * pitch]
+            v2 = rows[i + np.uint64(2) * pitch]
+            v3 = rows[i + np.uint64(3) * pitch]
+            v4 = rows[i + np.uint64(4) * pitch]
+            v5 = rows[i + np.uint64(5) * pitch]
+            v6 = rows[i + np.uint64(6) * pitch]
+            v7 = rows[i + np.uint64(7) * pitch]
+            dense[at] = v0
+            dense[at + np.uint64(1)] = v1
+            dense[at + np.uint64(2)] = v2
+            dense[at + np.uint64(3)] = v3
+            dense[at + np.uint64(4)] = v4
+            dense[at + np.uint64(5)] = v5
+            dense[at + np.uint64(6)] = v6
+            dense[at + np.uint64(7)] = v7
         return
     for k in range(count):
-        target, source = np.uint64(k), np.uint64(k * length)
-        for i in range(np.uint64(length)):
+        target, source = np.uint64(k), np.uint64(k) * pitch
+        for i in range(pitch):
             dense[target] = rows[source + i]
             target += np.uint64(count)
 
@@ -406,21 +475,42 @@ def _transpose(rows, length, count, dense):
 @helper
 def _transpose_back(dense, length, count, rows):
     """The reverse of `_transpose`."""
+    pitch = np.uint64(length)
+    if count == WAVE:
+        for i in range(pitch):
+            at = np.uint64(WAVE) * i
+            v0 = dense[at]
+            v1 = dense[at + np.uint64(1)]
+            v2 = dense[at + np.uint64(2)]
+            v3 = dense[at + np.uint64(3)]
+            v4 = dense[at + np.uint64(4)]
+            v5 = dense[at + np.uint64(5)]
+            v6 = dense[at + np.uint64(6)]
+            v7 = dense[at + np.uint64(7)]
+            rows[i] = v0
+            rows[i + np.uint64(1) * pitch] = v1
+            rows[i + np.uint64(2) * pitch] = v2
+            rows[i + np.uint64(3) * pitch] = v3
+            rows[i + np.uint64(4) * pitch] = v4
+            rows[i + np.uint64(5) * pitch] = v5
+            rows[i + np.uint64(6) * pitch] = v6
+            rows[i + np.uint64(7) * pitch] = v7
+        return
     for k in range(count):
-        target, source = np.uint64(k * length), np.uint64(k)
-        for i in range(np.uint64(length)):
+        target, source = np.uint64(k) * pitch, np.uint64(k)
+        for i in range(pitch):
             rows[target + i] = dense[source]
             source += np.uint64(count)
 
 
-@helper
+@inlined
 def _put_values(step, place, values, natural, lattice, layout):
     recon = step.recon[: (place.j1 - place.j0) * lattice.nx]
     put_rows(values, recon, place.j0, place.j1, place.y0, place.base, layout, place.first, lattice)
     put_natural(natural, recon, place.t, place.first, place.j0, place.j1, place.y0, lattice)
 
 
-@helper
+@inlined
 def _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some):
     magnitude = step.magnitude[: (place.j1 - place.j0) * lattice.nx]
     if not some:
@@ -449,10 +539,15 @@ def _quantize_step(step, count, active, places, quantizer):
     code, recon, wanted = step.code[:count], step.recon[:count], step.wanted[:count]
     if places.stencils.running_weights == 0:
         bad, _ = quantize(step.sums[:count], wanted, code, recon, quantizer)
-    elif _quantize_wave(step, wanted, active, code, quantizer):
-        bad = 0
     else:
-        bad = _quantize_chains(step, wanted, active, code, quantizer)
+        if active == WAVE:
+            _quantize_eight(step.sums[:count], wanted, step.steps[:count], recon, step.running, quantizer)
+        else:
+            _quantize_wave(step, wanted, active, count, quantizer)
+        if _codes_of_steps(wanted, recon, step.steps[:count], code, quantizer):
+            bad = 0
+        else:
+            bad = _quantize_chains(step, wanted, active, code, quantizer)
     return bad
 
 
@@ -468,7 +563,10 @@ def _reconstruct_step(step, count, active, some, there, places, quantizer, outli
         if there > 0:
             take_outliers(token, recon, outliers, cursor)
     elif there == 0:
-        _reconstruct_wave(step, active, code, quantizer)
+        if active == WAVE:
+            _reconstruct_eight(sums, code, recon, step.running, quantizer)
+        else:
+            _reconstruct_wave(step, active, code, quantizer)
     else:
         take_outliers(token, recon, outliers, cursor)
         _reconstruct_chains(step, active, token, code, quantizer)
@@ -513,16 +611,6 @@ def _value_before(values, base, j, layout, t, z, y, coupled, low):
 
 
 @helper
-def _dense_of(run, place, nx, layout, dense):
-    """Copy a step's rows out of a ``run`` of all lanes."""
-    active = place.j1 - place.j0
-    if active == WAVE:
-        condense_eight(run[place.j0 + layout.history :], nx, layout.lanes, dense)
-    else:
-        condense(run[place.j0 + layout.history :], nx, active, layout.lanes, dense)
-
-
-@helper
 def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
     """Fill the step's cells."""
     t, first, j0, j1, y0, base = place
@@ -537,7 +625,7 @@ def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
                 step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
                 target += np.uint64(lanes)
     cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
-    _dense_of(step.cell_run, place, nx, layout, step.cell)
+    condense(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
 
 
 @helper
@@ -557,7 +645,7 @@ def _predict(step, place, values, layout, places, lattice, low):
         step.running[0, j - j0] = stencils.running[which, 0]
         step.running[1, j - j0] = stencils.running[which, 1]
         step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
-    _dense_of(step.total, place, nx, layout, step.sums)
+    condense(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)
 
 
 @merged
@@ -578,7 +666,7 @@ def _reconstructed(total, q, run1, run2, before, before2, step, low, high):
 
 @helper
 def _quantize_eight(sums, values, steps, recon, running, quantizer):
-    """`_quantize_wave` for WAVE rows: eight chains, written out, so that their ends stay in registers."""
+    """`_quantize_wave` of WAVE rows: eight chains, written out, so that their ends stay in registers."""
     zero = sums.dtype.type(0)
     step, inverse, low, high = quantizer.step, quantizer.inverse, quantizer.low, quantizer.high
     f0, g0, b0, a0 = running[0, 0], running[1, 0], running[2, 0], running[2, 0]
@@ -677,21 +765,18 @@ def _reconstruct_eight(sums, code, recon, running, quantizer):
 
 
 @helper
-def _quantize_wave(step, wanted, active, code, quantizer):
-    """Fill `recon` and ``code``, each value predicted from those before it; False where one is an outlier."""
-    count = code.size
+def _quantize_wave(step, wanted, active, count, quantizer):
+    """Fill `steps` and `recon` as if no value were an outlier, each predicted from those before it."""
     sums, values = step.sums[:count], wanted[:count]
     number = sums.dtype.type
-    step_size, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
+    step_size, inverse = quantizer.step, quantizer.inverse
     low, high = quantizer.low, quantizer.high
     steps, recon = step.steps[:count], step.recon[:count]
     run1, run2 = step.running[0], step.running[1]
     before, before2 = step.running[3], step.running[4]
     for k in range(active):
         before[k], before2[k] = step.running[2, k], step.running[2, k]
-    if active == WAVE:
-        _quantize_eight(sums, values, steps, recon, step.running, quantizer)
-    for start in range(count if active == WAVE else 0, count, active):
+    for start in range(0, count, active):
         total, value = sums[start : start + active], values[start : start + active]
         out, made = steps[start : start + active], recon[start : start + active]
         for k in range(active):
@@ -702,16 +787,20 @@ def _quantize_wave(step, wanted, active, code, quantizer):
             out[k], made[k] = q, candidate
             before2[k] = before[k]
             before[k] = candidate
+
+
+@helper
+def _codes_of_steps(wanted, recon, steps, code, quantizer):
+    """Fill ``code`` with ``steps``; False where one of ``recon`` is not within the bound: an outlier."""
+    number = steps.dtype.type
     outside = 0
-    for i in range(count):
-        value_here = values[i]
-        ok = (within(value_here, recon[i], eps) | (value_here != value_here)) & (
-            abs(steps[i]) < number(RADIUS)
-        )
+    for i in range(steps.size):
+        value = wanted[i]
+        ok = (within(value, recon[i], quantizer.eps) | (value != value)) & (abs(steps[i]) < number(RADIUS))
         outside += 0 if ok else 1
     if outside > 0:
         return False
-    for i in range(count):
+    for i in range(steps.size):
         code[i] = np.int32(steps[i])
     return True
 
@@ -751,9 +840,7 @@ def _reconstruct_wave(step, active, code, quantizer):
     before, before2 = step.running[3], step.running[4]
     for k in range(active):
         before[k], before2[k] = step.running[2, k], step.running[2, k]
-    if active == WAVE:
-        _reconstruct_eight(sums, code, recon, step.running, quantizer)
-    for start in range(count if active == WAVE else 0, count, active):
+    for start in range(0, count, active):
         total, q, made = (
             sums[start : start + active],
             code[start : start + active],
