@@ -100,7 +100,8 @@ def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
     found = geometry(here.lattice, here.around, buffer.grid.part_size)
     layout, _, offsets, weights, reciprocal = found
     stencils = here.stencils
-    if not here.around.predicted and (stencils.taps.any() or stencils.running_weights):
+    in_rows = here.lattice.fx == 1 and not stencils.taps.any() and not stencils.running_weights
+    if not here.around.predicted and not in_rows:
         layout = layout._replace(tapped=1)
         stencils = stencils._replace(offsets=places_of(here.around.taps, here.lattice, found))
     return layout, Places(stencils, offsets, weights, reciprocal, here.contexts.cell)
