@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, lean, merged
+from lossyzip._jit import helper, inlined, lean
 from lossyzip.decompose.band import (
     HALO,
     SKEW,
@@ -40,12 +40,25 @@ from lossyzip.decompose.batch import (
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.rows import SWEEP, Lattice, Stencils, clamp, predict_row, row_class, within
+from lossyzip.decompose.chains import (
+    codes_of_steps,
+    quantize_chains,
+    quantize_eight,
+    quantize_wave,
+    reconstruct_chains,
+    reconstruct_eight,
+    reconstruct_wave,
+)
+from lossyzip.decompose.lying_rows import (
+    quantize_rows,
+    reconstruct_rows,
+    take_outliers_of_rows,
+    transpose,
+    transpose_back,
+)
+from lossyzip.decompose.rows import SWEEP, Lattice, Stencils, predict_row, row_class
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
-    OUTLIER,
-    OUTLIER_TOKEN,
-    RADIUS,
     Symbols,
     append_tokens,
     codes_of_row,
@@ -312,9 +325,9 @@ def _encode_rows(
         bad = _quantize_step(step, count, active, places, quantizer)
         some = True
     else:
-        bad, some = _quantize_rows(step, place, field, natural, lattice, layout, quantizer)
+        bad, some = quantize_rows(step, place, field, natural, lattice, layout, quantizer)
         if some:
-            _transpose(step.code_rows, nx, active, code)
+            transpose(step.code_rows, nx, active, code)
             if bad > 0:
                 _take_wanted(step, place, field, lattice)
     if some:
@@ -371,137 +384,11 @@ def _decode_rows(
         _put_values(step, place, values, natural, lattice, layout)
     else:
         if some:
-            _transpose_back(code, nx, active, step.code_rows)
-        _reconstruct_rows(step, place, natural, lattice, layout, quantizer, some)
+            transpose_back(code, nx, active, step.code_rows)
+        reconstruct_rows(step, place, natural, lattice, layout, quantizer, some)
         if there > 0:
-            _take_outliers(step, place, natural, lattice, outliers, cursor)
+            take_outliers_of_rows(step, place, natural, lattice, outliers, cursor)
     return some
-
-
-@helper
-def _row_of(place, k, lattice):
-    """Where the k-th row of a step lies in the field's buffer."""
-    plane = lattice.base + place.t * lattice.st + (place.first + place.j0 + k) * lattice.sz
-    return plane + (place.y0 - SKEW * k) * lattice.sy
-
-
-@helper
-def _quantize_rows(step, place, field, natural, lattice, layout, quantizer):
-    """`batch.quantize` of a step's rows as they lie, which nothing but ``natural`` itself predicts.
-
-    Fills `code_rows`, and ``natural`` with what the decoder will see.
-    """
-    nx, bad, some = lattice.nx, 0, False
-    for k in range(place.j1 - place.j0):
-        start = _row_of(place, k, lattice)
-        row = natural[start : start + nx]
-        if not layout.predicted:
-            fill(row, row.dtype.type(0))
-        origin = lattice.origin + place.t * lattice.ft + (place.first + place.j0 + k) * lattice.fz
-        origin += (place.y0 - SKEW * k) * lattice.fy
-        total = step.sums[:nx]
-        copy(row, total)
-        worse, more = quantize(
-            total, field[origin : origin + nx], step.code_rows[k * nx : (k + 1) * nx], row, quantizer
-        )
-        bad += worse
-        some = some or more
-    return bad, some
-
-
-@helper
-def _reconstruct_rows(step, place, natural, lattice, layout, quantizer, some):
-    """The reverse of `_quantize_rows`, but for outliers; where not ``some``, all codes are 0."""
-    nx = lattice.nx
-    for k in range(place.j1 - place.j0):
-        start = _row_of(place, k, lattice)
-        row, total = natural[start : start + nx], step.sums[:nx]
-        if layout.predicted:
-            copy(row, total)
-        else:
-            fill(total, total.dtype.type(0))
-        if some:
-            reconstruct(total, step.code_rows[k * nx : (k + 1) * nx], row, quantizer)
-        else:
-            reconstruct_zeros(total, row, quantizer)
-
-
-@helper
-def _take_outliers(step, place, natural, lattice, outliers, cursor):
-    """`batch.take_outliers` for rows as they lie."""
-    active = place.j1 - place.j0
-    for i in range(active * lattice.nx):
-        if step.token[i] == np.uint8(OUTLIER_TOKEN):
-            if cursor[1] < outliers.size:
-                natural[_row_of(place, i % active, lattice) + i // active] = outliers[cursor[1]]
-                cursor[1] += 1
-            else:
-                cursor[4] = -1
-
-
-@helper
-def _transpose(rows, length, count, dense):
-    """Put ``count`` rows of ``length`` side by side.
-
-    Eight at a time are written out: scattered by one instruction, as the compiler would, they take longer.
-    """
-    pitch = np.uint64(length)
-    if count == WAVE:
-        for i in range(pitch):
-            at = np.uint64(WAVE) * i
-            v0 = rows[i]
-            v1 = rows[i + np.uint64(1) * pitch]
-            v2 = rows[i + np.uint64(2) * pitch]
-            v3 = rows[i + np.uint64(3) * pitch]
-            v4 = rows[i + np.uint64(4) * pitch]
-            v5 = rows[i + np.uint64(5) * pitch]
-            v6 = rows[i + np.uint64(6) * pitch]
-            v7 = rows[i + np.uint64(7) * pitch]
-            dense[at] = v0
-            dense[at + np.uint64(1)] = v1
-            dense[at + np.uint64(2)] = v2
-            dense[at + np.uint64(3)] = v3
-            dense[at + np.uint64(4)] = v4
-            dense[at + np.uint64(5)] = v5
-            dense[at + np.uint64(6)] = v6
-            dense[at + np.uint64(7)] = v7
-        return
-    for k in range(count):
-        target, source = np.uint64(k), np.uint64(k) * pitch
-        for i in range(pitch):
-            dense[target] = rows[source + i]
-            target += np.uint64(count)
-
-
-@helper
-def _transpose_back(dense, length, count, rows):
-    """The reverse of `_transpose`."""
-    pitch = np.uint64(length)
-    if count == WAVE:
-        for i in range(pitch):
-            at = np.uint64(WAVE) * i
-            v0 = dense[at]
-            v1 = dense[at + np.uint64(1)]
-            v2 = dense[at + np.uint64(2)]
-            v3 = dense[at + np.uint64(3)]
-            v4 = dense[at + np.uint64(4)]
-            v5 = dense[at + np.uint64(5)]
-            v6 = dense[at + np.uint64(6)]
-            v7 = dense[at + np.uint64(7)]
-            rows[i] = v0
-            rows[i + np.uint64(1) * pitch] = v1
-            rows[i + np.uint64(2) * pitch] = v2
-            rows[i + np.uint64(3) * pitch] = v3
-            rows[i + np.uint64(4) * pitch] = v4
-            rows[i + np.uint64(5) * pitch] = v5
-            rows[i + np.uint64(6) * pitch] = v6
-            rows[i + np.uint64(7) * pitch] = v7
-        return
-    for k in range(count):
-        target, source = np.uint64(k) * pitch, np.uint64(k)
-        for i in range(pitch):
-            rows[target + i] = dense[source]
-            source += np.uint64(count)
 
 
 @inlined
@@ -542,13 +429,13 @@ def _quantize_step(step, count, active, places, quantizer):
         bad, _ = quantize(step.sums[:count], wanted, code, recon, quantizer)
     else:
         if active == WAVE:
-            _quantize_eight(step.sums[:count], wanted, step.steps[:count], recon, step.running, quantizer)
+            quantize_eight(step.sums[:count], wanted, step.steps[:count], recon, step.running, quantizer)
         else:
-            _quantize_wave(step, wanted, active, count, quantizer)
-        if _codes_of_steps(wanted, recon, step.steps[:count], code, quantizer):
+            quantize_wave(step, wanted, active, count, quantizer)
+        if codes_of_steps(wanted, recon, step.steps[:count], code, quantizer):
             bad = 0
         else:
-            bad = _quantize_chains(step, wanted, active, code, quantizer)
+            bad = quantize_chains(step, wanted, active, code, quantizer)
     return bad
 
 
@@ -565,12 +452,12 @@ def _reconstruct_step(step, count, active, some, there, places, quantizer, outli
             take_outliers(token, recon, outliers, cursor)
     elif there == 0:
         if active == WAVE:
-            _reconstruct_eight(sums, code, recon, step.running, quantizer)
+            reconstruct_eight(sums, code, recon, step.running, quantizer)
         else:
-            _reconstruct_wave(step, active, code, quantizer)
+            reconstruct_wave(step, active, code, quantizer)
     else:
         take_outliers(token, recon, outliers, cursor)
-        _reconstruct_chains(step, active, token, code, quantizer)
+        reconstruct_chains(step, active, token, code, quantizer)
 
 
 @helper
@@ -647,224 +534,3 @@ def _predict(step, place, values, layout, places, lattice, low):
         step.running[1, j - j0] = stencils.running[which, 1]
         step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
     condense(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)
-
-
-@merged
-def _quantized(total, value, run1, run2, before, before2, step, inverse, low, high, zero):
-    """(code in the field's dtype, what the decoder will see) of one value of `_quantize_wave`."""
-    prediction = clamp((total + run2 * before2) + run1 * before, low, high)
-    q = np.rint((value - prediction) * inverse)
-    q = q if value == value else zero
-    return q, clamp(prediction + q * step, low, high)
-
-
-@merged
-def _reconstructed(total, q, run1, run2, before, before2, step, low, high):
-    """One value of `_reconstruct_wave`."""
-    prediction = clamp((total + run2 * before2) + run1 * before, low, high)
-    return clamp(prediction + q * step, low, high)
-
-
-@helper
-def _quantize_eight(sums, values, steps, recon, running, quantizer):
-    """`_quantize_wave` of WAVE rows: eight chains, written out, so that their ends stay in registers."""
-    zero = sums.dtype.type(0)
-    step, inverse, low, high = quantizer.step, quantizer.inverse, quantizer.low, quantizer.high
-    f0, g0, b0, a0 = running[0, 0], running[1, 0], running[2, 0], running[2, 0]
-    f1, g1, b1, a1 = running[0, 1], running[1, 1], running[2, 1], running[2, 1]
-    f2, g2, b2, a2 = running[0, 2], running[1, 2], running[2, 2], running[2, 2]
-    f3, g3, b3, a3 = running[0, 3], running[1, 3], running[2, 3], running[2, 3]
-    f4, g4, b4, a4 = running[0, 4], running[1, 4], running[2, 4], running[2, 4]
-    f5, g5, b5, a5 = running[0, 5], running[1, 5], running[2, 5], running[2, 5]
-    f6, g6, b6, a6 = running[0, 6], running[1, 6], running[2, 6], running[2, 6]
-    f7, g7, b7, a7 = running[0, 7], running[1, 7], running[2, 7], running[2, 7]
-    for i in range(np.uint64(sums.size // WAVE)):
-        at = i * np.uint64(WAVE)
-        q0, c0 = _quantized(sums[at], values[at], f0, g0, b0, a0, step, inverse, low, high, zero)
-        q1, c1 = _quantized(
-            sums[at + np.uint64(1)], values[at + np.uint64(1)], f1, g1, b1, a1, step, inverse, low, high, zero
-        )
-        q2, c2 = _quantized(
-            sums[at + np.uint64(2)], values[at + np.uint64(2)], f2, g2, b2, a2, step, inverse, low, high, zero
-        )
-        q3, c3 = _quantized(
-            sums[at + np.uint64(3)], values[at + np.uint64(3)], f3, g3, b3, a3, step, inverse, low, high, zero
-        )
-        q4, c4 = _quantized(
-            sums[at + np.uint64(4)], values[at + np.uint64(4)], f4, g4, b4, a4, step, inverse, low, high, zero
-        )
-        q5, c5 = _quantized(
-            sums[at + np.uint64(5)], values[at + np.uint64(5)], f5, g5, b5, a5, step, inverse, low, high, zero
-        )
-        q6, c6 = _quantized(
-            sums[at + np.uint64(6)], values[at + np.uint64(6)], f6, g6, b6, a6, step, inverse, low, high, zero
-        )
-        q7, c7 = _quantized(
-            sums[at + np.uint64(7)], values[at + np.uint64(7)], f7, g7, b7, a7, step, inverse, low, high, zero
-        )
-        steps[at] = q0
-        steps[at + np.uint64(1)] = q1
-        steps[at + np.uint64(2)] = q2
-        steps[at + np.uint64(3)] = q3
-        steps[at + np.uint64(4)] = q4
-        steps[at + np.uint64(5)] = q5
-        steps[at + np.uint64(6)] = q6
-        steps[at + np.uint64(7)] = q7
-        recon[at] = c0
-        recon[at + np.uint64(1)] = c1
-        recon[at + np.uint64(2)] = c2
-        recon[at + np.uint64(3)] = c3
-        recon[at + np.uint64(4)] = c4
-        recon[at + np.uint64(5)] = c5
-        recon[at + np.uint64(6)] = c6
-        recon[at + np.uint64(7)] = c7
-        a0, a1, a2, a3, a4, a5, a6, a7 = b0, b1, b2, b3, b4, b5, b6, b7
-        b0, b1, b2, b3, b4, b5, b6, b7 = c0, c1, c2, c3, c4, c5, c6, c7
-
-
-@helper
-def _reconstruct_eight(sums, code, recon, running, quantizer):
-    """The reverse of `_quantize_eight`."""
-    number = sums.dtype.type
-    step, low, high = quantizer.step, quantizer.low, quantizer.high
-    f0, g0, b0, a0 = running[0, 0], running[1, 0], running[2, 0], running[2, 0]
-    f1, g1, b1, a1 = running[0, 1], running[1, 1], running[2, 1], running[2, 1]
-    f2, g2, b2, a2 = running[0, 2], running[1, 2], running[2, 2], running[2, 2]
-    f3, g3, b3, a3 = running[0, 3], running[1, 3], running[2, 3], running[2, 3]
-    f4, g4, b4, a4 = running[0, 4], running[1, 4], running[2, 4], running[2, 4]
-    f5, g5, b5, a5 = running[0, 5], running[1, 5], running[2, 5], running[2, 5]
-    f6, g6, b6, a6 = running[0, 6], running[1, 6], running[2, 6], running[2, 6]
-    f7, g7, b7, a7 = running[0, 7], running[1, 7], running[2, 7], running[2, 7]
-    for i in range(np.uint64(sums.size // WAVE)):
-        at = i * np.uint64(WAVE)
-        q0 = number(code[at])
-        q1 = number(code[at + np.uint64(1)])
-        q2 = number(code[at + np.uint64(2)])
-        q3 = number(code[at + np.uint64(3)])
-        q4 = number(code[at + np.uint64(4)])
-        q5 = number(code[at + np.uint64(5)])
-        q6 = number(code[at + np.uint64(6)])
-        q7 = number(code[at + np.uint64(7)])
-        c0 = _reconstructed(sums[at], q0, f0, g0, b0, a0, step, low, high)
-        c1 = _reconstructed(sums[at + np.uint64(1)], q1, f1, g1, b1, a1, step, low, high)
-        c2 = _reconstructed(sums[at + np.uint64(2)], q2, f2, g2, b2, a2, step, low, high)
-        c3 = _reconstructed(sums[at + np.uint64(3)], q3, f3, g3, b3, a3, step, low, high)
-        c4 = _reconstructed(sums[at + np.uint64(4)], q4, f4, g4, b4, a4, step, low, high)
-        c5 = _reconstructed(sums[at + np.uint64(5)], q5, f5, g5, b5, a5, step, low, high)
-        c6 = _reconstructed(sums[at + np.uint64(6)], q6, f6, g6, b6, a6, step, low, high)
-        c7 = _reconstructed(sums[at + np.uint64(7)], q7, f7, g7, b7, a7, step, low, high)
-        recon[at] = c0
-        recon[at + np.uint64(1)] = c1
-        recon[at + np.uint64(2)] = c2
-        recon[at + np.uint64(3)] = c3
-        recon[at + np.uint64(4)] = c4
-        recon[at + np.uint64(5)] = c5
-        recon[at + np.uint64(6)] = c6
-        recon[at + np.uint64(7)] = c7
-        a0, a1, a2, a3, a4, a5, a6, a7 = b0, b1, b2, b3, b4, b5, b6, b7
-        b0, b1, b2, b3, b4, b5, b6, b7 = c0, c1, c2, c3, c4, c5, c6, c7
-
-
-@helper
-def _quantize_wave(step, wanted, active, count, quantizer):
-    """Fill `steps` and `recon` as if no value were an outlier, each predicted from those before it."""
-    sums, values = step.sums[:count], wanted[:count]
-    number = sums.dtype.type
-    step_size, inverse = quantizer.step, quantizer.inverse
-    low, high = quantizer.low, quantizer.high
-    steps, recon = step.steps[:count], step.recon[:count]
-    run1, run2 = step.running[0], step.running[1]
-    before, before2 = step.running[3], step.running[4]
-    for k in range(active):
-        before[k], before2[k] = step.running[2, k], step.running[2, k]
-    for start in range(0, count, active):
-        total, value = sums[start : start + active], values[start : start + active]
-        out, made = steps[start : start + active], recon[start : start + active]
-        for k in range(active):
-            prediction = clamp((total[k] + run2[k] * before2[k]) + run1[k] * before[k], low, high)
-            q = np.rint((value[k] - prediction) * inverse)
-            q = q if value[k] == value[k] else number(0)
-            candidate = clamp(prediction + q * step_size, low, high)
-            out[k], made[k] = q, candidate
-            before2[k] = before[k]
-            before[k] = candidate
-
-
-@helper
-def _codes_of_steps(wanted, recon, steps, code, quantizer):
-    """Fill ``code`` with ``steps``; False where one of ``recon`` is not within the bound: an outlier."""
-    number = steps.dtype.type
-    outside = 0
-    for i in range(steps.size):
-        value = wanted[i]
-        ok = (within(value, recon[i], quantizer.eps) | (value != value)) & (abs(steps[i]) < number(RADIUS))
-        outside += 0 if ok else 1
-    if outside > 0:
-        return False
-    for i in range(steps.size):
-        code[i] = np.int32(steps[i])
-    return True
-
-
-@helper
-def _quantize_chains(step, wanted, active, code, quantizer):
-    """The same value by value, with outliers; returns how many those are."""
-    sums, recon = step.sums, step.recon
-    number = sums.dtype.type
-    low, high, eps = quantizer.low, quantizer.high, quantizer.eps
-    bad = 0
-    for k in range(active):
-        run1, run2 = step.running[0, k], step.running[1, k]
-        before = before2 = step.running[2, k]
-        for i in range(k, code.size, active):
-            prediction = clamp((sums[i] + run2 * before2) + run1 * before, low, high)
-            value = wanted[i]
-            q = np.rint((value - prediction) * quantizer.inverse)
-            q = q if value == value else number(0)
-            candidate = clamp(prediction + q * quantizer.step, low, high)
-            ok = (within(value, candidate, eps) | (value != value)) & (abs(q) < number(RADIUS))
-            recon[i] = candidate if ok else value
-            code[i] = np.int32(q if ok else number(0)) if ok else OUTLIER
-            bad += 0 if ok else 1
-            before2, before = before, recon[i]
-    return bad
-
-
-@helper
-def _reconstruct_wave(step, active, code, quantizer):
-    """The reverse of `_quantize_wave`."""
-    count = code.size
-    sums, recon = step.sums[:count], step.recon[:count]
-    number = sums.dtype.type
-    step_size, low, high = quantizer.step, quantizer.low, quantizer.high
-    run1, run2 = step.running[0], step.running[1]
-    before, before2 = step.running[3], step.running[4]
-    for k in range(active):
-        before[k], before2[k] = step.running[2, k], step.running[2, k]
-    for start in range(0, count, active):
-        total, q, made = (
-            sums[start : start + active],
-            code[start : start + active],
-            recon[start : start + active],
-        )
-        for k in range(active):
-            prediction = clamp((total[k] + run2[k] * before2[k]) + run1[k] * before[k], low, high)
-            value = clamp(prediction + number(q[k]) * step_size, low, high)
-            made[k] = value
-            before2[k] = before[k]
-            before[k] = value
-
-
-@helper
-def _reconstruct_chains(step, active, token, code, quantizer):
-    """The reverse of `_quantize_chains`; outliers are there already."""
-    sums, recon = step.sums, step.recon
-    low, high = quantizer.low, quantizer.high
-    for k in range(active):
-        run1, run2 = step.running[0, k], step.running[1, k]
-        before = before2 = step.running[2, k]
-        for i in range(k, code.size, active):
-            if token[i] != np.uint8(OUTLIER_TOKEN):
-                prediction = clamp((sums[i] + run2 * before2) + run1 * before, low, high)
-                recon[i] = clamp(prediction + sums.dtype.type(code[i]) * quantizer.step, low, high)
-            before2, before = before, recon[i]
