@@ -71,7 +71,7 @@ def test_every_step_and_bound(shape, step, eps, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("start", [0, 8, 19])
 def test_blank_bands_before_and_behind_others(start, dtype):
-    """Planes of zeros, for eight at a time of which nothing is moved, around some with values and outliers."""
+    """Planes of zeros, nothing of which is moved where they fill a band, around some with outliers."""
     array = np.zeros((48, 7, 12), dtype)
     array[start : start + 6] = waves((6, 7, 12), dtype)
     array[start + 2, 3, 5] = 1e30
