@@ -64,7 +64,7 @@ def compare(original, decoded, original_bits, decoded_bits, eps, unit, patterns,
         result[3] += squares[k]
 
 
-_BLOCK, _LANES = 512, 8
+_BLOCK, _LANES = 512, 32
 
 
 @helper

@@ -139,7 +139,7 @@ def compress_field(
     _check_bound(bound, dtype, idempotent)
     if guide is not None:
         _check_guided(bound, dtype, idempotent)
-    workers = thread_count(threads)
+    workers, chosen = thread_count(threads), tuning.EFFORTS[effort]
     fill_values = tuple(value if isinstance(value, int) else float(value) for value in fill_values)
     shape = tuple(source.shape)
     started = time.process_time()  # tuning may use several threads; nothing else runs
@@ -151,12 +151,11 @@ def compress_field(
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
 
     def drafted(bound: Bound) -> Header:
-        draft = planning.draft_header(source, bound, summary, levels, workers)
+        draft = planning.draft_header(source, bound, summary, levels, workers, chosen.tile_bytes)
         return draft if guide is None else planning.with_guide(draft, source, guide, workers)
 
     draft = drafted(bound)
     guide = guide.of(draft.guided) if guide is not None and draft.guided else None
-    chosen = tuning.EFFORTS[effort]
     job = _Job(source, span, fill_values, levels, guide, chosen, workers)
 
     def at(db: float) -> Callable[..., Written]:

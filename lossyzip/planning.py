@@ -27,10 +27,20 @@ def _tile_shape(dtype: np.dtype, shape: tuple[int, ...], times: float = 1) -> tu
 
 
 def draft_header(
-    source: Source, bound: Bound, summary: Summary, levels: Levels | None = None, threads: int = 1
+    source: Source,
+    bound: Bound,
+    summary: Summary,
+    levels: Levels | None = None,
+    threads: int = 1,
+    tile_bytes: int = field.TILE_VALUES * 8,
 ) -> Header:
-    """The header of the field, but for its plan. ``source`` is read for a pointwise relative bound alone."""
+    """The header of the field, but for its plan. ``source`` is read for a pointwise relative bound alone.
+
+    ``tile_bytes``: tiles of floats have no more; what is done with a tile should stay in a shared cache.
+    """
     dtype, shape = np.dtype(source.dtype), tuple(source.shape)
+    values = tile_bytes / part_of(dtype).itemsize if dtype.kind in "fc" else field.TILE_VALUES
+    tile = _tile_shape(dtype, shape, min(values / field.TILE_VALUES, 1.0))
     valid = summary.low <= summary.high
     eps = bound.resolve(*((summary.low, summary.high) if valid else (0.0, 0.0)))
     eps = 0.0 if dtype.kind == "b" else eps
@@ -46,7 +56,7 @@ def draft_header(
             fill = np.asarray(source.fill_value, dtype).astype(dtype.newbyteorder("<")).tobytes()
     writer = tuple(int(part) for part in VERSION.split(".")[:3])
     header = Header(
-        *(dtype, shape, _tile_shape(dtype, shape), bound, eps, low, high, specials, "lossless", b"", writer),
+        *(dtype, shape, tile, bound, eps, low, high, specials, "lossless", b"", writer),
         fill=fill,
         levels=tuple(map(Level, levels.eps)) if levels else (),
     )

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -40,12 +39,16 @@ from lossyzip.threads import in_order
 _USUAL_STEP, _FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
 _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
-_SPARSE_HANDICAP = 1.06  # which counts where speed does
+_SPARSE_HANDICAP = 1.1  # which counts where speed does
 _CLOSE = 1.03
 _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _LOW_RATE, _LOW_MARGIN = 0.6, 1.5  # bits a value, below which small blocks say little: their edges cost most
+_EDGE_BITS = (
+    0.2  # a value: about what edges of the first sample cost, more for some families than for others,
+)
+_CLOSE_BITS, _HIGH_RATE = 0.05, 2.0  # and for folds of one family; a rate at which edges matter little
 _MIXED_BLOCK = 1 << 18
 _GUIDE_BYTES = 16  # that a guide takes in the header
 _MANY = 1 << 20  # values, from which on it matters how long each takes
@@ -80,6 +83,7 @@ class Effort:
     steps: tuple[int, ...] = (_USUAL_STEP,)  # of the wavelet
     brief: bool = False
     lattice: bool = False  # no other family is looked at
+    tile_bytes: int = 1 << 23  # of floats, at most
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
         """Whether tiles of this shape are to be mixed."""
@@ -89,8 +93,10 @@ class Effort:
 _STEPS = (_FINE_STEP, _USUAL_STEP)
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 18, steps=_STEPS, brief=True),
-    "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64)),
+    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 18, steps=_STEPS, brief=True),
+    "max": Effort(
+        1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64), tile_bytes=1 << 24
+    ),
 }
 
 
@@ -190,22 +196,23 @@ def choose_plan(
     candidates += [partial(attempt, how=how) for how in folds for attempt in (_try_multigrid, _try_raster)]
     candidates += [partial(_try_still, how=how) for how in folds]
     alone: list[tuple[float, Plan]] = []
+    scouted: list[tuple[float, Plan]] = []
     if beside is not None:
         candidates, alone = _best_without_guides(candidates, final, threads)
     elif final.values > 2 * effort.scouted and (sparse or not effort.brief):
         middle = [_middle(coded[0], effort.scouted)]
         scout = _Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
-        candidates, sizes = _shortlist(candidates, scout, effort.margin, threads)
-        if sparse and len(candidates) > 1 and _has_low_rate(min(sizes), served):
+        candidates, scouted = _shortlist(candidates, scout, effort.margin, threads)
+        if sparse and len(candidates) > 1 and _has_low_rate(min(size for size, _ in scouted), served):
             larger = sample_blocks(header.shape, replace(effort, block=2 * effort.block))
             final = replace(final, blocks=_coded_blocks(source, header, larger, beside) or final.blocks)
-    if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape):
-        judged = [(sizes[0], _plan_alone(candidates[0], final))]
+    small = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
+    whole_steps = _repeats(small.blocks[0].values) or _in_steps(scouted, served)
+    if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
+        judged = [(min(size for size, _ in scouted), _plan_alone(candidates[0], final))]
     else:
         judged = _judged(candidates, final, threads) + alone
-    small = _Judge([_middle(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
-    whole_steps = _in_steps(judged, served) or _repeats(small.blocks[0].values)
-    if lattice.suits(header.native, header.eps) and whole_steps:
+    if lattice.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
         judged.append(final.size(_best_lattice(small)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
@@ -367,8 +374,9 @@ def _judged(candidates: Sequence[Attempt], judge: _Judge, threads: int) -> list[
 
 def _shortlist(
     candidates: Sequence[Attempt], scout: _Judge, margin: float, threads: int
-) -> tuple[list[Attempt], list[float]]:
-    """The candidates close to the best, and the best of each kind, unless it is far behind; their sizes."""
+) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
+    """The candidates close to the best, and the best of each kind, unless it is far behind; and what all
+    gave."""
     tried, judged = list(candidates), []
     if scout.brief:
         rasters = [c for c in candidates if c.func is _try_raster]
@@ -380,22 +388,26 @@ def _shortlist(
         tried = rasters + others
     judged += _judged(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
-    margin = max(margin, _LOW_MARGIN) if scout.sparse and _has_low_rate(best, scout.served) else margin
+    close, most = _CLOSE * best, margin * best + _SLACK
+    if scout.sparse:
+        bit = scout.served / 8.0
+        close = best + _CLOSE_BITS * bit
+        most = best + (_CLOSE_BITS if best > _HIGH_RATE * bit else _EDGE_BITS) * bit
+        most = min(most, _LOW_MARGIN * best) + _SLACK
     best_of_kind: dict[tuple[str, bool, bool], float] = {}
     for size, plan in judged:
         kind = _kind(plan)
         best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
-    chosen, sizes = [], []
+    chosen = []
     for candidate, (size, plan) in zip(tried, judged, strict=True):
         best_of_its = size == best_of_kind[_kind(plan)]
-        if size <= _CLOSE * best or (best_of_its and size <= margin * best + _SLACK):
+        if size <= close or (best_of_its and size <= most):
             chosen.append(candidate)
-            sizes.append(size)
     if scout.brief:
         of_wavelet = [size for size, plan in judged if isinstance(plan, Wavelet)]
         if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
             chosen = [_with_step(candidate, _FINE_STEP) for candidate in chosen]
-    return chosen, sizes
+    return chosen, judged
 
 
 def _best_without_guides(
@@ -489,17 +501,26 @@ def _fitted_wavelet(judge: _Judge, step: int) -> Wavelet:
 
 
 def _best_lattice(judge: _Judge) -> tuple[float, Plan]:
-    """Differences along the best set of axes, or none, from 0 or from the middle.
+    """Differences along none of the axes, from 0 or from the middle, or along some: as long as that helps,
+    the best one is added.
 
     In one thread: each is tried in less time than it takes another one to wake up.
     """
     shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
     lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), shape, strict=True))
-    long = [axis for axis, n in lengths.items() if n > 1]
-    plans = [Lattice(sum(axes)) for k in range(len(long) + 1) for axes in combinations(long, k)]
+    left = [axis for axis, n in lengths.items() if n > 1]
     centre = lattice.middle(judge.rule)
-    plans += [Lattice(0, centre)] if centre else []
-    return min((judge.size(plan) for plan in plans), key=lambda pair: pair[0])
+    judged: list[tuple[float, Plan]] = [judge.size(Lattice(0, start)) for start in {0: 0, centre: 0}]
+    axes, size = 0, math.inf
+    while left:
+        tried = [(*judge.size(Lattice(axes + axis)), axis) for axis in left]
+        best, plan, axis = min(tried, key=lambda found: found[0])
+        judged.append((best, plan))
+        if best >= size:
+            break
+        left.remove(axis)
+        axes, size = axes + axis, best
+    return min(judged, key=lambda pair: pair[0])
 
 
 def _repeats(block: np.ndarray) -> bool:
@@ -511,7 +532,7 @@ def _repeats(block: np.ndarray) -> bool:
 def _in_steps(judged: Sequence[tuple[float, Plan]], served: int) -> bool:
     """Whether the lattice is worth a try: over masks and plateaus it may beat all that predict. That is where
     no prediction, too, is nearly as good as any, or where there is next to nothing to code."""
-    best = min(size for size, _ in judged)
+    best = min((size for size, _ in judged), default=math.inf)
     still = min((size for size, plan in judged if _kind(plan)[1]), default=math.inf)
     return still < _NEARLY * best or 8.0 * best < _NOTHING * served
 

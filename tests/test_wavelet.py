@@ -20,6 +20,7 @@ import lossyzip as lz
 from datasets import synthetic
 from lossyzip.decompose import wavelet
 from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -65,6 +66,18 @@ def test_every_shape_and_fold(shape, how):
 def test_every_step_and_bound(shape, step, eps, dtype):
     for how in Fold:
         assert_good_frame(waves(shape, dtype), eps, Wavelet(how, step))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("start", [0, 8, 19])
+def test_blank_bands_before_and_behind_others(start, dtype):
+    """Planes of zeros, nothing of which is moved where they fill a band, around some with outliers."""
+    array = np.zeros((48, 7, 12), dtype)
+    array[start : start + 6] = waves((6, 7, 12), dtype)
+    array[start + 2, 3, 5] = 1e30
+    assert_good_frame(array, 0.05, Wavelet(Fold.MERGED, 35))
+    blob = frame_with(array, 0.05, Raster(Fold.MERGED, still=True))
+    assert lz.decompress(blob).tobytes() == reference.decode_frame(blob).tobytes()
 
 
 @pytest.mark.parametrize("step", [1, 255])

@@ -96,6 +96,13 @@ def copy(source, target):
 
 
 @inlined
+def fill(target, value):
+    """Fill ``target``. (So does a slice's assignment, whose checks take longer to compile.)"""
+    for i in range(target.size):
+        target[i] = value
+
+
+@inlined
 def magnitudes_of(codes, magnitudes):
     """Fill ``magnitudes`` (uint8) with those of ``codes``."""
     for i in range(codes.size):
@@ -107,7 +114,7 @@ def magnitudes_of(codes, magnitudes):
 
 @inlined
 def quantize(total, wanted, code, recon, quantizer):
-    """Fill ``code`` and ``recon``; returns how many outliers there are.
+    """Fill ``code`` and ``recon``; returns (how many outliers there are, whether some code is not 0).
 
     ``total`` are the predictions, not yet clamped. A NaN is a value that nobody will look at: code 0.
     """
@@ -115,6 +122,7 @@ def quantize(total, wanted, code, recon, quantizer):
     step, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
     low, high = quantizer.low, quantizer.high
     bad = 0
+    some = np.int32(0)
     for i in range(total.size):
         prediction = clamp(total[i], low, high)
         value = wanted[i]
@@ -123,9 +131,11 @@ def quantize(total, wanted, code, recon, quantizer):
         candidate = clamp(prediction + steps * step, low, high)
         ok = (within(value, candidate, eps) | (value != value)) & (abs(steps) < number(RADIUS))
         recon[i] = candidate if ok else value
-        code[i] = np.int32(steps if ok else number(0)) if ok else OUTLIER
+        found = np.int32(steps if ok else number(0)) if ok else OUTLIER
+        code[i] = found
+        some |= found
         bad += 0 if ok else 1
-    return bad
+    return bad, some != 0
 
 
 @inlined

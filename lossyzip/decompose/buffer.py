@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from lossyzip.decompose.fold import Shape4
-from lossyzip.decompose.rows import SWEEP, Contexts, Lattice, Quantizer, Stencils
+from lossyzip.decompose.rows import HALF_SWEEP, SWEEP, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.entropy.mixing import LOOKS
 from lossyzip.errors import CorruptError
 
@@ -191,7 +191,7 @@ def pack_stencils(
     for k, (tap_offsets, tap_weights) in enumerate(rows):
         offsets[k, : tap_offsets.size] = tap_offsets
         weights[k, : tap_weights.size] = tap_weights
-        count[k] = -(-tap_offsets.size // SWEEP) * SWEEP
+        count[k] = -(-tap_offsets.size // HALF_SWEEP) * HALF_SWEEP
     return Stencils(
         np.array(of_class or [0] * 8, np.int64),
         count,

@@ -146,7 +146,7 @@ def decompose(
     if isinstance(plan, Lattice):
         lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
         return Codes(Symbols.of(lattice_codes, lattice_cells), lattice_outliers, lattice.GROUPS)
-    return _swept(coded, shape, plan, quantizer, fitter, guides)[0]
+    return _swept(coded, shape, plan, quantizer, fitter, guides, unseen=True)[0]
 
 
 def decompose_and_see(
@@ -170,7 +170,9 @@ def _swept(
     quantizer: Quantizer,
     fitter: interpolation.Fitter | None,
     guides: np.ndarray | None,
+    unseen: bool = False,
 ) -> tuple[Codes, np.ndarray]:
+    """Codes, and what a decoder will see, folded; that is something else if it is ``unseen``."""
     family = _FAMILIES[plan.name]
     symbols = Symbols.room(coded.size * family.CODES)
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
@@ -181,7 +183,8 @@ def _swept(
 
     field = fold(shape, plan.fold)
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
-    seen = family.sweep(plan, field, quantizer, visit, coded, fitter, guides=_folded(guides, field, plan))
+    beside = _folded(guides, field, plan)
+    seen = family.sweep(plan, field, quantizer, visit, coded, fitter, guides=beside, unseen=unseen)
     count = int(cursor[1])
     kept = outliers[:count].copy() if count <= outliers.size else None
     return Codes(symbols.filled(cursor), kept, family.GROUPS), seen

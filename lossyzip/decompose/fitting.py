@@ -24,6 +24,7 @@ from lossyzip.decompose.wavelet import Wavelet, bands, splits, transform, true_c
 
 T = TypeVar("T")
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points
+_LEVELS_OF_SPARSE = 3  # levels that are fitted where it matters how long that takes: beyond it are 0.2 %
 _MOST_BESIDE = 10_000  # samples, where there are guides: enough for a hundred weights
 
 
@@ -32,7 +33,8 @@ class MultigridFitter:
 
     Regressors are what the decoder will see. ``points`` is how many times the sample's values the field has;
     ``most`` how many values are enough to fit one phase. ``brief``: no level but the finest is fitted.
-    ``sparse``: taps off the axes at distance three get no weight, which makes coding faster.
+    ``sparse``: taps off the axes at distance three get no weight, which makes coding faster, and coarse
+    levels little time.
     """
 
     def __init__(
@@ -62,19 +64,19 @@ class MultigridFitter:
         beside = next(
             (coarser[phase] for coarser in self._beside[level:] if coarser[phase] is not None), None
         )
-        if self._brief and level > 1:
+        if level > (1 if self._brief else _LEVELS_OF_SPARSE if self._sparse else level):
             return inherited, beside
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
         guides = len(buffer.beside)
-        count = min(total, min(self._most, _MOST_BESIDE) if guides else self._most)
+        most = self._most if level == 1 or not self._sparse else self._most // 2
+        count = min(total, min(most, _MOST_BESIDE) if guides else most)
         points = self._rng.integers(0, total, count) if count < total else np.arange(total)
-        own = _near(taps) if self._sparse else np.arange(here.parameters + 1)  # groups that are fitted
+        own = taps.near if self._sparse else np.arange(here.parameters + 1)  # groups that are fitted
         used = np.isin(taps.groups, own)
         groups = np.searchsorted(own, taps.groups[used])
         sizes = np.bincount(groups).astype(np.float64)
         width = sizes.size
-        table = here.guide_table
-        places, kinds = _places_of(table)
+        places, kinds = _places_of(here.guide_table if guides else ())
         nearby = here.beside(places)
         offsets, columns = [here.offsets[used]], [groups]
         for guide in range(guides):
@@ -127,12 +129,6 @@ def _without_end(levels: list[list[T | None]]) -> tuple[tuple[T | None, ...], ..
     return tuple(map(tuple, levels[: last + 1]))
 
 
-def _near(taps: Taps) -> np.ndarray:
-    """The groups of taps but for those off the axes at distance three, of which there are many."""
-    distance, largest = np.abs(taps.offsets).sum(axis=1), np.abs(taps.offsets).max(axis=1)
-    return np.unique(taps.groups[(distance < 3) | (largest != 2)])
-
-
 def fit_raster(
     blocks: Sequence[np.ndarray],
     how: Fold,
@@ -166,7 +162,7 @@ def fit_raster(
             [_coordinates(rng, n, count, lack) for n, lack in zip(field, _lacking(row_class), strict=True)]
         )
         regressors = np.empty((count, len(taps.offsets)))
-        nearby, kinds = _places_of(guide_table(row_class, field))
+        nearby, kinds = _places_of(guide_table(row_class, field) if guides else ())
         near = np.empty((count_beside, count, len(nearby)))
         target = np.empty(count)
         valid = 0

@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from lossyzip._jit import kernel
+from lossyzip._jit import lean
 from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.guide_taps import HERE, GuideWeights, Kind, Table, pairs, read_entry, write_entry
@@ -103,6 +103,12 @@ class Taps:
     offsets: np.ndarray
     groups: np.ndarray
     cubic: np.ndarray
+
+    @cached_property
+    def near(self) -> np.ndarray:
+        """The groups of all taps but those off the axes at distance three, of which there are many."""
+        distance, largest = np.abs(self.offsets).sum(axis=1), np.abs(self.offsets).max(axis=1)
+        return np.unique(self.groups[(distance < 3) | (largest != 2)])
 
 
 def most_levels(shape: Shape4) -> int:
@@ -263,8 +269,11 @@ def sweep(
     mixed: bool = False,
     into: np.ndarray | None = None,
     guides: np.ndarray | None = None,
+    unseen: bool = False,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this loop.
+
+    If ``unseen``, nobody looks at it, and it need not be put together.
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
     The values are put ``into`` a flat array, if there is one. ``mixed`` coding makes no difference here.
@@ -288,6 +297,8 @@ def sweep(
             stencils = _pack(here, *fitter(finer, here), dtype) if fitter else known[number][k]
             visit(finer, Pass(here.lattice, stencils, here.contexts, rule, source, here.looks))
         buffer = finer
+    if unseen:
+        return buffer.values
     whole = np.empty(field, dtype) if into is None else into.reshape(field)
     grid = buffer.grid
     _join_rows(buffer.values, grid.part_size, grid.at(0), grid.strides, whole)
@@ -393,20 +404,22 @@ def _join(parts: np.ndarray, source: Buffer, target: np.ndarray) -> None:
         phase[...] = source.view(parts, _part((z, y, x)), Shape4(*phase.shape))
 
 
-@kernel
+@lean
 def _join_rows(parts, part_size, first, strides, whole):
     """As `_join`, for the finest level, where most points are: all into ``whole`` (t, z, y, x)."""
     nt, nz, ny, nx = whole.shape
     flat = whole.reshape(-1)
+    two, one = np.uint64(2), np.uint64(1)
     for t in range(nt):
         for z in range(nz):
             for y in range(ny):
-                row = ((t * nz + z) * ny + y) * nx
+                row = np.uint64(((t * nz + z) * ny + y) * nx)
                 part = 4 * (z % 2) + 2 * (y % 2)
                 start = first + t * strides[0] + z // 2 * strides[1] + y // 2 * strides[2]
-                for x in range(2):
-                    into = flat[row + x : row + nx : 2]
-                    begin = (part + x) * part_size + start
-                    run = parts[begin : begin + into.size]
-                    for i in range(into.size):
-                        into[i] = run[i]
+                even = parts[part * part_size + start : part * part_size + start + (nx + 1) // 2]
+                odd = parts[(part + 1) * part_size + start : (part + 1) * part_size + start + nx // 2]
+                for i in range(np.uint64(odd.size)):
+                    flat[row + two * i] = even[i]
+                    flat[row + two * i + one] = odd[i]
+                if nx % 2 == 1:
+                    flat[row + np.uint64(nx - 1)] = even[nx // 2]

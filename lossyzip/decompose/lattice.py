@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -122,6 +123,7 @@ def suits(dtype: np.dtype, eps: float) -> bool:
     return eps > 4.0 * float(np.finfo(dtype).tiny)
 
 
+@lru_cache(maxsize=64)
 def differences(shape: tuple[int, ...], axes: int) -> Rows:
     """The rows of a tile of ``shape``.
 

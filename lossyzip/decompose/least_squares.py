@@ -13,6 +13,8 @@ from lossyzip.decompose.stencil import LARGEST_PARAMETER, SHIFTS, Weights, writt
 
 _ITERATIONS = 3
 _HALVINGS = 24
+_ENOUGH = 500  # residuals for a median
+_VECTOR = 8  # rows of samples are as many vectors of so many numbers, with zeros at their end
 _LARGEST_MAGNITUDE = 1e9
 BUCKETS = 8 * 27 + 16  # of magnitudes: an octave is cut into eight
 LEAST_SERVED = 16  # values a parameter: for fewer it does not pay
@@ -36,7 +38,7 @@ def fit(
     count = sizes.size
     if count < 2 or target.size < 3 * count or points < LEAST_SERVED * count:
         return None
-    free, wanted = np.empty((target.size, count - 1)), np.empty(target.size)
+    free, wanted = np.zeros((target.size, -(-(count - 1) // _VECTOR) * _VECTOR)), np.empty(target.size)
     largest = max(float(relative_to_first(sums, sizes, target, 1.0, free, wanted)), step)
     if step < 1e-100 or largest > 1e100:  # squares would vanish or overflow
         unit = 0.5 / largest
@@ -94,7 +96,7 @@ def robust(free, wanted, start, step):
     count = start.size
     first, residual = np.empty(wanted.size, np.float64), np.empty(wanted.size, np.float64)
     trust, change = np.empty(wanted.size, np.float64), np.empty(count, np.float64)
-    normal = np.empty((count, count), np.float64)
+    normal = np.empty((count, free.shape[1]), np.float64)
     subtract(free, wanted, start, first)
     for i in range(first.size):
         residual[i] = first[i]
@@ -117,16 +119,17 @@ def robust(free, wanted, start, step):
 
 @helper
 def median_size(residual):
-    """About the median of the magnitudes of ``residual`` (n,), by bisection."""
+    """About the median of the magnitudes of ``residual`` (n,), or of some of them, by bisection."""
     low, high = 0.0, 0.0
-    for value in residual:
+    some = residual[:: max(1, residual.size // _ENOUGH)]
+    for value in some:
         high = max(high, abs(value))
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         below = 0
-        for value in residual:
+        for value in some:
             below += 1 if abs(value) < middle else 0
-        if 2 * below < residual.size:
+        if 2 * below < some.size:
             low = middle
         else:
             high = middle
@@ -173,9 +176,9 @@ def subtract(free, wanted, weights, residual):
 
 @helper
 def normal_equations(free, wanted, trust, normal, right):
-    """Fill the matrix (its lower half) and the right side of the least squares of ``free`` times weights to
-    ``wanted``."""
-    count = free.shape[1]
+    """Fill the matrix (count, columns) and the right side (count,) of the least squares of ``free`` (samples,
+    columns) times weights to ``wanted``; columns behind the first ``count`` are zero."""
+    count, columns = right.size, free.shape[1]
     normal[:] = 0.0
     right[:] = 0.0
     whole = wanted.size & -4
@@ -188,15 +191,15 @@ def normal_equations(free, wanted, trust, normal, right):
                 c[k] * trust[i + 2],
                 d[k] * trust[i + 3],
             )
-            line = normal[k, : k + 1]
-            for other in range(k + 1):
+            line = normal[k]
+            for other in range(columns):
                 line[other] += (ak * a[other] + bk * b[other]) + (ck * c[other] + dk * d[other])
             right[k] += (ak * wanted[i] + bk * wanted[i + 1]) + (ck * wanted[i + 2] + dk * wanted[i + 3])
     for i in range(whole, wanted.size):
         row = free[i]
         for k in range(count):
             weighted = row[k] * trust[i]
-            for other in range(k + 1):
+            for other in range(columns):
                 normal[k, other] += weighted * row[other]
             right[k] += weighted * wanted[i]
 

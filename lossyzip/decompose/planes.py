@@ -5,16 +5,17 @@ docs/FORMAT.md, "Order".
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, lean
+from lossyzip._jit import helper, inlined, lean
 from lossyzip.decompose.batch import (
     append_outliers,
     cells_of,
     condense,
-    copy,
+    fill,
     magnitudes_of,
     mark_outliers,
     quantize,
@@ -26,8 +27,11 @@ from lossyzip.decompose.batch import (
 )
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.rows import Lattice, predict_row, repeat
-from lossyzip.entropy.stream import NO_CODER, CodeStream, begin_batch, decode_tokens
+from lossyzip.entropy.rans import LANES
+from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, end_batch, largest_of
+
+_AT_ONCE = 1024  # values, all that is computed of which stays in the fastest cache
 
 
 @helper
@@ -35,11 +39,12 @@ def _extend_plane(array, lattice, base, z):
     """Repeat the edges of a finished plane into its halo; the first and last planes into theirs."""
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
     for y in range(ny):
-        row = base + y * sy
-        left, right = array[row], array[row + nx - 1]
-        for h in range(1, lattice.halo_x + 1):
-            array[row - h] = left
-            array[row + nx - 1 + h] = right
+        first = np.uint64(base + y * sy)
+        last = first + np.uint64(nx - 1)
+        left, right = array[first], array[last]
+        for h in range(np.uint64(1), np.uint64(lattice.halo_x + 1)):
+            array[first - h] = left
+            array[last + h] = right
     width = nx + 2 * lattice.halo_x
     first = base - lattice.halo_x
     last = first + (ny - 1) * sy
@@ -56,7 +61,7 @@ def _extend_plane(array, lattice, base, z):
 
 
 class Room(NamedTuple):
-    """For what is computed of one plane; as a run, or dense, as batch.py says."""
+    """For what is computed of some rows of a plane; as a run, or dense, as batch.py says."""
 
     total: np.ndarray  # a run: sums of taps
     wanted: np.ndarray  # a run: the values to code; NaN, where nobody looks, between rows
@@ -71,8 +76,14 @@ class Room(NamedTuple):
     cell: np.ndarray  # dense, uint8
 
 
-def _room(lattice: Lattice, dtype: np.dtype) -> Room:
-    run, size = (lattice.ny - 1) * lattice.sy + lattice.nx, lattice.ny * lattice.nx
+def _rows_at_once(lattice: Lattice) -> int:
+    """So many rows of a plane as are about _AT_ONCE values, and whole rounds of rANS states."""
+    rows = LANES // math.gcd(lattice.nx, LANES)
+    return min(lattice.ny, rows * max(1, _AT_ONCE // (rows * lattice.sy)))
+
+
+def _room(lattice: Lattice, rows: int, dtype: np.dtype) -> Room:
+    run, size = (rows - 1) * lattice.sy + lattice.nx, rows * lattice.nx
     scratch = np.empty(run, np.float32)
     return Room(
         np.empty(run, dtype),
@@ -93,28 +104,28 @@ def encode_planes(
     here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
 ) -> None:
     """As `passes.encode_pass`."""
-    _code(
-        *(_room(here.lattice, buffer.values.dtype), here.source, buffer.values, buffer.magnitudes),
-        *(here.lattice, here.stencils, here.contexts, here.rule),
-        *(symbols, NO_CODER, _NO_WORDS, outliers, cursor, True),
+    rows = _rows_at_once(here.lattice)
+    _encode(
+        *(_room(here.lattice, rows, buffer.values.dtype), rows, here.source, buffer.values),
+        *(buffer.magnitudes, here.lattice, here.stencils, here.contexts, here.rule),
+        *(symbols, outliers, cursor),
     )
 
 
 def decode_planes(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:
     """As `passes.decode_pass`."""
-    _code(
-        *(_room(here.lattice, buffer.values.dtype), buffer.values, buffer.values, buffer.magnitudes),
+    rows = _rows_at_once(here.lattice)
+    _decode(
+        *(_room(here.lattice, rows, buffer.values.dtype), rows, buffer.values, buffer.magnitudes),
         *(here.lattice, here.stencils, here.contexts, here.rule),
-        *(_NO_SYMBOLS, codes.coder, codes.extra, outliers, codes.cursor, False),
+        *(codes.coder, codes.extra, outliers, codes.cursor),
     )
 
 
-_NO_SYMBOLS, _NO_WORDS = Symbols.room(0), np.zeros(0, np.uint64)
-
-
 @lean
-def _code(
+def _encode(
     room,
+    most_rows,
     field,
     values,
     magnitudes,
@@ -123,65 +134,115 @@ def _code(
     contexts,
     quantizer,
     symbols,
+    outliers,
+    cursor,
+):
+    nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
+    size = ny * nx
+    for t in range(lattice.nt):
+        for z in range(lattice.nz):
+            base = lattice.base + t * lattice.st + z * lattice.sz
+            at = cursor[0] + 1
+            for y in range(0, ny, most_rows):
+                rows = min(most_rows, ny - y)
+                start, run = base + y * sy, (rows - 1) * sy + nx
+                total, wanted, code_run = room.total[:run], room.wanted[:run], room.code_run[:run]
+                predict_row(total, values, start, stencils, np.int64(0))
+                _take_wanted(wanted, field, t, z, y, rows, lattice)
+                tokens = symbols.tokens[at + y * nx : at + (y + rows) * nx]
+                bad, some = quantize(total, wanted, code_run, values[start : start + run], quantizer)
+                sizes = magnitudes[start : start + run]
+                if not some:
+                    fill(tokens, np.uint8(0))
+                    fill(sizes, np.uint8(0))
+                    continue
+                if bad > 0:
+                    append_outliers(code_run, wanted, outliers, cursor)
+                code = room.code[: rows * nx]
+                condense(code_run, rows, nx, sy, code)
+                append_tokens(code, tokens, symbols.large, cursor)
+                magnitudes_of(code_run, sizes)
+            if end_batch(size, symbols, contexts.cell, cursor):
+                for y in range(0, ny, most_rows):
+                    rows = min(most_rows, ny - y)
+                    cells = symbols.cells[at + y * nx : at + (y + rows) * nx]
+                    _find_cells(room, cells, magnitudes, base + y * sy, rows, nx, sy, contexts)
+                _extend_plane(magnitudes, lattice, base, z)
+            _extend_plane(values, lattice, base, z)
+
+
+@lean
+def _decode(
+    room,
+    most_rows,
+    values,
+    magnitudes,
+    lattice,
+    stencils,
+    contexts,
+    quantizer,
     coder,
     extra,
     outliers,
     cursor,
-    encoding,
 ):
-    """Both directions: when ``encoding``, codes are those of ``field`` and go to ``symbols``."""
+    """The reverse of `_encode`."""
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
-    run, size = (ny - 1) * sy + nx, ny * nx
-    total, wanted, activity, scratch, bits, cell_run, code_run, token_run, code, token, cell = room
     for t in range(lattice.nt):
         for z in range(lattice.nz):
             base = lattice.base + t * lattice.st + z * lattice.sz
-            here = values[base : base + run]
-            predict_row(total, values, base, stencils, np.int64(0))
-            at = cursor[0] + 1
-            if encoding:
-                _take_wanted(wanted, field, t, z, lattice)
-                if quantize(total, wanted, code_run, here, quantizer) > 0:
-                    append_outliers(code_run, wanted, outliers, cursor)
-                condense(code_run, ny, nx, sy, code)
-                append_tokens(code, symbols.tokens[at : at + size], symbols.large, cursor)
-                some = end_batch(size, symbols, contexts.cell, cursor)
-            else:
-                some = begin_batch(contexts.cell, coder, extra, cursor)
-            if some:
-                sum_magnitudes(activity, magnitudes, base, contexts.offsets, contexts.weights)
-                cells_of(activity, contexts.reciprocal, contexts.cell, scratch, bits, cell_run)
-                condense(cell_run, ny, nx, sy, cell)
-                there = 0
-                if encoding:
-                    copy(cell, symbols.cells[at : at + size])
-                else:
-                    decode_tokens(token, cell, coder, cursor)
-                    there = codes_of_row(token, largest_of(token), code, extra, cursor)
-                    spread(code, ny, nx, sy, code_run)
-                    reconstruct(total, code_run, here, quantizer)
-                sizes = magnitudes[base : base + run]
+            some = begin_batch(contexts.cell, coder, extra, cursor)
+            for y in range(0, ny, most_rows):
+                rows = min(most_rows, ny - y)
+                start, run = base + y * sy, (rows - 1) * sy + nx
+                total, here = room.total[:run], values[start : start + run]
+                predict_row(total, values, start, stencils, np.int64(0))
+                if not some:
+                    reconstruct_zeros(total, here, quantizer)
+                    continue
+                token = room.token[: rows * nx]
+                _find_cells(room, room.cell[: rows * nx], magnitudes, start, rows, nx, sy, contexts)
+                decode_tokens(token, room.cell[: rows * nx], coder, cursor)
+                largest = largest_of(token)
+                sizes = magnitudes[start : start + run]
+                if largest == 0:
+                    fill(sizes, np.uint8(0))
+                    reconstruct_zeros(total, here, quantizer)
+                    continue
+                code, code_run = room.code[: rows * nx], room.code_run[:run]
+                there = codes_of_row(token, largest, code, extra, cursor)
+                spread(code, rows, nx, sy, code_run)
+                reconstruct(total, code_run, here, quantizer)
                 magnitudes_of(code_run, sizes)
                 if there > 0:
-                    spread(token, ny, nx, sy, token_run)
+                    token_run = room.token_run[:run]
+                    spread(token, rows, nx, sy, token_run)
                     take_outliers(token_run, here, outliers, cursor)
                     mark_outliers(token_run, sizes)
+            if some:
                 _extend_plane(magnitudes, lattice, base, z)
-            elif not encoding:
-                reconstruct_zeros(total, here, quantizer)
             _extend_plane(values, lattice, base, z)
 
 
+@inlined
+def _find_cells(room, cells, magnitudes, start, rows, nx, sy, contexts):
+    """Fill the dense ``cells`` of some rows, which look at finished planes alone."""
+    run = (rows - 1) * sy + nx
+    activity, cell_run = room.activity[:run], room.cell_run[:run]
+    sum_magnitudes(activity, magnitudes, start, contexts.offsets, contexts.weights)
+    cells_of(activity, contexts.reciprocal, contexts.cell, room.scratch, room.bits, cell_run)
+    condense(cell_run, rows, nx, sy, cells)
+
+
 @helper
-def _take_wanted(wanted, field, t, z, lattice):
+def _take_wanted(wanted, field, t, z, first, rows, lattice):
     """Fill the points of a run with what is to be coded of ``field``."""
-    for y in range(lattice.ny):
-        row = wanted[y * lattice.sy : y * lattice.sy + lattice.nx]
-        start = lattice.origin + t * lattice.ft + z * lattice.fz + y * lattice.fy
-        source = field[start : start + (lattice.nx - 1) * lattice.fx + 1]
+    for y in range(rows):
+        into = np.uint64(y * lattice.sy)
+        start = np.uint64(lattice.origin + t * lattice.ft + z * lattice.fz + (first + y) * lattice.fy)
         if lattice.fx == 2:  # written out: the finest level is most of the work
-            for i in range(row.size):
-                row[i] = source[2 * i]
+            for i in range(np.uint64(lattice.nx)):
+                wanted[into + i] = field[start + np.uint64(2) * i]
         else:
-            for i in range(row.size):
-                row[i] = source[i * lattice.fx]
+            for i in range(np.uint64(lattice.nx)):
+                wanted[into + i] = field[start + i * np.uint64(lattice.fx)]

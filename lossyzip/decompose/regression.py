@@ -197,6 +197,7 @@ def sweep(
     mixed: bool = False,
     into: np.ndarray | None = None,
     guides: np.ndarray | None = None,
+    unseen: bool = False,
 ) -> np.ndarray:
     """Visit the one pass; return the reconstructed tile, folded. Both directions are this function.
 

@@ -14,6 +14,7 @@ from lossyzip._jit import helper, merged
 from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS, OUTLIER
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
+HALF_SWEEP = 4  # those of the last sweep, where they are enough
 MOST_MAGNITUDE = 255  # of a code, as contexts see it
 MOST_ACTIVITY = 16 * MOST_MAGNITUDE
 CELLS = GROUP_CELLS
@@ -68,7 +69,7 @@ class Stencils(NamedTuple):
     """The stencils of one pass; which of them serves a row depends on the row's place."""
 
     of_class: np.ndarray  # (8,) int64: row class -> stencil
-    taps: np.ndarray  # (S,) int64: how many, a multiple of SWEEP
+    taps: np.ndarray  # (S,) int64: how many, a multiple of HALF_SWEEP
     offsets: np.ndarray  # (S, K) int64, relative to the point, into the values
     weights: np.ndarray  # (S, K) in the field's dtype, zero where padded
     running: np.ndarray  # (S, 2): weights of the two values before this one in the running row
@@ -131,14 +132,31 @@ def _add_taps(total, values, base, offsets, weights, first):
 
 
 @helper
+def _add_few_taps(total, values, base, offsets, weights, first):
+    """`_add_taps` where all but the first HALF_SWEEP weigh nothing: the same sums, to the bit."""
+    n = total.size
+    v0 = values[base + offsets[first] : base + offsets[first] + n]
+    v1 = values[base + offsets[first + 1] : base + offsets[first + 1] + n]
+    v2 = values[base + offsets[first + 2] : base + offsets[first + 2] + n]
+    v3 = values[base + offsets[first + 3] : base + offsets[first + 3] + n]
+    w0, w1, w2, w3 = weights[first], weights[first + 1], weights[first + 2], weights[first + 3]
+    for i in range(n):
+        total[i] = total[i] + (w0 * v0[i] + w1 * v1[i]) + (w2 * v2[i] + w3 * v3[i])
+
+
+@helper
 def predict_row(total, values, base, stencils, which):
     """Sum the taps that lie in finished rows into ``total``.
 
     A buffer of its own, not the array that is also read: so the compiler knows that nothing aliases.
     """
+    offsets, weights = stencils.offsets[which], stencils.weights[which]
     total[:] = total.dtype.type(0)
-    for first in range(0, stencils.taps[which], SWEEP):
-        _add_taps(total, values, base, stencils.offsets[which], stencils.weights[which], first)
+    taps = stencils.taps[which]
+    for first in range(0, taps - HALF_SWEEP, SWEEP):
+        _add_taps(total, values, base, offsets, weights, first)
+    if taps % SWEEP == HALF_SWEEP:
+        _add_few_taps(total, values, base, offsets, weights, taps - HALF_SWEEP)
 
 
 @helper
@@ -175,8 +193,9 @@ def row_class(t, z, y, coupled):
 @helper
 def repeat(array, start, end, distance):
     """array[start:end] to ``distance`` further on; they do not overlap."""
-    for i in range(start, end):
-        array[i + distance] = array[i]
+    source, target = array[start:end], array[start + distance : end + distance]
+    for i in range(source.size):
+        target[i] = source[i]
 
 
 @helper

@@ -15,6 +15,7 @@ from lossyzip._jit import helper, inlined, lean
 from lossyzip.decompose.band import (
     HALO,
     SKEW,
+    WAVE,
     Layout,
     begin_band,
     forget_rows_above,
@@ -29,6 +30,7 @@ from lossyzip.decompose.batch import (
     cells_of,
     condense,
     copy,
+    fill,
     magnitudes_of,
     mark_outliers,
     quantize,
@@ -38,12 +40,25 @@ from lossyzip.decompose.batch import (
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.rows import SWEEP, Lattice, Stencils, clamp, predict_row, row_class, within
-from lossyzip.entropy.stream import NO_CODER, CodeStream, begin_batch, decode_tokens
+from lossyzip.decompose.chains import (
+    codes_of_steps,
+    quantize_chains,
+    quantize_eight,
+    quantize_wave,
+    reconstruct_chains,
+    reconstruct_eight,
+    reconstruct_wave,
+)
+from lossyzip.decompose.lying_rows import (
+    quantize_rows,
+    reconstruct_rows,
+    take_outliers_of_rows,
+    transpose,
+    transpose_back,
+)
+from lossyzip.decompose.rows import SWEEP, Lattice, Stencils, predict_row, row_class
+from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
-    OUTLIER,
-    OUTLIER_TOKEN,
-    RADIUS,
     Symbols,
     append_tokens,
     codes_of_row,
@@ -87,6 +102,7 @@ class Step(NamedTuple):
     recon: np.ndarray  # dense
     steps: np.ndarray  # dense: codes in the field's dtype
     code: np.ndarray  # dense, int32
+    code_rows: np.ndarray  # the same, row by row
     magnitude: np.ndarray  # dense, uint8
     token: np.ndarray  # dense, uint8
     running: np.ndarray  # (5, planes): see `_predict`, and the two values before while a row is coded
@@ -97,7 +113,8 @@ def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
     found = geometry(here.lattice, here.around, buffer.grid.part_size)
     layout, _, offsets, weights, reciprocal = found
     stencils = here.stencils
-    if not here.around.predicted and (stencils.taps.any() or stencils.running_weights):
+    in_rows = here.lattice.fx == 1 and not stencils.taps.any() and not stencils.running_weights
+    if not here.around.predicted and not in_rows:
         layout = layout._replace(tapped=1)
         stencils = stencils._replace(offsets=places_of(here.around.taps, here.lattice, found))
     return layout, Places(stencils, offsets, weights, reciprocal, here.contexts.cell)
@@ -118,6 +135,7 @@ def _room(layout: Layout, nx: int, dtype: np.dtype) -> Step:
         np.empty(dense, dtype),
         np.empty(dense, dtype),
         np.empty(dense, np.int32),
+        np.empty(dense, np.int32),
         np.empty(dense, np.uint8),
         np.empty(dense, np.uint8),
         np.empty((5, layout.planes), dtype),
@@ -137,10 +155,10 @@ def encode_wave(
     """As `passes.encode_pass`."""
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
-    _code(
+    _encode(
         *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
         *(here.source, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
-        *(symbols, NO_CODER, _NO_WORDS, outliers, cursor, True),
+        *(symbols, outliers, cursor),
     )
 
 
@@ -148,18 +166,15 @@ def decode_wave(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndar
     """As `passes.decode_pass`."""
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
-    _code(
+    _decode(
         *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
-        *(buffer.values, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
-        *(_NO_SYMBOLS, codes.coder, codes.extra, outliers, codes.cursor, False),
+        *(buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
+        *(codes.coder, codes.extra, outliers, codes.cursor),
     )
 
 
-_NO_SYMBOLS, _NO_WORDS = Symbols.room(0), np.zeros(0, np.uint64)
-
-
 @lean
-def _code(
+def _encode(
     values,
     magnitudes,
     step,
@@ -171,57 +186,226 @@ def _code(
     places,
     quantizer,
     symbols,
-    coder,
-    extra,
     outliers,
     cursor,
-    encoding,
 ):
-    """Both directions: when ``encoding``, codes are those of ``field`` and go to ``symbols``."""
-    ny, nx = lattice.ny, lattice.nx
+    """Codes are those of ``field`` and go to ``symbols``."""
+    ny = lattice.ny
     row = layout.width * layout.lanes
-    keep_sizes = lattice.coupled == 1 or layout.aside != 0
+    blank, found = False, True  # all magnitudes in the band's buffer are 0; some of the band before are not
     for t in range(lattice.nt):
         for first in range(0, lattice.nz, layout.planes):
             planes = min(layout.planes, lattice.nz - first)
-            if layout.tapped:
-                begin_band(values, layout, lattice, t, first, natural)
-                if layout.beside:
-                    put_beside(values, layout, lattice, t, first, natural, layout.aside)
-            if first == 0:
-                magnitudes[: layout.size] = np.uint8(0)
-            begin_band(magnitudes, layout, lattice, t, first, sizes)
-            forget_rows_above(magnitudes[: layout.size], layout)
+            found = found and first > 0
+            _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
+            blank, found = not found and lattice.coupled == 0, False
             for s in range(ny + SKEW * (planes - 1)):
                 j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
                 if j0 >= j1:
                     continue
-                y0 = s - SKEW * j0
                 base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
-                place = Place(t, first, j0, j1, y0, base)
-                count = (j1 - j0) * nx
-                _predict(step, place, values, natural, layout, places, lattice, quantizer.low)
-                if encoding:
-                    _take_wanted(step, place, field, lattice)
-                    at = cursor[0] + 1
-                    _encode_step(step, count, j1 - j0, places, quantizer, symbols, outliers, cursor)
-                    if end_batch(count, symbols, places.cell, cursor):
-                        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
-                        copy(step.cell, symbols.cells[at : at + count])
-                else:
-                    some = begin_batch(places.cell, coder, extra, cursor)
-                    if some:
-                        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
-                    _decode_step(
-                        step, count, j1 - j0, some, places, quantizer, coder, extra, outliers, cursor
-                    )
-                recon, magnitude = step.recon[:count], step.magnitude[:count]
-                if layout.tapped:
-                    put_rows(values, recon, j0, j1, y0, base, layout, first, lattice)
-                put_rows(magnitudes, magnitude, j0, j1, y0, base, layout, first, lattice)
-                put_natural(natural, recon, t, first, j0, j1, y0, lattice)
-                if keep_sizes:
-                    put_natural(sizes, magnitude, t, first, j0, j1, y0, lattice)
+                place = Place(t, first, j0, j1, s - SKEW * j0, base)
+                some = _encode_rows(
+                    step,
+                    place,
+                    values,
+                    magnitudes,
+                    field,
+                    natural,
+                    sizes,
+                    lattice,
+                    layout,
+                    places,
+                    quantizer,
+                    symbols,
+                    outliers,
+                    cursor,
+                )
+                found = found or some
+                blank = blank and not some
+                if not blank:
+                    _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some)
+
+
+@lean
+def _decode(
+    values,
+    magnitudes,
+    step,
+    natural,
+    sizes,
+    lattice,
+    layout,
+    places,
+    quantizer,
+    coder,
+    extra,
+    outliers,
+    cursor,
+):
+    """The reverse of `_encode`."""
+    ny = lattice.ny
+    row = layout.width * layout.lanes
+    blank, found = False, True  # all magnitudes in the band's buffer are 0; some of the band before are not
+    for t in range(lattice.nt):
+        for first in range(0, lattice.nz, layout.planes):
+            planes = min(layout.planes, lattice.nz - first)
+            found = found and first > 0
+            _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
+            blank, found = not found and lattice.coupled == 0, False
+            for s in range(ny + SKEW * (planes - 1)):
+                j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
+                if j0 >= j1:
+                    continue
+                base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
+                place = Place(t, first, j0, j1, s - SKEW * j0, base)
+                some = _decode_rows(
+                    step,
+                    place,
+                    values,
+                    magnitudes,
+                    natural,
+                    sizes,
+                    lattice,
+                    layout,
+                    places,
+                    quantizer,
+                    coder,
+                    extra,
+                    outliers,
+                    cursor,
+                )
+                found = found or some
+                blank = blank and not some
+                if not blank:
+                    _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some)
+
+
+@helper
+def _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank):
+    """Get the buffers of a band ready; ``blank``: that of magnitudes holds nothing but zeros."""
+    if layout.tapped:
+        begin_band(values, layout, lattice, t, first, natural)
+        if layout.beside:
+            put_beside(values, layout, lattice, t, first, natural, layout.aside)
+    if first == 0:
+        magnitudes[: layout.size] = np.uint8(0)
+    if not blank:
+        begin_band(magnitudes, layout, lattice, t, first, sizes)
+        forget_rows_above(magnitudes[: layout.size], layout)
+
+
+@inlined
+def _encode_rows(
+    step,
+    place,
+    values,
+    magnitudes,
+    field,
+    natural,
+    sizes,
+    lattice,
+    layout,
+    places,
+    quantizer,
+    symbols,
+    outliers,
+    cursor,
+):
+    """Code the rows of a step; returns whether there are codes other than 0.
+
+    What nothing predicts, or ``natural`` itself, lies in the field without gaps.
+    """
+    active, nx, at = place.j1 - place.j0, lattice.nx, cursor[0] + 1
+    count = active * nx
+    code, tokens = step.code[:count], symbols.tokens[at : at + count]
+    if layout.tapped:
+        _predict(step, place, values, layout, places, lattice, quantizer.low)
+        _take_wanted(step, place, field, lattice)
+        bad = _quantize_step(step, count, active, places, quantizer)
+        some = True
+    else:
+        bad, some = quantize_rows(step, place, field, natural, lattice, layout, quantizer)
+        if some:
+            transpose(step.code_rows, nx, active, code)
+            if bad > 0:
+                _take_wanted(step, place, field, lattice)
+    if some:
+        if bad > 0:
+            append_outliers(code, step.wanted[:count], outliers, cursor)
+        append_tokens(code, tokens, symbols.large, cursor)
+    else:
+        fill(tokens, np.uint8(0))
+    some = end_batch(count, symbols, places.cell, cursor)
+    if some:
+        magnitudes_of(code, step.magnitude[:count])
+        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        copy(step.cell, symbols.cells[at : at + count])
+    if layout.tapped:
+        _put_values(step, place, values, natural, lattice, layout)
+    return some
+
+
+@inlined
+def _decode_rows(
+    step,
+    place,
+    values,
+    magnitudes,
+    natural,
+    sizes,
+    lattice,
+    layout,
+    places,
+    quantizer,
+    coder,
+    extra,
+    outliers,
+    cursor,
+):
+    """The reverse of `_encode_rows`."""
+    active, nx = place.j1 - place.j0, lattice.nx
+    count = active * nx
+    token, code = step.token[:count], step.code[:count]
+    some = begin_batch(places.cell, coder, extra, cursor)
+    there = np.int64(0)
+    if some:
+        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        decode_tokens(token, step.cell[:count], coder, cursor)
+        there = codes_of_row(token, largest_of(token), code, extra, cursor)
+        magnitudes_of(code, step.magnitude[:count])
+        if there > 0:
+            mark_outliers(token, step.magnitude[:count])
+    elif layout.tapped:
+        fill(code, np.int32(0))
+    if layout.tapped:
+        _predict(step, place, values, layout, places, lattice, quantizer.low)
+        _reconstruct_step(step, count, active, some, there, places, quantizer, outliers, cursor)
+        _put_values(step, place, values, natural, lattice, layout)
+    else:
+        if some:
+            transpose_back(code, nx, active, step.code_rows)
+        reconstruct_rows(step, place, natural, lattice, layout, quantizer, some)
+        if there > 0:
+            take_outliers_of_rows(step, place, natural, lattice, outliers, cursor)
+    return some
+
+
+@inlined
+def _put_values(step, place, values, natural, lattice, layout):
+    recon = step.recon[: (place.j1 - place.j0) * lattice.nx]
+    put_rows(values, recon, place.j0, place.j1, place.y0, place.base, layout, place.first, lattice)
+    put_natural(natural, recon, place.t, place.first, place.j0, place.j1, place.y0, lattice)
+
+
+@inlined
+def _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some):
+    magnitude = step.magnitude[: (place.j1 - place.j0) * lattice.nx]
+    if not some:
+        fill(magnitude, np.uint8(0))
+    put_rows(magnitudes, magnitude, place.j0, place.j1, place.y0, place.base, layout, place.first, lattice)
+    if some:  # where nothing is put they are 0
+        put_natural(sizes, magnitude, place.t, place.first, place.j0, place.j1, place.y0, lattice)
 
 
 @helper
@@ -230,46 +414,35 @@ def _take_wanted(step, place, field, lattice):
     active = place.j1 - place.j0
     for k in range(active):
         start = lattice.origin + place.t * lattice.ft + (place.first + place.j0 + k) * lattice.fz
-        start += (place.y0 - SKEW * k) * lattice.fy
-        source = field[start : start + (lattice.nx - 1) * lattice.fx + 1]
-        target = np.uint64(k)
-        for i in range(lattice.nx):
-            step.wanted[target] = source[i * lattice.fx]
+        source, target = np.uint64(start + (place.y0 - SKEW * k) * lattice.fy), np.uint64(k)
+        for _ in range(lattice.nx):
+            step.wanted[target] = field[source]
             target += np.uint64(active)
+            source += np.uint64(lattice.fx)
 
 
 @inlined
-def _encode_step(step, count, active, places, quantizer, symbols, outliers, cursor):
-    """Code what is wanted; the tokens go behind a place for the flag of the batch."""
+def _quantize_step(step, count, active, places, quantizer):
+    """Fill the step's codes and what the decoder will see; returns how many outliers there are."""
     code, recon, wanted = step.code[:count], step.recon[:count], step.wanted[:count]
     if places.stencils.running_weights == 0:
-        bad = quantize(step.sums[:count], wanted, code, recon, quantizer)
-    elif _quantize_wave(step, wanted, active, code, quantizer):
-        bad = 0
+        bad, _ = quantize(step.sums[:count], wanted, code, recon, quantizer)
     else:
-        bad = _quantize_chains(step, wanted, active, code, quantizer)
-    if bad > 0:
-        append_outliers(code, wanted, outliers, cursor)
-    at = cursor[0] + 1
-    append_tokens(code, symbols.tokens[at : at + count], symbols.large, cursor)
-    magnitudes_of(code, step.magnitude[:count])
+        if active == WAVE:
+            quantize_eight(step.sums[:count], wanted, step.steps[:count], recon, step.running, quantizer)
+        else:
+            quantize_wave(step, wanted, active, count, quantizer)
+        if codes_of_steps(wanted, recon, step.steps[:count], code, quantizer):
+            bad = 0
+        else:
+            bad = quantize_chains(step, wanted, active, code, quantizer)
+    return bad
 
 
 @inlined
-def _decode_step(step, count, active, some, places, quantizer, coder, extra, outliers, cursor):
-    """The reverse of `_encode_step`; ``some``: there are codes other than 0."""
-    token, code, recon = step.token[:count], step.code[:count], step.recon[:count]
-    sums, magnitude = step.sums[:count], step.magnitude[:count]
-    there = 0
-    if some:
-        decode_tokens(token, step.cell[:count], coder, cursor)
-        there = codes_of_row(token, largest_of(token), code, extra, cursor)
-        magnitudes_of(code, magnitude)
-    else:
-        code[:] = np.int32(0)
-        magnitude[:] = np.uint8(0)
-    if there > 0:
-        mark_outliers(token, magnitude)
+def _reconstruct_step(step, count, active, some, there, places, quantizer, outliers, cursor):
+    """The reverse of `_quantize_step`; ``some``: there are codes other than 0; ``there``: outliers."""
+    token, code, recon, sums = step.token[:count], step.code[:count], step.recon[:count], step.sums[:count]
     if places.stencils.running_weights == 0:
         if some:
             reconstruct(sums, code, recon, quantizer)
@@ -278,10 +451,13 @@ def _decode_step(step, count, active, some, places, quantizer, coder, extra, out
         if there > 0:
             take_outliers(token, recon, outliers, cursor)
     elif there == 0:
-        _reconstruct_wave(step, active, code, quantizer)
+        if active == WAVE:
+            reconstruct_eight(sums, code, recon, step.running, quantizer)
+        else:
+            reconstruct_wave(step, active, code, quantizer)
     else:
         take_outliers(token, recon, outliers, cursor)
-        _reconstruct_chains(step, active, token, code, quantizer)
+        reconstruct_chains(step, active, token, code, quantizer)
 
 
 @helper
@@ -326,7 +502,7 @@ def _value_before(values, base, j, layout, t, z, y, coupled, low):
 def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
     """Fill the step's cells."""
     t, first, j0, j1, y0, base = place
-    lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
+    lanes, nx = layout.lanes, lattice.nx
     sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
     if layout.expected > 0:
         for j in range(j0, j1):
@@ -337,27 +513,15 @@ def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
                 step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
                 target += np.uint64(lanes)
     cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
-    condense(step.cell_run[j0 + layout.history :], nx, active, lanes, step.cell)
+    condense(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
 
 
 @helper
-def _predict(step, place, values, natural, layout, places, lattice, low):
+def _predict(step, place, values, layout, places, lattice, low):
     """Fill the step's sums and, as `running`, the weights of the two values before in each row, and what
     stands for these before its first."""
     t, first, j0, j1, y0, base = place
-    lanes, nx, active = layout.lanes, lattice.nx, j1 - j0
-    if layout.predicted:
-        for j in range(j0, j1):
-            source = lattice.base + t * lattice.st + (first + j) * lattice.sz
-            source += (y0 - SKEW * (j - j0)) * lattice.sy
-            row, target = natural[source : source + nx], np.uint64(j - j0)
-            for i in range(nx):
-                step.sums[target] = row[i]
-                target += np.uint64(active)
-        return
-    if not layout.tapped:
-        step.sums[:] = step.sums.dtype.type(0)
-        return
+    lanes, nx = layout.lanes, lattice.nx
     stencils = places.stencils
     common = stencils.of_class[row_class(t, np.int64(lattice.nz > 1), np.int64(1), lattice.coupled)]
     predict_row(step.total, values, base, stencils, common)
@@ -369,106 +533,4 @@ def _predict(step, place, values, natural, layout, places, lattice, low):
         step.running[0, j - j0] = stencils.running[which, 0]
         step.running[1, j - j0] = stencils.running[which, 1]
         step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
-    condense(step.total[j0 + layout.history :], nx, active, lanes, step.sums)
-
-
-@helper
-def _quantize_wave(step, wanted, active, code, quantizer):
-    """Fill `recon` and ``code``, each value predicted from those before it; False where one is an outlier."""
-    count = code.size
-    sums, values = step.sums[:count], wanted[:count]
-    number = sums.dtype.type
-    step_size, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
-    low, high = quantizer.low, quantizer.high
-    steps, recon = step.steps[:count], step.recon[:count]
-    run1, run2 = step.running[0], step.running[1]
-    before, before2 = step.running[3], step.running[4]
-    for k in range(active):
-        before[k], before2[k] = step.running[2, k], step.running[2, k]
-    for start in range(0, count, active):
-        total, value = sums[start : start + active], values[start : start + active]
-        out, made = steps[start : start + active], recon[start : start + active]
-        for k in range(active):
-            prediction = clamp((total[k] + run2[k] * before2[k]) + run1[k] * before[k], low, high)
-            q = np.rint((value[k] - prediction) * inverse)
-            q = q if value[k] == value[k] else number(0)
-            candidate = clamp(prediction + q * step_size, low, high)
-            out[k], made[k] = q, candidate
-            before2[k] = before[k]
-            before[k] = candidate
-    outside = 0
-    for i in range(count):
-        value_here = values[i]
-        ok = (within(value_here, recon[i], eps) | (value_here != value_here)) & (
-            abs(steps[i]) < number(RADIUS)
-        )
-        outside += 0 if ok else 1
-    if outside > 0:
-        return False
-    for i in range(count):
-        code[i] = np.int32(steps[i])
-    return True
-
-
-@helper
-def _quantize_chains(step, wanted, active, code, quantizer):
-    """The same value by value, with outliers; returns how many those are."""
-    sums, recon = step.sums, step.recon
-    number = sums.dtype.type
-    low, high, eps = quantizer.low, quantizer.high, quantizer.eps
-    bad = 0
-    for k in range(active):
-        run1, run2 = step.running[0, k], step.running[1, k]
-        before = before2 = step.running[2, k]
-        for i in range(k, code.size, active):
-            prediction = clamp((sums[i] + run2 * before2) + run1 * before, low, high)
-            value = wanted[i]
-            q = np.rint((value - prediction) * quantizer.inverse)
-            q = q if value == value else number(0)
-            candidate = clamp(prediction + q * quantizer.step, low, high)
-            ok = (within(value, candidate, eps) | (value != value)) & (abs(q) < number(RADIUS))
-            recon[i] = candidate if ok else value
-            code[i] = np.int32(q if ok else number(0)) if ok else OUTLIER
-            bad += 0 if ok else 1
-            before2, before = before, recon[i]
-    return bad
-
-
-@helper
-def _reconstruct_wave(step, active, code, quantizer):
-    """The reverse of `_quantize_wave`."""
-    count = code.size
-    sums, recon = step.sums[:count], step.recon[:count]
-    number = sums.dtype.type
-    step_size, low, high = quantizer.step, quantizer.low, quantizer.high
-    run1, run2 = step.running[0], step.running[1]
-    before, before2 = step.running[3], step.running[4]
-    for k in range(active):
-        before[k], before2[k] = step.running[2, k], step.running[2, k]
-    for start in range(0, count, active):
-        total, q, made = (
-            sums[start : start + active],
-            code[start : start + active],
-            recon[start : start + active],
-        )
-        for k in range(active):
-            prediction = clamp((total[k] + run2[k] * before2[k]) + run1[k] * before[k], low, high)
-            value = clamp(prediction + number(q[k]) * step_size, low, high)
-            made[k] = value
-            before2[k] = before[k]
-            before[k] = value
-
-
-@helper
-def _reconstruct_chains(step, active, token, code, quantizer):
-    """The reverse of `_quantize_chains`; outliers are there already."""
-    sums, recon = step.sums, step.recon
-    low, high = quantizer.low, quantizer.high
-    for k in range(active):
-        run1, run2 = step.running[0, k], step.running[1, k]
-        before = before2 = step.running[2, k]
-        for i in range(k, code.size, active):
-            if token[i] != np.uint8(OUTLIER_TOKEN):
-                prediction = clamp((sums[i] + run2 * before2) + run1 * before, low, high)
-                recon[i] = clamp(prediction + sums.dtype.type(code[i]) * quantizer.step, low, high)
-            before2, before = before, recon[i]
+    condense(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)

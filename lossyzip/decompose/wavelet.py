@@ -142,6 +142,7 @@ def sweep(
     mixed: bool = False,
     into: np.ndarray | None = None,
     guides: np.ndarray | None = None,
+    unseen: bool = False,
 ) -> np.ndarray:
     """Visit every pass in order; return the reconstructed tile, folded. Both directions are this function.
 

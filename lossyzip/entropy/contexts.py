@@ -50,9 +50,10 @@ def read(data: bytes, cells: int, group_cells: int) -> ContextModel:
 
 
 def counts_of_contexts(histogram: np.ndarray, context_of_cell: np.ndarray, contexts: int) -> np.ndarray:
-    """The rows of ``histogram`` (cells, 256), summed by context."""
-    own = context_of_cell == np.arange(contexts)[:, None]
-    return np.stack([histogram[cells].sum(axis=0) for cells in own])
+    """The rows of ``histogram`` (cells, 256), summed by context; each context has a cell."""
+    order = np.argsort(context_of_cell, kind="stable")
+    starts = np.searchsorted(context_of_cell[order], np.arange(contexts))
+    return np.add.reduceat(histogram[order], starts)
 
 
 def _token_magnitudes() -> np.ndarray:
