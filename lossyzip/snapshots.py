@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossyzip.bound import Bound, absolute
-from lossyzip.dataset import SEARCH, SECONDS_PER_BYTE, Learning, as_decoded, plan_of, valid_only
+from lossyzip.dataset import SEARCH, SECONDS_PER_BYTE, Learning, as_decoded, plan_of
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.field import Number, Source, valid_range
 from lossyzip.grid import onto
@@ -22,6 +22,7 @@ from lossyzip.learned.device import require_torch
 from lossyzip.learned.model import Model, Target
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.training import train
+from lossyzip.trial import valid_only
 
 _STACKED = 1 << 23  # values of a field, of all snapshots together
 
