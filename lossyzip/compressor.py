@@ -107,7 +107,7 @@ def compress_field(
     bound: Bound,
     write: Callable[[bytes], Any],
     *,
-    effort: str = "balanced",
+    effort: str | Effort = "balanced",
     idempotent: bool = False,
     threads: int | None = None,
     fill_values: Iterable[Number] = (),
@@ -132,7 +132,7 @@ def compress_field(
     from lossyzip.levels import levels_of
 
     dtype = field.check_supported(source)
-    if effort not in tuning.EFFORTS:
+    if isinstance(effort, str) and effort not in tuning.EFFORTS:
         raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
     _check_bound(bound, dtype, idempotent)
     if guide is not None:
@@ -154,7 +154,7 @@ def compress_field(
 
     draft = drafted(bound)
     guide = guide.of(draft.guided) if guide is not None and draft.guided else None
-    chosen = tuning.EFFORTS[effort]
+    chosen = tuning.EFFORTS[effort] if isinstance(effort, str) else effort
     job = _Job(source, span, fill_values, levels, guide, chosen, workers)
 
     def at(db: float) -> Callable[..., Written]:
@@ -385,11 +385,12 @@ class Frame:
         self.max_error: float = struct.unpack("<d", error)[0]
         self.version = ".".join(map(str, self._header.writer))
         self.compressed_bytes = reader.size
+        self.tile_bytes = sum(record.size for record in reader.records)  # of these, in tiles
         self.raw_bytes = math.prod(self.shape) * self.dtype.itemsize
         self.families = self._header.families
         self.tile_shape = self._header.tile_shape
         self.tile_count = self._header.tile_count()
-        guided = self._header.guided
+        self.guided = guided = self._header.guided
         self.references = guided.references if guided else ()  # checksums of the arrays that it needs
         network = guided.network if guided else b""
         self.model = "" if isinstance(network, bytes) else f"{network.checksum:016x}"  # that it needs: XXH3

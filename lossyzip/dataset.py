@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
 SEARCH = 0.2  # of that, to find the order of fields and their references
-_LOOKS_AT_SMALL = 4  # a field, of those whose samples are all of them: their training is short, too
+_LOOKS = 3  # a field, at most
 _FEW = 1 << 12  # values, for which no reference is worth a search
 
 
@@ -239,7 +239,7 @@ class _Group:
         """(name, names of references) in the order of coding; a look at samples of all fields decides."""
         names = list(self._fields)
         sample = Sample(self._fields, self._bounds, self._learning.seed, seconds, self._options)
-        most, looks = len(names) * (len(names) if sample.in_part else _LOOKS_AT_SMALL), itertools.count()
+        most, looks = _LOOKS * len(names), itertools.count()
 
         def judge(k: int, known: frozenset[int]) -> Given:
             if self._training is not None:

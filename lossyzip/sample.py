@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lossyzip import trial
 from lossyzip.bound import Bound, absolute, lossless
+from lossyzip.compressor import Frame
+from lossyzip.container.header import FROM_NETWORK
 from lossyzip.grid import common, onto
+from lossyzip.guide import checksum
+from lossyzip.learned.network import Network
 from lossyzip.learned.relations import Given, blocks_of, cut, useful
+from lossyzip.tuning import ROUGH
 
 if TYPE_CHECKING:
     from lossyzip.field import Source
 
 _LEAST_SECONDS = 0.1  # of training, for one look
+_PATCHES = 10_000  # to train with
+_TAPPED = 4  # references for taps to reach into
 _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 
 
@@ -31,15 +41,18 @@ class Sample:
     ) -> None:
         from lossyzip.field import valid_range
 
-        self._options = {**trial.not_enhanced(options), "effort": "balanced"}
         fills = options.get("fill_values", ())
         shape = common(field.shape for field in fields.values())
         blocks = blocks_of(shape, seed)
-        self.in_part = blocks is not None  # else samples are all that there is
         self._fields = [cut(field, shape, blocks) for field in fields.values()]
         self._eps = [bounds[name].resolve(*valid_range(field, fills)) for name, field in fields.items()]
         self._bounds = [absolute(eps) if eps > 0.0 else lossless() for eps in self._eps]
         self._times = math.prod(shape) / self._fields[0].size
+        self._options = {
+            **trial.not_enhanced(options),
+            "effort": replace(ROUGH, times=self._times),
+            "threads": 1,
+        }
         self._trains = seconds > 0.0
         self._seconds = max(seconds / (len(fields) * len(fields)), _LEAST_SECONDS)
         self._seed = seed
@@ -48,30 +61,41 @@ class Sample:
         self._decoded = [trial.decoded(frame, [], options.get("threads")) for frame in self._plain]
 
     def given(self, k: int, known: frozenset[int]) -> Given:
-        from lossyzip.learned.network import Network
-
-        best = Given(self._times * len(self._plain[k]), frozenset())
+        best = Given(self._bytes(self._plain[k]), frozenset())
         if not known:
             return best
-        enough = (1.0 - _WORTH) * best.bytes
         field, bound, others = self._fields[k], self._bounds[k], sorted(known)
         arrays = [self._decoded[j] for j in others]
-        tapped = trial.tapped(
-            field, bound, trial.told_by(field, bound, arrays, (), self._options), self._options
-        )
-        if tapped is not None and self._times * len(tapped.frame) < enough:
-            used = trial.used_of(tapped.frame, dict(zip(others, arrays, strict=True)))
-            best = Given(self._times * len(tapped.frame), frozenset(used))
-        if not self._trains or not trial.worth_a_network(self._times * len(self._plain[k])):
+        learns = self._trains and trial.worth_a_network(best.bytes)
+        named = range(len(others) if learns else 0)
+        told = trial.told_by(field, bound, arrays, named, self._options, _TAPPED)
+        if learns:
+            how = self._seconds, self._seed, self._options
+            found = trial.guided(field, bound, arrays, told, *how, subtracted=told is None, patches=_PATCHES)
+        else:
+            found = trial.tapped(field, bound, told, self._options)
+        if found is None or self._bytes(found.frame) > (1.0 - _WORTH) * best.bytes:
             return best
-        guided = trial.guided(field, bound, arrays, None, self._seconds, self._seed, self._options)
+        return Given(self._bytes(found.frame), frozenset(others[j] for j in self._of_use(k, arrays, found)))
+
+    def _of_use(self, k: int, arrays: Sequence[np.ndarray], found: trial.Trial) -> set[int]:
+        """Which of ``arrays`` told something of field k: to taps, or to the network."""
+        guided = Frame.of_bytes(found.frame).guided
         if guided is None:
-            return best
-        network = guided.network
-        taken = self._times * (len(guided.frame) - len(network)) + len(network)
-        if taken >= min(best.bytes, enough):
-            return best
-        target = trial.valid_only(field, self._options.get("fill_values", ()))
-        moved = [onto(other, target.shape) for other in arrays]
-        of_use = useful(Network.from_bytes(network).guide, target, moved, self._eps[k])
-        return Given(taken, frozenset(others[j] for j in of_use))
+            return set()
+        sources = {tap.reference for tap in guided.taps}
+        needed = {guided.references[j] for j in sources - {FROM_NETWORK}}
+        if guided.mask is not None:
+            needed.add(guided.references[guided.mask])
+        used = {j for j, array in enumerate(arrays) if checksum(array) in needed}
+        if isinstance(guided.network, bytes) and guided.network:
+            target = trial.valid_only(self._fields[k], self._options.get("fill_values", ()))
+            moved = [onto(other, target.shape) for other in arrays]
+            network = Network.from_bytes(guided.network)
+            used |= set(useful(network.guide, target, moved, self._eps[k]))
+        return used
+
+    def _bytes(self, frame: bytes) -> float:
+        """About those of the field, when its sample takes ``frame``."""
+        once = len(frame) - Frame.of_bytes(frame).tile_bytes
+        return once + self._times * (len(frame) - once)

@@ -45,11 +45,15 @@ def guided(
     seed: int,
     options: dict[str, Any],
     tell: Callable[[float], Any] | None = None,
+    *,
+    subtracted: bool = True,
+    **learning: Any,
 ) -> Trial | None:
     """With a network that is trained; None for a field that must come back as it is.
 
     Taps may reach into the ``references``, the first of those that are ``told``, and into what the network
-    makes of them, which is subtracted: so weights can take back what should not have been.
+    makes of them, which is ``subtracted``: so weights can take back what should not have been. If it is not,
+    taps alone decide what it, and all else, is worth.
     """
     from lossyzip.field import valid_range
     from lossyzip.guide import FieldGuide
@@ -60,8 +64,9 @@ def guided(
     if not eps > 0.0:
         return None
     others, target = [onto(reference, field.shape) for reference in references], valid_only(field, fills)
-    network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell).to_bytes()
-    guide = FieldGuide(network, references, field.shape, field.dtype.newbyteorder("="), kept=True)
+    network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell, **learning).to_bytes()
+    native = field.dtype.newbyteorder("=")
+    guide = FieldGuide(network, references, field.shape, native, kept=True, subtracted=subtracted)
     guide = guide if told is None else _with_taps(guide, told, target, fills)
     return compressed(field, bound, guide, options)._replace(network=network)
 
@@ -80,8 +85,10 @@ def told_by(
     known: Sequence[np.ndarray],
     named: Sequence[int],
     options: dict[str, Any],
+    most: int = _MOST_TAPPED,
 ) -> Told | None:
     """Those of ``known`` that are ``named``, and any that tells something linear or where special values are.
+    Taps may reach into ``most`` of them.
 
     None for a field that must come back as it is.
     """
@@ -98,7 +105,7 @@ def told_by(
     target, at_points = valid_only(field, fills), [onto(one, field.shape) for one in known]
     with threadpool_limits(1):
         told = promising(target, eps, at_points, fills)
-    tapped = list(dict.fromkeys([*told, *named]))[:_MOST_TAPPED]
+    tapped = list(dict.fromkeys([*told, *named]))[:most]
     chosen = list(dict.fromkeys([*named, *tapped]))
     masked = isinstance(field, np.ma.MaskedArray)  # where is said in another way then
     mask = None if masked else mask_of(target, known, fills)
@@ -154,7 +161,8 @@ def _with_taps(guide: FieldGuide, told: Told, target: np.ndarray, fills: Sequenc
     from lossyzip.raw_guides import from_network, proposed
 
     made = guide(tuple(slice(0, n) for n in target.shape))
-    taps = (*from_network(made), *proposed(target - made, told.at_points, fills))
+    left = target - made if guide.subtracted else target
+    taps = (*from_network(made), *proposed(left, told.at_points, fills))
     return guide.with_taps(told.references, taps, told.mask)
 
 

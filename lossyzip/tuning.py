@@ -80,6 +80,7 @@ class Effort:
     steps: tuple[int, ...] = (_USUAL_STEP,)  # of the wavelet
     brief: bool = False
     lattice: bool = False  # no other family is looked at
+    times: float = 1.0  # as many values are in the field that weights are to pay their way in
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
         """Whether tiles of this shape are to be mixed."""
@@ -92,6 +93,7 @@ EFFORTS = {
     "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 6_000, mixed=1 << 18, steps=_STEPS, brief=True),
     "max": Effort(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64)),
 }
+ROUGH = Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 62)  # to compare fields' sizes alone
 
 
 def sample_blocks(shape: tuple[int, ...], effort: Effort) -> list[tuple[slice, ...]]:
@@ -175,7 +177,7 @@ def choose_plan(
     coded = _coded_blocks(source, header, sample_blocks(header.shape, effort), beside)
     if not coded:
         return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
-    served = math.prod(header.shape)
+    served = round(effort.times * math.prod(header.shape))
     near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape), beside)
     sparse = effort.brief and served >= _MANY
     final = _Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
