@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from lossyzip.field import Source
     from lossyzip.learned.model import Model
 
-SECONDS_PER_BYTE = 60 / 100e6  # of training, if nothing is said
-SEARCH = 0.2  # of that, to find the order of fields and their references
+_SECONDS_PER_BYTE, _LEAST_SECONDS = 60 / 100e6, 10.0  # of training, if nothing is said
+SEARCH = 0.1  # of that, to find the order of fields and their references
 _LOOKS = 3  # a field, at most
 _FEW = 1 << 12  # values, for which no reference is worth a search
 
@@ -50,11 +51,12 @@ class Coded:
     best_bytes: int
     network_bytes: int
     train_seconds: float
+    search_seconds: float  # of the clock, to find the order and the references of all fields of its grid
 
 
 @dataclass(frozen=True)
 class Learning:
-    """How long to train, in all (None: 60 s for 100 MB; 0: not at all), and the seed of all that is random;
+    """How long to train, in all (None: `usual_seconds`; 0: not at all), and the seed of all that is random;
     or the model that is used instead, and whether its networks are put into the frames."""
 
     seconds: float | None = None
@@ -122,7 +124,7 @@ def compress_referring(
             raise InvalidArgumentError(
                 f"references are of float32 or float64 and {array.shape}, not {other.dtype} {other.shape}"
             )
-    seconds = SECONDS_PER_BYTE * array.nbytes if learning.seconds is None else learning.seconds
+    seconds = usual_seconds(array.nbytes) if learning.seconds is None else learning.seconds
     plainly = trial.not_enhanced(options)
     told = trial.told_by(array, bound, others, range(len(others)), plainly)
     trials = [trial.compressed(array, bound, None, plainly), trial.tapped(array, bound, told, plainly)]
@@ -147,6 +149,11 @@ def plan_of(
         group = {name: fields[name] for name in names}
         plan += _Group(group, bounds, learning, options, training).plan(seconds / len(groups))
     return plan
+
+
+def usual_seconds(size: int) -> float:
+    """Of training for fields of ``size`` bytes, if nothing is said."""
+    return max(_SECONDS_PER_BYTE * size, _LEAST_SECONDS)
 
 
 def as_decoded(field: np.ndarray, bound: Bound, **options: Any) -> np.ndarray:
@@ -218,12 +225,12 @@ class _Group:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
         self._training = training
         self._decoded: dict[str, np.ndarray] = {}
-        self._needed: set[str] = set()  # to be decoded
+        self._searched = 0.0
 
     def run(self) -> Iterator[Coded]:
         seconds = self._learning.seconds
         if seconds is None:
-            seconds = SECONDS_PER_BYTE * sum(map(_bytes_of, self._fields.values()))
+            seconds = usual_seconds(sum(map(_bytes_of, self._fields.values())))
         plan: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in self._fields]
         if self._learning.model is not None:
             plan = self._learning.model.plan(self._fields)
@@ -237,9 +244,9 @@ class _Group:
 
     def plan(self, seconds: float) -> list[tuple[str, tuple[str, ...]]]:
         """(name, names of references) in the order of coding; a look at samples of all fields decides."""
-        names = list(self._fields)
-        sample = Sample(self._fields, self._bounds, self._learning.seed, seconds, self._options)
+        names, started = list(self._fields), time.perf_counter()
         most, looks = _LOOKS * len(names), itertools.count()
+        sample = Sample(self._fields, self._bounds, self._learning.seed, seconds / most, self._options)
 
         def judge(k: int, known: frozenset[int]) -> Given:
             if self._training is not None:
@@ -247,6 +254,7 @@ class _Group:
             return sample.given(k, known)
 
         order = order_of(len(names), judge, most)
+        self._searched = time.perf_counter() - started
         return [(names[k], tuple(names[j] for j in references)) for k, references in order]
 
     def _best(self, name: str, references: tuple[str, ...], seconds: float, needed: set[str]) -> Coded:
@@ -272,7 +280,7 @@ class _Group:
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0
         sizes = len(plain.frame), len((tapped or plain).frame), len(best.frame), len(network)
-        return Coded(name, frame, report, used, *sizes, trained)
+        return Coded(name, frame, report, used, *sizes, trained, self._searched)
 
     def _by_network(
         self,

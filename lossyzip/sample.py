@@ -22,14 +22,16 @@ from lossyzip.tuning import ROUGH
 if TYPE_CHECKING:
     from lossyzip.field import Source
 
-_LEAST_SECONDS = 0.1  # of training, for one look
 _PATCHES = 10_000  # to train with
 _TAPPED = 4  # references for taps to reach into
 _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 
 
 class Sample:
-    """Samples of fields, coded in trial: the judge of what helps what (learned/relations.py)."""
+    """Samples of fields, coded in trial: the judge of what helps what (learned/relations.py).
+
+    ``seconds``: nominal ones, of training for one look; 0.0: without networks.
+    """
 
     def __init__(
         self,
@@ -53,8 +55,7 @@ class Sample:
             "effort": replace(ROUGH, times=self._times),
             "threads": 1,
         }
-        self._trains = seconds > 0.0
-        self._seconds = max(seconds / (len(fields) * len(fields)), _LEAST_SECONDS)
+        self._seconds = seconds
         self._seed = seed
         plain = zip(self._fields, self._bounds, strict=True)
         self._plain = [trial.compressed(field, bound, None, self._options).frame for field, bound in plain]
@@ -66,7 +67,7 @@ class Sample:
             return best
         field, bound, others = self._fields[k], self._bounds[k], sorted(known)
         arrays = [self._decoded[j] for j in others]
-        learns = self._trains and trial.worth_a_network(best.bytes)
+        learns = self._seconds > 0.0 and trial.worth_a_network(best.bytes)
         named = range(len(others) if learns else 0)
         told = trial.told_by(field, bound, arrays, named, self._options, _TAPPED)
         if learns:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossyzip.bound import Bound, absolute
-from lossyzip.dataset import SEARCH, SECONDS_PER_BYTE, Learning, as_decoded, plan_of
+from lossyzip.dataset import SEARCH, Learning, as_decoded, plan_of, usual_seconds
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.field import Number, Source, valid_range
 from lossyzip.grid import onto
@@ -81,7 +81,7 @@ def model_of(
     require_torch()
     seconds = learning.seconds
     if seconds is None:
-        seconds = SECONDS_PER_BYTE * sum(stack.values.nbytes for stack in stacks.values())
+        seconds = usual_seconds(sum(stack.values.nbytes for stack in stacks.values()))
 
     def looking(name: str, _: float) -> None:
         if training is not None:
