@@ -24,7 +24,6 @@ from lossyzip.errors import CorruptError, InvalidArgumentError
 from lossyzip.grid import near
 from lossyzip.learned.device import require_torch
 from lossyzip.learned.relations import Given, clusters, order_of
-from lossyzip.sample import Sample
 
 if TYPE_CHECKING:
     from lossyzip.field import Source
@@ -244,6 +243,8 @@ class _Group:
 
     def plan(self, seconds: float) -> list[tuple[str, tuple[str, ...]]]:
         """(name, names of references) in the order of coding; a look at samples of all fields decides."""
+        from lossyzip.sample import Sample  # which imports numba
+
         names, started = list(self._fields), time.perf_counter()
         most, looks = _LOOKS * len(names), itertools.count()
         sample = Sample(self._fields, self._bounds, self._learning.seed, seconds / most, self._options)

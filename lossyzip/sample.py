@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +13,12 @@ from lossyzip import trial
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.compressor import Frame
 from lossyzip.container.header import FROM_NETWORK
+from lossyzip.field import Source, valid_range
 from lossyzip.grid import common, onto
 from lossyzip.guide import checksum
 from lossyzip.learned.network import Network
 from lossyzip.learned.relations import Given, blocks_of, cut, useful
 from lossyzip.tuning import ROUGH
-
-if TYPE_CHECKING:
-    from lossyzip.field import Source
 
 _PATCHES = 10_000  # to train with
 _TAPPED = 4  # references for taps to reach into
@@ -41,8 +39,6 @@ class Sample:
         seconds: float,
         options: Mapping[str, Any],
     ) -> None:
-        from lossyzip.field import valid_range
-
         fills = options.get("fill_values", ())
         shape = common(field.shape for field in fields.values())
         blocks = blocks_of(shape, seed)
@@ -50,11 +46,7 @@ class Sample:
         self._eps = [bounds[name].resolve(*valid_range(field, fills)) for name, field in fields.items()]
         self._bounds = [absolute(eps) if eps > 0.0 else lossless() for eps in self._eps]
         self._times = math.prod(shape) / self._fields[0].size
-        self._options = {
-            **trial.not_enhanced(options),
-            "effort": replace(ROUGH, times=self._times),
-            "threads": 1,
-        }
+        self._options = {**trial.not_enhanced(options), "effort": replace(ROUGH, times=self._times)}
         self._seconds = seconds
         self._seed = seed
         plain = zip(self._fields, self._bounds, strict=True)
@@ -62,6 +54,11 @@ class Sample:
         self._decoded = [trial.decoded(frame, [], options.get("threads")) for frame in self._plain]
 
     def given(self, k: int, known: frozenset[int]) -> Given:
+        """The bytes of field k, where those ``known`` are there as they are decoded alone.
+
+        Taps reach into them and into what a network makes of them, so that one trial says what all of it is
+        worth.
+        """
         best = Given(self._bytes(self._plain[k]), frozenset())
         if not known:
             return best

@@ -161,9 +161,8 @@ class _Known:
         least, out = self.least(), np.empty_like(self.most)
         for k, answers in enumerate(self._answers):
             used = _mask(answers[1][1].used)
-            there = sum(self._sets >> j & used >> j & 1 for j in range(len(self.most))) / max(
-                used.bit_count(), 1
-            )
+            members = [self._sets >> j & 1 for j in range(len(self.most)) if used >> j & 1]
+            there = sum(members) / max(len(members), 1)
             out[k] = (1.0 - there) * self.most[k] + there * least[k]
         return out
 
@@ -173,10 +172,8 @@ class _Known:
         for place, k in enumerate(order):
             before = _mask(order[:place])
             width = float(self.most[k, before] - self._least[k, before])
-            known = width <= _SURE * self.most[k, before] or before in (
-                shown for shown, _ in self._answers[k]
-            )
-            if not known and width > widest:
+            asked = any(shown == before for shown, _ in self._answers[k])
+            if not asked and width > max(widest, _SURE * self.most[k, before]):
                 widest, found = width, (k, frozenset(order[:place]))
         return found
 
