@@ -255,8 +255,12 @@ class _Group:
             return sample.given(k, known)
 
         order = order_of(len(names), judge, most)
+        plan = [(names[k], tuple(names[j] for j in references)) for k, references in order]
+        for place, (k, references) in enumerate(order):
+            if not references and sample.is_scant(k):
+                plan[place] = names[k], tuple(name for name, _ in plan[:place])
         self._searched = time.perf_counter() - started
-        return [(names[k], tuple(names[j] for j in references)) for k, references in order]
+        return plan
 
     def _best(self, name: str, references: tuple[str, ...], seconds: float, needed: set[str]) -> Coded:
         """Of what was decoded, ``needed`` is kept."""

@@ -22,6 +22,7 @@ from lossyzip.tuning import ROUGH
 
 _PATCHES = 10_000  # to train with
 _TAPPED = 4  # references for taps to reach into
+_SCANT = 2_000  # bytes of a part of a field: fewer say little
 _WORTH = 0.02  # of a sample's bytes, that references must save to count as such
 
 
@@ -75,6 +76,10 @@ class Sample:
         if found is None or self._bytes(found.frame) > (1.0 - _WORTH) * best.bytes:
             return best
         return Given(self._bytes(found.frame), frozenset(others[j] for j in self._of_use(k, arrays, found)))
+
+    def is_scant(self, k: int) -> bool:
+        """Whether the sample of field k is too small to say that nothing helps it."""
+        return self._times > 1.0 and len(self._plain[k]) < _SCANT
 
     def _of_use(self, k: int, arrays: Sequence[np.ndarray], found: trial.Trial) -> set[int]:
         """Which of ``arrays`` told something of field k: to taps, or to the network."""
