@@ -18,12 +18,12 @@ from lossyzip.grid import common, onto
 from lossyzip.guide import checksum
 from lossyzip.learned.network import Network
 from lossyzip.learned.relations import Given, blocks_of, cut, useful
-from lossyzip.tuning import ROUGH
+from lossyzip.tuning import EFFORTS, ROUGH
 
 _PATCHES = 10_000  # to train with
 _TAPPED = 4  # references for taps to reach into
 _SCANT = 2_000  # bytes of a part of a field: fewer say little
-_WORTH = 0.02  # of a sample's bytes, that references must save to count as such
+_WORTH, _WORTH_OF_ALL = 0.02, 0.005  # of a sample's bytes, that references must save; of a whole field's
 
 
 class Sample:
@@ -47,7 +47,9 @@ class Sample:
         self._eps = [bounds[name].resolve(*valid_range(field, fills)) for name, field in fields.items()]
         self._bounds = [absolute(eps) if eps > 0.0 else lossless() for eps in self._eps]
         self._times = math.prod(shape) / self._fields[0].size
-        self._options = {**trial.not_enhanced(options), "effort": replace(ROUGH, times=self._times)}
+        effort = EFFORTS["balanced"] if blocks is None else replace(ROUGH, times=self._times)
+        self._worth = _WORTH_OF_ALL if blocks is None else _WORTH
+        self._options = {**trial.not_enhanced(options), "effort": effort}
         self._seconds = seconds
         self._seed = seed
         plain = zip(self._fields, self._bounds, strict=True)
@@ -73,7 +75,7 @@ class Sample:
             found = trial.guided(field, bound, arrays, told, *how, subtracted=told is None, patches=_PATCHES)
         else:
             found = trial.tapped(field, bound, told, self._options)
-        if found is None or self._bytes(found.frame) > (1.0 - _WORTH) * best.bytes:
+        if found is None or self._bytes(found.frame) > (1.0 - self._worth) * best.bytes:
             return best
         return Given(self._bytes(found.frame), frozenset(others[j] for j in self._of_use(k, arrays, found)))
 
