@@ -65,19 +65,23 @@ class Sample:
         best = Given(self._bytes(self._plain[k]), frozenset())
         if not known:
             return best
+        alone = best.bytes
         field, bound, others = self._fields[k], self._bounds[k], sorted(known)
         arrays = [self._decoded[j] for j in others]
-        learns = self._seconds > 0.0 and trial.worth_a_network(best.bytes)
-        named = range(len(others) if learns else 0)
-        told = trial.told_by(field, bound, arrays, named, self._options, _TAPPED)
-        if learns:
+        found = []
+        if self._seconds > 0.0 and trial.worth_a_network(best.bytes):
+            told = trial.told_by(field, bound, arrays, range(len(others)), self._options, _TAPPED)
             how = self._seconds, self._seed, self._options
-            found = trial.guided(field, bound, arrays, told, *how, subtracted=told is None, patches=_PATCHES)
-        else:
-            found = trial.tapped(field, bound, told, self._options)
-        if found is None or self._bytes(found.frame) > (1.0 - self._worth) * best.bytes:
-            return best
-        return Given(self._bytes(found.frame), frozenset(others[j] for j in self._of_use(k, arrays, found)))
+            plainly = told is None
+            found.append(trial.guided(field, bound, arrays, told, *how, subtracted=plainly, patches=_PATCHES))
+        if not found or self._times == 1.0:  # else a network is next to nothing
+            told = trial.told_by(field, bound, arrays, (), self._options, _TAPPED)
+            found.append(trial.tapped(field, bound, told, self._options))
+        for one in found:
+            if one is not None and self._bytes(one.frame) <= min((1.0 - self._worth) * alone, best.bytes):
+                used = frozenset(others[j] for j in self._of_use(k, arrays, one))
+                best = Given(self._bytes(one.frame), used)
+        return best
 
     def is_scant(self, k: int) -> bool:
         """Whether the sample of field k is too small to say that nothing helps it."""
