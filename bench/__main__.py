@@ -19,6 +19,7 @@ from bench import (
     generations,
     learned,
     lossless,
+    previous_step,
     rate_distortion,
     ratio,
     robustness,
@@ -340,6 +341,23 @@ def learned_command(
     finally:
         cache.close()
     click.echo(table.learned_table(rows))
+    if any(row["violations"] != "0" for row in rows):
+        sys.exit(1)
+
+
+@main.command("previous-step")
+@data_option
+@fields_option
+@csv_option
+@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
+@click.option("--effort", default="max", show_default=True)
+@min_values_option
+def previous_step_command(
+    data: Path | None, pattern: str, output: Path | None, bounds: list[float], effort: str, min_values: int
+) -> None:
+    """Steps along the leading axis, each with the one before; exit code 1 for a value outside its bound."""
+    rows = previous_step.run(find(data, min_values, pattern), bounds, effort, output, _tell_learned)
+    click.echo(table.previous_step_table(rows))
     if any(row["violations"] != "0" for row in rows):
         sys.exit(1)
 

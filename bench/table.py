@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench import generations, robustness
+from bench import generations, previous_step, robustness
 from bench.ablation import VARIANTS
 from bench.lossless import LEVELS
 from bench.peers import PEERS
@@ -56,7 +56,7 @@ def learned_table(rows: list[Row]) -> str:
     """Ratios without references, with taps into them, and with all that they tell; geometric means of what
     taps and all gain, of each set and of all."""
     header = ["set", "field", "rel", "references", "alone", "taps", "all", "taps gain", "gain", "best peer"]
-    header += ["network bytes", "trained s", "Mvalues/s", "decoded s"]
+    header += ["network bytes", "search s", "trained s", "Mvalues/s", "decoded s"]
     lines = []
     for row in rows:
         raw = int(row["raw_bytes"])
@@ -65,14 +65,39 @@ def learned_table(rows: list[Row]) -> str:
         peer = f"{raw / int(row['peer_bytes']):.2f}" if row["peer_bytes"] else ""
         names = [row["file"], row["field"], row["rel"], row["references"].replace(" ", ", ")]
         speed = f"{float(row['values_a_second']) / 1e6:.1f}" if row["values_a_second"] else ""
-        rest = [row["network_bytes"], row["train_seconds"], speed, row["decompress_wall"]]
+        rest = [
+            row["network_bytes"],
+            row["search_seconds"],
+            row["train_seconds"],
+            speed,
+            row["decompress_wall"],
+        ]
         lines.append([*names, *ratios, taps, row["gain"], peer, *rest])
     for name in (*dict.fromkeys(row["file"] for row in rows), "all"):
         some = [row for row in rows if name in (row["file"], "all")]
         taps = geometric_mean([int(row["plain_bytes"]) / int(row["tapped_bytes"]) for row in some])
         gain = geometric_mean([float(row["gain"]) for row in some])
-        lines.append([name, f"{len(some)} rows", *[""] * 5, f"{taps:.3f}", f"{gain:.3f}", *[""] * 5])
+        lines.append([name, f"{len(some)} rows", *[""] * 5, f"{taps:.3f}", f"{gain:.3f}", *[""] * 6])
     return markdown(header, lines, left=4)
+
+
+def previous_step_table(rows: list[Row]) -> str:
+    """Sizes of steps, alone and with the one before as a reference, over that of the field in one piece."""
+    lines = []
+    for row in rows:
+        whole, *others = (int(row[f"{how}_bytes"]) for how in previous_step.HOW)
+        shares = [f"{size / whole:.3f}" for size in others]
+        lines.append([row["file"], row["field"], row["rel"], str(whole), *shares])
+    header = [
+        "set",
+        "field",
+        "rel",
+        "whole, bytes",
+        "steps alone",
+        "+ taps into the step before",
+        "+ network",
+    ]
+    return markdown(header, lines, left=3)
 
 
 def generations_table(rows: list[Row]) -> str:

@@ -101,8 +101,8 @@ def compress(
 
     ``references`` are arrays that a decoder has, other fields or time steps, of the same shape or on a
     staggered grid (one value more or fewer along an axis): what they tell of a field of float32 or float64 is
-    learned in about ``train_seconds`` (60 s for 100 MB, if nothing is said), and left out where it would not
-    pay. `decompress` needs them, bit for bit.
+    learned in about ``train_seconds`` (60 s for 100 MB, 10 s at least, if nothing is said), and left out
+    where it would not pay. `decompress` needs them, bit for bit.
 
     ``enhance``: what quantization left is estimated once the field is decoded, by what is learned for it in
     about ``train_seconds`` (60 s for 100 MB, 2 s at least). Values come nearer to the original's, each still
@@ -274,8 +274,8 @@ def compress_fields(
     """Many fields as one archive. ``bounds`` maps patterns (as in a shell) to bounds; the first match counts.
 
     ``learned``: fields of float32 and float64 on one grid, staggered or not, are predicted from others, by
-    networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, if nothing is said), where
-    that is smaller. The same ``seed`` gives the same bytes.
+    networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, 10 s at least, if nothing
+    is said), where that is smaller. The same ``seed`` gives the same bytes.
     Decompression decodes what a field depends on, too.
     ``model`` (see `train`) takes the place of ``learned``: nothing is trained. Frames name it, and
     decompression needs it, unless ``embed_model`` puts its networks into them.
@@ -357,7 +357,7 @@ def train(
     Each snapshot has the same fields, in the same shape. ``bounds``: as for `compress_fields`, about those at
     which fields will be compressed; others do no harm, but a network that was made for them may help more.
     Which field is predicted from which, and how, is found on boxes of up to 2**23 values a field in all, in
-    about ``train_seconds`` (60 s for 100 MB of these, if nothing is said). Fields that nothing can help are
+    about ``train_seconds`` (60 s for 100 MB of these, 10 s at least). Fields that nothing can help are
     left out. The same ``seed`` gives the same model on the same machine. ``enhance``: enhancers are trained,
     too, of the boxes as decoded, in a fifth of the time; `compress_fields` takes them where it is told to
     enhance, and where they pay.

@@ -109,7 +109,7 @@ def compress_field(
     bound: Bound,
     write: Callable[[bytes], Any],
     *,
-    effort: str = "balanced",
+    effort: str | Effort = "balanced",
     idempotent: bool = False,
     threads: int | None = None,
     fill_values: Iterable[Number] = (),
@@ -134,12 +134,12 @@ def compress_field(
     from lossyzip.levels import levels_of
 
     dtype = field.check_supported(source)
-    if effort not in tuning.EFFORTS:
+    if isinstance(effort, str) and effort not in tuning.EFFORTS:
         raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
     _check_bound(bound, dtype, idempotent)
     if guide is not None:
         _check_guided(bound, dtype, idempotent)
-    workers, chosen = thread_count(threads), tuning.EFFORTS[effort]
+    workers, chosen = thread_count(threads), tuning.EFFORTS[effort] if isinstance(effort, str) else effort
     fill_values = tuple(value if isinstance(value, int) else float(value) for value in fill_values)
     shape = tuple(source.shape)
     started = time.process_time()  # tuning may use several threads; nothing else runs
@@ -388,11 +388,12 @@ class Frame:
         self.max_error: float = struct.unpack("<d", error)[0]
         self.version = ".".join(map(str, self._header.writer))
         self.compressed_bytes = reader.size
+        self.tile_bytes = sum(record.size for record in reader.records)  # of these, in tiles
         self.raw_bytes = math.prod(self.shape) * self.dtype.itemsize
         self.families = self._header.families
         self.tile_shape = self._header.tile_shape
         self.tile_count = self._header.tile_count()
-        guided = self._header.guided
+        self.guided = guided = self._header.guided
         self.references = guided.references if guided else ()  # checksums of the arrays that it needs
         in_model = [guided.network if guided else b"", self._header.enhancer]
         named = [f"{where.checksum:016x}" for where in in_model if isinstance(where, InModel)]

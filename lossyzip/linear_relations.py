@@ -19,6 +19,7 @@ _BLOCK = 1 << 18
 _MOST, _AT_LEAST = 4, 2  # references
 _WORTH = 0.004  # of the bits, that one must save
 _ROUNDS = 3
+_SEEN = 1 << 13  # coefficients of a group that are looked at, about
 _MASK_BYTES = 32  # that knowing a mask must save
 
 
@@ -32,12 +33,17 @@ def promising(
     if wanted is None:
         return []
     known = {k: _coefficients(other[where], fills, True) for k, other in enumerate(others)}
-    scaled = [group[:, 0] / (3.0 * eps) for group in wanted]
-    alone = here = _bits(scaled, [])
+    thinned = [_thinned(len(group)) for group in wanted]
+    few = [group[::step, 0] / (3.0 * eps) for group, step in zip(wanted, thinned, strict=True)]
+    known = {
+        k: None if groups is None else [g[::step] for g, step in zip(groups, thinned, strict=True)]
+        for k, groups in known.items()
+    }
+    alone = here = _bits(few, [], thinned)
     chosen: list[int] = []
     while len(chosen) < _MOST:
         tried = {
-            k: _bits(scaled, [*(known[j] or [] for j in chosen), coefficients])
+            k: _bits(few, [*(known[j] or [] for j in chosen), coefficients], thinned)
             for k, coefficients in known.items()
             if coefficients is not None and k not in chosen
         }
@@ -97,8 +103,13 @@ def _coefficients(block: np.ndarray, fills: Sequence[float], slopes: bool) -> li
     return [np.concatenate(groups[group]) for group in sorted(groups)]
 
 
-def _bits(wanted: list[np.ndarray], known: list[list[np.ndarray]]) -> float:
-    """About the bits that ``wanted``, in steps, takes."""
+def _thinned(count: int) -> int:
+    """One of so many of ``count`` coefficients is looked at: an odd number, so that all columns are."""
+    return (count // _SEEN) | 1
+
+
+def _bits(wanted: list[np.ndarray], known: list[list[np.ndarray]], times: list[int]) -> float:
+    """About the bits that ``wanted``, in steps, takes: each group counts so many ``times``."""
     total = 0.0
     for number, own in enumerate(wanted):
         least = float(np.log2(1.0 + own * own).sum())
@@ -112,5 +123,5 @@ def _bits(wanted: list[np.ndarray], known: list[list[np.ndarray]]) -> float:
                 rest = own - columns @ np.linalg.solve(gram, (columns * weight[:, None]).T @ own)
                 weight = 1.0 / (1.0 + rest * rest)
                 least = min(least, float(np.log2(1.0 + rest * rest).sum()))
-        total += 0.5 * least
+        total += 0.5 * least * times[number]
     return total

@@ -15,7 +15,7 @@ import numpy as np
 
 from lossyzip.bound import Bound, absolute
 from lossyzip.compressor import Frame, compress_field
-from lossyzip.dataset import SEARCH, SECONDS_PER_BYTE, Learning, as_decoded, plan_of, valid_only
+from lossyzip.dataset import SEARCH, Learning, as_decoded, plan_of, usual_seconds
 from lossyzip.enhancing import Enhancing
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.field import Number, Source, valid_range
@@ -24,6 +24,7 @@ from lossyzip.learned.device import require_torch
 from lossyzip.learned.model import Enhanced, Model, Target
 from lossyzip.learned.neighbourhood import folded
 from lossyzip.learned.training import train
+from lossyzip.trial import valid_only
 
 ENHANCING = 0.2  # of the time to train, for enhancers
 _STACKED = 1 << 23  # values of a field, of all snapshots together
@@ -85,7 +86,7 @@ def model_of(
     require_torch()
     seconds = learning.seconds
     if seconds is None:
-        seconds = SECONDS_PER_BYTE * sum(stack.values.nbytes for stack in stacks.values())
+        seconds = usual_seconds(sum(stack.values.nbytes for stack in stacks.values()))
     enhanced: tuple[Enhanced, ...] = ()
     if enhancing is not None:
         asked = enhancing._replace(seconds=ENHANCING * seconds / max(len(stacks), 1), seed=learning.seed)

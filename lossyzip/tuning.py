@@ -84,6 +84,7 @@ class Effort:
     brief: bool = False
     lattice: bool = False  # no other family is looked at
     tile_bytes: int = 1 << 23  # of floats, at most
+    times: float = 1.0  # as many values are in the field that weights are to pay their way in
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
         """Whether tiles of this shape are to be mixed."""
@@ -98,6 +99,7 @@ EFFORTS = {
         1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64), tile_bytes=1 << 24
     ),
 }
+ROUGH = Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 62)  # to compare fields' sizes alone
 
 
 def sample_blocks(shape: tuple[int, ...], effort: Effort) -> list[tuple[slice, ...]]:
@@ -181,7 +183,7 @@ def choose_plan(
     coded = _coded_blocks(source, header, sample_blocks(header.shape, effort), beside)
     if not coded:
         return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
-    served = math.prod(header.shape)
+    served = round(effort.times * math.prod(header.shape))
     near = coded if len(coded) == 1 else _coded_blocks(source, header, _fit_blocks(header.shape), beside)
     sparse = effort.brief and served >= _MANY
     final = _Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)

@@ -12,9 +12,12 @@ import pytest
 
 import lossyzip as lz
 from datasets import synthetic
+from lossyzip import trial
+from lossyzip.compressor import Frame
 from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
 from lossyzip.dataset import Learning, compress_related, needed_by
 from lossyzip.io.verify import verify_file
+from lossyzip.sample import Sample
 
 SHAPE = (16, 40, 40)
 BOUND = lz.relative(1e-3)
@@ -228,3 +231,31 @@ def test_files(tmp_path):
         del file[row.references[0]]
     with pytest.raises(lz.MissingReferenceError):
         lz.decompress_file(back, again, force=True)
+
+
+@needs_torch
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_samples_say_about_what_whole_fields_take(rng, seconds):
+    shape = (70, 70, 70)  # of which a sample is a part
+    a, noise = (rng.standard_normal(shape).cumsum(axis).astype("f4") for axis in (0, 1))
+    fields = {"a": a, "noise": noise, "b": (2 * a + 0.01 * noise).astype("f4")}
+    bounds = dict.fromkeys(fields, lz.relative(1e-2))
+    sample = Sample(fields, bounds, 0, seconds, {"effort": "max"})
+    alone = sample.given(2, frozenset())
+    assert not alone.used
+    assert alone.bytes == pytest.approx(len(lz.compress(fields["b"], bounds["b"])), rel=0.3)
+    told = sample.given(2, frozenset({0, 1}))
+    assert 0 in told.used
+    assert told.bytes < 0.9 * alone.bytes
+    assert sample.given(2, frozenset({1})) == alone
+
+
+@needs_torch
+def test_a_network_that_is_not_subtracted_is_decoded():
+    fields = state()
+    reference = lz.decompress(lz.compress(fields["a"], BOUND))
+    told = trial.told_by(fields["b"], BOUND, [reference], range(1), {})
+    found = trial.guided(fields["b"], BOUND, [reference], told, 0.2, 0, {}, subtracted=False)
+    guided = Frame.of_bytes(found.frame).guided
+    assert guided is None or not guided.subtracted
+    assert lz.verify(fields["b"], found.frame, references=[reference]).passed

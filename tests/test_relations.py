@@ -33,7 +33,7 @@ shares = st.sampled_from([0.0, 0.0, 0.1, 0.5, 0.9])
 
 
 @given(st.lists(st.floats(1.0, 100.0), min_size=1, max_size=4), st.data())
-def test_an_order_is_close_to_the_best_of_all(alone, data):
+def test_an_order_is_the_best_of_all_where_that_may_be_found_out(alone, data):
     count = len(alone)
     saves = data.draw(
         st.lists(st.lists(shares, min_size=count, max_size=count), min_size=count, max_size=count)
@@ -45,9 +45,7 @@ def test_an_order_is_close_to_the_best_of_all(alone, data):
     for place, (k, references) in enumerate(plan):
         assert set(references) == judge(k, frozenset(order[:place])).used
     best = min(total(judge, other) for other in itertools.permutations(range(count)))
-    assert total(judge, order) <= 1.6 * best
-    moved = [[*(rest := [j for j in order if j != k])[:p], k, *rest[p:]] for k in order for p in range(count)]
-    assert total(judge, order) <= min(total(judge, other) for other in moved) * (1 + 1e-9)
+    assert total(judge, order) <= best * (1 + 1e-3)
 
 
 def test_a_judge_is_asked_no_more_often_than_said():
@@ -58,11 +56,10 @@ def test_a_judge_is_asked_no_more_often_than_said():
         asked.append(known)
         return honest(k, known)
 
-    relations.order_of(6, judge, 0)
-    assert sum(bool(known) for known in asked) == 6 + 5 + 4 + 3 + 2
-    once, _ = len(asked), asked.clear()
-    relations.order_of(6, judge, 1000)
-    assert len(asked) > once
+    for looks, times in ((0, 6), (6, 6), (10, 10)):
+        asked.clear()
+        relations.order_of(6, judge, looks)
+        assert sum(bool(known) for known in asked) == times
 
 
 def test_answers_hold_for_fewer_fields():

@@ -31,7 +31,7 @@ from lossyzip.errors import InvalidArgumentError
 @click.option(
     "--train-seconds",
     type=click.FloatRange(min=0),
-    help="For --learned, in all; for --enhance, a field. Default: 60 for 100 MB.",
+    help="For --learned, in all; for --enhance, a field. Default: 60 for 100 MB, 10 or 2 at least.",
 )
 @click.option("--seed", default=0, show_default=True, help="For both: the same gives the same bytes.")
 @options.model_option

@@ -16,7 +16,7 @@ from lossyzip.cli import options
 @click.option(
     "--train-seconds",
     type=click.FloatRange(min=0),
-    help="In all. Default: 60 for 100 MB of what is looked at, up to 2**23 values a field.",
+    help="In all. Default: 60 for 100 MB of what is looked at, up to 2**23 values a field; 10 at least.",
 )
 @click.option("--seed", default=0, show_default=True, help="The same gives the same model.")
 @click.option("--enhance", is_flag=True, help="Train enhancers, too, for `compress --model --enhance`.")

@@ -6,9 +6,8 @@ Knows nothing of how it finds that out.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ _COMPARED = 1 << 14  # values by which they are chosen
 BLOCKS = 4  # of which a sample consists,
 _BLOCK_VALUES = 1 << 15  # with about so many values each
 _WHOLE = 1 << 18  # values: fields that are not larger are samples of themselves
+_SURE = 1e-3  # of the bytes: bounds that are closer are one
 _WORTH = 0.01  # of what is left to code, that a reference must explain to be one
 
 
@@ -114,59 +114,94 @@ def _last_long(shape: tuple[int, ...]) -> int:
 def order_of(count: int, judge: Judge, looks: int) -> list[tuple[int, tuple[int, ...]]]:
     """(field, references) in an order in which all fields together take few bytes.
 
-    First from the end: again and again, the last is the one that takes so many bytes less where all others
-    are known. Then fields are moved to better places, until no move helps or the judge was asked more than
-    ``looks`` times.
+    What is known of a field bounds what it takes beside any others: no more where those that were of use are
+    among these, no less where these are among those. Again and again the order is found that takes the
+    fewest bytes by guesses between the bounds, and the judge is asked where they are farthest apart; then by
+    the lower bounds: once all of that order is known, none is better. Each field is asked for beside all
+    others, and all in all the judge is asked ``looks`` times at most, unless these are more.
     """
-    asked = _Asked(judge)
-    order, left = list[int](), list(range(count))
+    known = _Known(count)
+    every = frozenset(range(count))
+    for k in range(count):
+        known.learn(k, frozenset(), judge(k, frozenset()))
+        known.learn(k, every - {k}, judge(k, every - {k}))
+    asked = count
+    for estimate in (known.guess, known.least):
+        while asked < looks and (unsure := known.most_unsure(_cheapest(estimate()))):
+            known.learn(*unsure, judge(*unsure))
+            asked += 1
+    order = _cheapest(known.most)
+    return [(k, tuple(sorted(known.used(k, _mask(order[:place]))))) for place, k in enumerate(order)]
+
+
+class _Known:
+    """What answers of a judge say of a field beside others: of every set of these, a number whose bits are
+    its members."""
+
+    def __init__(self, count: int) -> None:
+        self._sets = np.arange(1 << count)
+        self._least = np.zeros((count, 1 << count))
+        self.most = np.full((count, 1 << count), np.inf)
+        self._answers: list[list[tuple[int, Given]]] = [[] for _ in range(count)]
+
+    def learn(self, k: int, others: frozenset[int], given: Given) -> None:
+        """That this is what field k takes beside ``others``."""
+        shown, used = _mask(others), _mask(given.used)
+        within, beyond = self._sets & ~shown == 0, self._sets & used == used
+        self._least[k, within] = np.maximum(self._least[k, within], given.bytes)
+        self.most[k, beyond] = np.minimum(self.most[k, beyond], given.bytes)
+        self._answers[k].append((shown, given))
+
+    def least(self) -> np.ndarray:
+        """(fields, sets): bytes that a field takes beside a set, at least."""
+        return np.minimum(self._least, self.most)  # a judge may find that more is less
+
+    def guess(self) -> np.ndarray:
+        """The same, about: the fewer the more there is of what was of use beside all others."""
+        least, out = self.least(), np.empty_like(self.most)
+        for k, answers in enumerate(self._answers):
+            used = _mask(answers[1][1].used)
+            members = [self._sets >> j & 1 for j in range(len(self.most)) if used >> j & 1]
+            there = sum(members) / max(len(members), 1)
+            out[k] = (1.0 - there) * self.most[k] + there * least[k]
+        return out
+
+    def most_unsure(self, order: Sequence[int]) -> tuple[int, frozenset[int]] | None:
+        """A field, and those before it in ``order``: the question of which least is known. None: all is."""
+        widest, found = 0.0, None
+        for place, k in enumerate(order):
+            before = _mask(order[:place])
+            width = float(self.most[k, before] - self._least[k, before])
+            asked = any(shown == before for shown, _ in self._answers[k])
+            if not asked and width > max(widest, _SURE * self.most[k, before]):
+                widest, found = width, (k, frozenset(order[:place]))
+        return found
+
+    def used(self, k: int, others: int) -> frozenset[int]:
+        """Which of ``others`` are of use to field k."""
+        fitting = [given for _, given in self._answers[k] if _mask(given.used) & ~others == 0]
+        return min(fitting, key=lambda given: given.bytes).used
+
+
+def _cheapest(sizes: np.ndarray) -> list[int]:
+    """The order in which fields add up to the fewest of ``sizes`` (fields, sets of those before), by dynamic
+    programming over these sets."""
+    count, rows = len(sizes), sizes.tolist()
+    total, last = [0.0] + [math.inf] * ((1 << count) - 1), [0] * (1 << count)
+    for before in range(1 << count):
+        for k in range(count):
+            after = before | 1 << k
+            if after != before and total[before] + rows[k][before] < total[after]:
+                total[after], last[after] = total[before] + rows[k][before], k
+    order, left = list[int](), (1 << count) - 1
     while left:
-        saved = [asked(k, frozenset()).bytes - asked(k, frozenset(left) - {k}).bytes for k in left]
-        order.insert(0, left.pop(int(np.argmax(saved))))
-    order = _improved(order, asked, looks)
-    return [(k, tuple(sorted(asked(k, frozenset(order[:place])).used))) for place, k in enumerate(order)]
-
-
-def _improved(order: list[int], asked: _Asked, looks: int) -> list[int]:
-    least, better = asked.total(order, math.inf), True
-    while better:
-        better = False
-        for k, place in itertools.product(sorted(order), range(len(order))):
-            rest = [other for other in order if other != k]
-            moved = [*rest[:place], k, *rest[place:]]
-            if asked.looks >= looks:
-                return order
-            if (total := asked.total(moved, least)) < least:
-                order, least, better = moved, total, True
+        order.insert(0, last[left])
+        left -= 1 << last[left]
     return order
 
 
-class _Asked:
-    """A judge's answers. One holds for fewer fields too, as long as those that were of use are there."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-        self._answers: dict[int, list[tuple[frozenset[int], Given]]] = {}
-        self.looks = 0
-
-    def __call__(self, field: int, known: frozenset[int]) -> Given:
-        answers = self._answers.setdefault(field, [])
-        for others, given in answers:
-            if given.used <= known <= others:
-                return given
-        given = self._judge(field, known)
-        self.looks += bool(known)
-        answers.append((known, given))
-        return given
-
-    def total(self, order: Sequence[int], most: float) -> float:
-        """The bytes of all fields in that ``order``; infinite where they are more than ``most``."""
-        total = 0.0
-        for place, field in enumerate(order):
-            total += self(field, frozenset(order[:place])).bytes
-            if total > most:
-                return math.inf
-        return total
+def _mask(members: Iterable[int]) -> int:
+    return sum(1 << k for k in members)
 
 
 def useful(

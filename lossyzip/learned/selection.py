@@ -9,7 +9,7 @@ import numpy as np
 from lossyzip.learned.neighbourhood import FEATURES, NEAR
 from lossyzip.learned.sampling import Patches
 
-_PATCHES = 8_000
+_SHARE = 6  # one patch in so many is looked at
 _MOST_PAIRS = 24
 _WORTH = 0.01  # of what is left unexplained: a pair that takes off less stays away
 
@@ -21,7 +21,7 @@ def select(patches: Patches, inputs: int) -> list[tuple[int, int]]:
     if not every:  # all references are constant
         return []
     near = [j for j, (_, kind) in enumerate(every) if kind < NEAR]
-    few = np.arange(0, len(patches.values), -(-len(patches.values) // _PATCHES))
+    few = np.arange(0, len(patches.values), _SHARE)
     few = few[patches.valid[few].all(axis=1)]
     neighbours = _neighbours(patches.shape)
     if len(few) * len(neighbours) < 4 * len(every):

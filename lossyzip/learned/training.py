@@ -25,13 +25,13 @@ from lossyzip.learned.selection import select
 
 STEPS_A_SECOND = 1500  # nominal: a slower machine takes longer, and finds the same
 _LEAST_STEPS = 200
-_PATCHES = 50_000
+PATCHES = 50_000
 _BATCH = 256  # patches
 _CHANNELS = (24, 24)  # of hidden layers
 _OWN = 0.08  # of the weight of a difference: that of an error as it is
 _WEIGHT_BITS = (8, 9, 10, 12)
 _LEAST_EPS = 1e-6  # of a target's scale: float32 has no more
-_JUDGED = 6_000  # patches by which one of these is chosen
+_JUDGED = 8  # one patch in so many: by these one of them is chosen
 
 
 def train(
@@ -43,6 +43,7 @@ def train(
     stacked: bool = False,
     seconds: float = 5.0,
     seed: int = 0,
+    patches: int = PATCHES,
     tell: Callable[[float], Any] | None = None,
 ) -> Network:
     """A network that makes a guide for ``target``, to be coded within ``eps``, of ``references``.
@@ -50,8 +51,9 @@ def train(
     All are of one shape; ``references`` as the decoder will have them, and NaN where they mean nothing.
     ``valid`` (bool) leaves out values of the target; those that are not finite are left out anyhow.
     ``stacked``: they are (separate, z, y, x), and nothing looks across the first axis: that of snapshots.
-    ``seconds`` are nominal. References that have nothing to say give a guide next to constant. ``tell`` is
-    told now and then what part is done. Raises MissingDependencyError without torch.
+    ``seconds`` are nominal; about so many ``patches`` are learned from. References that have nothing to say
+    give a guide next to constant. ``tell`` is told now and then what part is done. Raises
+    MissingDependencyError without torch.
     """
     if not references or any(reference.shape != target.shape for reference in references):
         shapes = [reference.shape for reference in references]
@@ -67,27 +69,27 @@ def train(
     full = target.shape if stacked else folded(target.shape)
     target, usable = target.reshape(full), usable.reshape(full)
     references = [reference.reshape(full) for reference in references]
-    patches = draw(target, usable, inputs, references, _PATCHES, rng) if usable.any() else None
-    if patches is None or not len(patches.values):
+    drawn = draw(target, usable, inputs, references, patches, rng) if usable.any() else None
+    if drawn is None or not len(drawn.values):
         return Network.constant(0.0)
-    middle = storable(float(np.median(patches.values[patches.valid])))
+    middle = storable(float(np.median(drawn.values[drawn.valid])))
     if not inputs:
         return Network.constant(middle)
-    magnitude = float(np.abs(patches.values).max())
+    magnitude = float(np.abs(drawn.values).max())
     if not 1e-250 < magnitude < 1e250:  # squares would leave the range of floats
         return Network.constant(middle)
-    wanted = select(patches, len(inputs))
-    scale = max(float(np.abs(patches.values[patches.valid] - middle).mean()), eps)
-    features = patches.features(wanted)
-    judged = np.arange(0, len(features), -(-len(features) // _JUDGED))
+    wanted = select(drawn, len(inputs))
+    scale = max(float(np.abs(drawn.values[drawn.valid] - middle).mean()), eps)
+    features = drawn.features(wanted)
+    judged = np.arange(0, len(features), _JUDGED)
     sample = features[judged].reshape(-1, len(wanted)).astype(np.float64)
     spread = np.maximum(features.std(axis=(0, 1), dtype=np.float64), 1.0)
     features /= spread.astype(np.float32)
-    terms = roughness(patches.shape)
-    whole = patches.valid @ (terms != 0.0).T.astype(np.float32) == np.count_nonzero(terms, axis=1)
+    terms = roughness(drawn.shape)
+    whole = drawn.valid @ (terms != 0.0).T.astype(np.float32) == np.count_nonzero(terms, axis=1)
     net = learn(
         features,
-        ((patches.values - middle) / scale @ terms.T).astype(np.float32),
+        ((drawn.values - middle) / scale @ terms.T).astype(np.float32),
         None if whole.all() else whole.astype(np.float32),
         terms.astype(np.float32),
         (np.abs(terms).max(axis=1) * max(eps / scale, _LEAST_EPS)).astype(np.float32),
@@ -101,7 +103,7 @@ def train(
     for bits in _WEIGHT_BITS:
         network = to_integers(net, inputs, wanted, spread, scale, middle, bits)
         found += [network] if network is not None else []
-    return min(found, key=lambda network: _size(network, patches, judged, sample, terms, eps, target.size))
+    return min(found, key=lambda network: _size(network, drawn, judged, sample, terms, eps, target.size))
 
 
 def roughness(shape: tuple[int, ...]) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 import lossyzip as lz
 from datasets.synthetic import waves
-from lossyzip import dataset, field, second_pass, tuning
+from lossyzip import field, second_pass, trial, tuning
 from lossyzip.compressor import Frame
 from lossyzip.container.archive import unpack_archive
 from lossyzip.learned import enhancement as training
@@ -121,7 +121,7 @@ def guided() -> bytes:
         "pattern": (0.7 * pattern + 0.02 * rng.standard_normal(shape), 0.05),
         "again": (pattern + 0.02 * rng.standard_normal(shape), 0.1),
     }
-    least, dataset._LEAST_FOR_NETWORK = dataset._LEAST_FOR_NETWORK, 0
+    least, trial._LEAST_FOR_NETWORK = trial._LEAST_FOR_NETWORK, 0
     try:
         blob = lz.compress_fields(
             {name: values.astype("<f4") for name, (values, _) in fields.items()},
@@ -130,7 +130,7 @@ def guided() -> bytes:
             train_seconds=5,
         )
     finally:
-        dataset._LEAST_FOR_NETWORK = least
+        trial._LEAST_FOR_NETWORK = least
     tell = []
     for name, data in unpack_archive(blob).items():
         header = Frame.of_bytes(bytes(data))._header
