@@ -17,6 +17,7 @@ from bench import (
     enhance,
     enhance_related,
     generations,
+    given,
     learned,
     lossless,
     previous_step,
@@ -341,6 +342,32 @@ def learned_command(
     finally:
         cache.close()
     click.echo(table.learned_table(rows))
+    if any(row["violations"] != "0" for row in rows):
+        sys.exit(1)
+
+
+@main.command("given")
+@data_option
+@fields_option
+@csv_option
+@click.option("--targets", type=numbers(str), default=[], help="Only these fields.  [default: all]")
+@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
+@click.option("--others", type=float, help="Of the others: eps / range.  [default: the same]")
+@click.option("--effort", default="max", show_default=True)
+@min_values_option
+def given_command(
+    data: Path | None,
+    pattern: str,
+    output: Path | None,
+    targets: list[str],
+    bounds: list[float],
+    others: float | None,
+    effort: str,
+    min_values: int,
+) -> None:
+    """Each field given all others of its set; exit code 1 for a value outside its bound."""
+    rows = given.run(find(data, min_values, pattern), targets, bounds, others, effort, output, _tell_learned)
+    click.echo(table.given_table(rows))
     if any(row["violations"] != "0" for row in rows):
         sys.exit(1)
 

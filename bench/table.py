@@ -81,6 +81,17 @@ def learned_table(rows: list[Row]) -> str:
     return markdown(header, lines, left=4)
 
 
+def given_table(rows: list[Row]) -> str:
+    """Ratios of fields alone and given all others of their set."""
+    lines = []
+    for row in rows:
+        plain, given = (int(row["raw_bytes"]) / int(row[f"{how}_bytes"]) for how in ("plain", "given"))
+        ratios = [f"{plain:.2f}", f"{given:.2f}", f"{given / plain:.4f}"]
+        lines.append([row["file"], row["field"], row["rel"], row["others_rel"], *ratios])
+    header = ["set", "field", "rel", "rel of the others", "alone", "given all others", "gain"]
+    return markdown(header, lines, left=4)
+
+
 def previous_step_table(rows: list[Row]) -> str:
     """Sizes of steps, alone and with the one before as a reference, over that of the field in one piece."""
     lines = []

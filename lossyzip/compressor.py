@@ -134,7 +134,7 @@ def compress_field(
     from lossyzip.levels import levels_of
 
     dtype = field.check_supported(source)
-    if isinstance(effort, str) and effort not in tuning.EFFORTS:
+    if not isinstance(effort, tuning.Effort) and effort not in tuning.EFFORTS:
         raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
     _check_bound(bound, dtype, idempotent)
     if guide is not None:
