@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _SECONDS_PER_BYTE, _LEAST_SECONDS = 60 / 100e6, 10.0  # of training, if nothing is said
 SEARCH = 0.1  # of that, to find the order of fields and their references
-_LOOKS = 3  # a field, at most
 _FEW = 1 << 12  # values, for which no reference is worth a search
 
 
@@ -246,15 +245,15 @@ class _Group:
         from lossyzip.sample import Sample  # which imports numba
 
         names, started = list(self._fields), time.perf_counter()
-        most, looks = _LOOKS * len(names), itertools.count()
-        sample = Sample(self._fields, self._bounds, self._learning.seed, seconds / most, self._options)
+        sample = Sample(self._fields, self._bounds, self._learning.seed, seconds, self._options)
+        looks = itertools.count()
 
         def judge(k: int, known: frozenset[int]) -> Given:
             if self._training is not None:
-                self._training(f"{names[k]}, samples", min(next(looks) / most, 1.0))
+                self._training(f"{names[k]}, samples", min(next(looks) / sample.looks, 1.0))
             return sample.given(k, known)
 
-        order = order_of(len(names), judge, most)
+        order = order_of(len(names), judge, sample.looks)
         plan = [(names[k], tuple(names[j] for j in references)) for k, references in order]
         for place, (k, references) in enumerate(order):
             if not references and sample.is_scant(k):

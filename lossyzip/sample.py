@@ -20,6 +20,7 @@ from lossyzip.learned.network import Network
 from lossyzip.learned.relations import Given, blocks_of, cut, useful
 from lossyzip.tuning import EFFORTS, ROUGH
 
+_LOOKS = 3  # a field, at most; one at fields that are samples of themselves, where more gain next to nothing
 _PATCHES = 10_000  # to train with
 _TAPPED = 4  # references for taps to reach into
 _SCANT = 2_000  # bytes of a part of a field: fewer say little
@@ -29,7 +30,7 @@ _WORTH, _WORTH_OF_ALL = 0.02, 0.005  # of a sample's bytes, that references must
 class Sample:
     """Samples of fields, coded in trial: the judge of what helps what (learned/relations.py).
 
-    ``seconds``: nominal ones, of training for one look; 0.0: without networks.
+    ``seconds``: nominal ones, of training for all ``looks`` that may be taken; 0.0: without networks.
     """
 
     def __init__(
@@ -50,7 +51,8 @@ class Sample:
         effort = EFFORTS["balanced"] if blocks is None else replace(ROUGH, times=self._times)
         self._worth = _WORTH_OF_ALL if blocks is None else _WORTH
         self._options = {**trial.not_enhanced(options), "effort": effort}
-        self._seconds = seconds
+        self.looks = len(fields) * (1 if blocks is None else _LOOKS)
+        self._seconds = seconds / self.looks
         self._seed = seed
         plain = zip(self._fields, self._bounds, strict=True)
         self._plain = [trial.compressed(field, bound, None, self._options).frame for field, bound in plain]
