@@ -13,7 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lossyzip.bound import Bound
-from lossyzip.compressor import FieldReport, Frame, compress_field
+from lossyzip.compressor import FieldReport, compress_field
+from lossyzip.decompressor import Frame
 from lossyzip.grid import onto
 
 if TYPE_CHECKING:

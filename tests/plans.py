@@ -10,7 +10,6 @@ import pytest
 import lossyzip as lz
 from lossyzip import tile, tuning
 from lossyzip.carrier import NO_GUIDE
-from lossyzip.compressor import content_checksum
 from lossyzip.container import frame
 from lossyzip.container.header import Guided, Header
 from lossyzip.decompose import families, interpolation, regression
@@ -21,6 +20,7 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import CLASSES, Raster
 from lossyzip.decompose.stencil import SHIFTS, Weights
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.decompressor import content_checksum
 from lossyzip.guide import FieldGuide
 
 STATIC = replace(tuning.EFFORTS["balanced"], mixed=0)  # small tiles would be mixed

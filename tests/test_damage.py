@@ -21,7 +21,6 @@ from plans import STATIC
 
 import lossyzip as lz
 from lossyzip import field, second_pass, tuning
-from lossyzip.compressor import Frame
 from lossyzip.container import archive, frame
 from lossyzip.container.header import MOST_TILE_VALUES
 from lossyzip.decompose.families import write_plan
@@ -31,6 +30,7 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster, class_taps
 from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.decompressor import Frame
 from lossyzip.entropy.bits import put_varint
 from lossyzip.learned import enhancement as training
 

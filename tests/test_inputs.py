@@ -16,8 +16,8 @@ from plans import STATIC
 
 import lossyzip as lz
 from lossyzip import field, tuning
-from lossyzip.compressor import Frame
 from lossyzip.container.header import MOST_TILE_VALUES
+from lossyzip.decompressor import Frame
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -16,8 +16,8 @@ import numpy as np
 import lossyzip as lz
 from datasets.synthetic import waves
 from lossyzip import field, second_pass, trial, tuning
-from lossyzip.compressor import Frame
 from lossyzip.container.archive import unpack_archive
+from lossyzip.decompressor import Frame
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.model import Target
 from lossyzip.learned.neighbourhood import Input
