@@ -18,7 +18,7 @@ from lossyzip import field, tuning
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.bound import psnr as psnr_bound
 from lossyzip.compressor import FieldReport, compress_field
-from lossyzip.container.header import coded_as, part_of
+from lossyzip.container.dtypes import coded_as, part_of
 from lossyzip.errors import InvalidArgumentError, UnreachableTargetError
 from lossyzip.field import Number, Source
 from lossyzip.preview import Preview

@@ -21,8 +21,8 @@ import numpy as np
 
 from lossyzip.bound import Bound, absolute
 from lossyzip.container import frame
-from lossyzip.container.enhanced import Objective
-from lossyzip.container.header import Header, can_be_enhanced
+from lossyzip.container.enhanced import Objective, can_be_enhanced
+from lossyzip.container.header import Header
 from lossyzip.decompressor import checker_of, content_checksum, plan_of_header
 from lossyzip.errors import (
     BoundViolationError,

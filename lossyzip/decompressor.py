@@ -16,7 +16,8 @@ import xxhash
 
 from lossyzip.container import frame
 from lossyzip.container.enhanced import objective_told, split
-from lossyzip.container.header import Header, InModel
+from lossyzip.container.header import Header
+from lossyzip.container.in_model import InModel
 from lossyzip.errors import ContentMismatchError, CorruptError, MissingReferenceError
 from lossyzip.threads import in_order, thread_count
 

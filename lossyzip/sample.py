@@ -11,7 +11,7 @@ import numpy as np
 
 from lossyzip import trial
 from lossyzip.bound import Bound, absolute, lossless
-from lossyzip.container.header import FROM_NETWORK
+from lossyzip.container.guided import FROM_NETWORK
 from lossyzip.decompressor import Frame
 from lossyzip.field import Source, valid_range
 from lossyzip.grid import common, onto

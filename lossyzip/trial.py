@@ -145,7 +145,7 @@ def guided_by(
     options: dict[str, Any],
 ) -> Trial:
     """With what the model has for ``name``."""
-    from lossyzip.container.header import InModel
+    from lossyzip.container.in_model import InModel
     from lossyzip.guide import FieldGuide
 
     number = model.number_of(name)

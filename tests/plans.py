@@ -11,7 +11,8 @@ import lossyzip as lz
 from lossyzip import tile, tuning
 from lossyzip.carrier import NO_GUIDE
 from lossyzip.container import frame
-from lossyzip.container.header import Guided, Header
+from lossyzip.container.guided import Guided
+from lossyzip.container.header import Header
 from lossyzip.decompose import families, interpolation, regression
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.guide_taps import GuideWeights

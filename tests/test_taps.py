@@ -14,7 +14,7 @@ from datasets import synthetic
 from lossyzip import field
 from lossyzip.compressor import compress_field
 from lossyzip.container.frame import pack_sections, unpack_sections
-from lossyzip.container.header import FROM_NETWORK, RawGuide
+from lossyzip.container.guided import FROM_NETWORK, RawGuide
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.guide_fitting import in_turn
 from lossyzip.decompressor import Frame

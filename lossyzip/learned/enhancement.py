@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lossyzip.container.header import FROM_NETWORK
+from lossyzip.container.guided import FROM_NETWORK
 from lossyzip.learned import filter_fitting
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import MOST_GUIDES, MOST_SHIFT, STEPS, Enhancer, if_exact
