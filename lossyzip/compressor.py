@@ -24,6 +24,7 @@ from lossyzip.container import frame
 from lossyzip.container.enhanced import Objective, can_be_enhanced
 from lossyzip.container.header import Header
 from lossyzip.decompressor import checker_of, content_checksum, plan_of_header
+from lossyzip.effort import EFFORTS, Effort
 from lossyzip.errors import (
     BoundViolationError,
     DecodeError,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from lossyzip.field import Number, Source
     from lossyzip.guide import FieldGuide
     from lossyzip.levels import Levels
-    from lossyzip.tuning import Effort
     from lossyzip.tuning_psnr import Aim
 
 _ATTEMPTS = 4  # to reach a PSNR; the last one cannot miss
@@ -122,17 +122,17 @@ def compress_field(
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
     frame written, when a tile does not keep the bound: what was written must be thrown away.
     """
-    from lossyzip import field, planning, tuning, tuning_psnr
+    from lossyzip import field, planning, tuning_psnr
     from lossyzip.carrier import as_coded
     from lossyzip.levels import levels_of
 
     dtype = field.check_supported(source)
-    if isinstance(effort, str) and effort not in tuning.EFFORTS:
-        raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
+    if isinstance(effort, str) and effort not in EFFORTS:
+        raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(EFFORTS)}")
     _check_bound(bound, dtype, idempotent)
     if guide is not None:
         _check_guided(bound, dtype, idempotent)
-    workers, chosen = thread_count(threads), tuning.EFFORTS[effort] if isinstance(effort, str) else effort
+    workers, chosen = thread_count(threads), EFFORTS[effort] if isinstance(effort, str) else effort
     fill_values = tuple(value if isinstance(value, int) else float(value) for value in fill_values)
     shape = tuple(source.shape)
     started = time.process_time()  # tuning may use several threads; nothing else runs

@@ -13,12 +13,12 @@ from lossyzip import trial
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.container.guided import FROM_NETWORK
 from lossyzip.decompressor import Frame
+from lossyzip.effort import EFFORTS, ROUGH
 from lossyzip.field import Source, valid_range
 from lossyzip.grid import common, onto
 from lossyzip.guide import checksum
 from lossyzip.learned.network import Network
 from lossyzip.learned.relations import Given, blocks_of, cut, useful
-from lossyzip.tuning import EFFORTS, ROUGH
 
 _PATCHES = 10_000  # to train with
 _TAPPED = 4  # references for taps to reach into

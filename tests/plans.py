@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lossyzip as lz
-from lossyzip import tile, tuning
+from lossyzip import tile
 from lossyzip.carrier import NO_GUIDE
 from lossyzip.container import frame
 from lossyzip.container.guided import Guided
@@ -22,9 +22,10 @@ from lossyzip.decompose.regression import CLASSES, Raster
 from lossyzip.decompose.stencil import SHIFTS, Weights
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.decompressor import content_checksum
+from lossyzip.effort import EFFORTS
 from lossyzip.guide import FieldGuide
 
-STATIC = replace(tuning.EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
+STATIC = replace(EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
 FAMILIES = ("multigrid", "raster", "wavelet", "lattice")
 
 

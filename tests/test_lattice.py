@@ -19,9 +19,12 @@ from reference.lattice import step_of
 from reference.quantizer import Quantizer as ReferenceQuantizer
 
 import lossyzip as lz
-from lossyzip import field, tuning
+from lossyzip import field
+from lossyzip.blocks import Block
+from lossyzip.candidates import best_lattice
 from lossyzip.decompose import families, lattice
 from lossyzip.decompose.lattice import Lattice
+from lossyzip.judge import Judge
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 DTYPES = st.sampled_from([np.dtype("<f4"), np.dtype("<f8")])
@@ -233,7 +236,7 @@ def test_the_plan_suits_the_field():
     sample = np.zeros((30, 40, 50), np.float32)
     sample += np.cumsum(np.random.default_rng(0).standard_normal(50)).astype(np.float32)
     rule = families.quantizer(sample.dtype, 0.01, float(sample.min()), float(sample.max()))
-    judge = tuning._Judge([tuning.Block(sample)], [], rule, sample.size, points=0)
-    _, plan = tuning._best_lattice(judge)
+    judge = Judge([Block(sample)], [], rule, sample.size, points=0)
+    _, plan = best_lattice(judge)
     assert plan.axes & lattice.Y
     assert not plan.axes & lattice.X
