@@ -25,7 +25,7 @@ from lossyzip.candidates import (
     with_step,
 )
 from lossyzip.container.header import Header
-from lossyzip.decompose import lattice
+from lossyzip.decompose import lattice, multiples
 from lossyzip.decompose.families import Plan, quantizer
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
@@ -66,7 +66,7 @@ def choose_plan(
     ``idempotent``: the family is the lattice, unless dtype and eps forbid it. ``beside``: guides that taps
     may reach into, in the header's dtype.
     """
-    if idempotent and not lattice.suits(header.native, header.eps):
+    if idempotent and not multiples.suits(header.native, header.eps):
         return None
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
     if rule is None or 0 in header.shape:
@@ -78,7 +78,7 @@ def choose_plan(
     near = coded if len(coded) == 1 else coded_blocks(source, header, fit_blocks(header.shape), beside)
     sparse = effort.brief and served >= MANY
     final = Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
-    if idempotent or (effort.lattice and lattice.suits(header.native, header.eps)):
+    if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
         size, plan = best_lattice(final)
         if idempotent or size < math.inf:
             return plan
@@ -105,7 +105,7 @@ def choose_plan(
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
     else:
         judged = judge_all(candidates, final, threads) + alone
-    if lattice.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
+    if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
         judged.append(final.size(best_lattice(small)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
