@@ -21,6 +21,7 @@ from lossyzip.container.header import Header
 from lossyzip.decompose.families import Codes, Plan, estimated_size, write_plan
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.regression import Raster
+from lossyzip.effort import EFFORTS
 from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS
 from lossyzip.field import summarize, tile_shape
 from lossyzip.tile import encode_tile, preview_tile
@@ -70,12 +71,12 @@ def run(
 
 def _variants(prepared: Prepared, eps: float) -> Iterator[tuple[str, int, Plan | None]]:
     """(variant, bytes of the frame, plan); `balanced` first."""
-    effort = tuning.EFFORTS[BALANCED]
+    effort = EFFORTS[BALANCED]
     header = _header(prepared.values, eps)
     small = effort.mixes(header.tile_shape)
     chosen = tuning.choose_plan(prepared.values, header, effort)
     kinds = tuning.best_of_each_kind(prepared.values, header, effort)
-    fast = tuning.choose_plan(prepared.values, header, tuning.EFFORTS["fast"])
+    fast = tuning.choose_plan(prepared.values, header, EFFORTS["fast"])
 
     def size(plan: Plan | None, mixed: bool) -> int:
         return _frame_size(prepared.values, header, plan, mixed)

@@ -18,10 +18,11 @@ from bench.exact import outside
 from bench.fields import Field
 from bench.rows import Row, write
 from lossyzip import absolute, decompress, inspect, relative
-from lossyzip.compressor import Frame, compress_field
+from lossyzip.compressor import compress_field
 from lossyzip.container.frame import FrameReader
 from lossyzip.container.header import Header
 from lossyzip.dataset import Learning, compress_related
+from lossyzip.decompressor import Frame
 from lossyzip.enhancing import asked_for
 from lossyzip.guide import guide_of_frame
 from lossyzip.learned import enhancement as training

@@ -1,6 +1,6 @@
 """Arrays in, bytes out, and back: what `import lossyzip` offers for one field and for many.
 
-The work is in compressor.py; files are in io/.
+The work is in compressor.py and decompressor.py; files are in io/.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossyzip.bound import Bound
-from lossyzip.compressor import Frame, compress_field
+from lossyzip.compressor import compress_field
 from lossyzip.container.archive import pack_archive, unpack_related
+from lossyzip.decompressor import Frame
 from lossyzip.enhancing import asked_for
 from lossyzip.errors import DecodeError, InvalidArgumentError
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lossyzip import field, tuning
+from lossyzip import field
 from lossyzip.bound import Bound, absolute, lossless
 from lossyzip.bound import psnr as psnr_bound
 from lossyzip.compressor import FieldReport, compress_field
-from lossyzip.container.header import coded_as, part_of
+from lossyzip.container.dtypes import coded_as, part_of
+from lossyzip.effort import EFFORTS
 from lossyzip.errors import InvalidArgumentError, UnreachableTargetError
 from lossyzip.field import Number, Source
 from lossyzip.preview import Preview
@@ -99,8 +100,8 @@ def find_bound(
 
     The source is read a few times, tile by tile, from the calling thread.
     """
-    if effort not in tuning.EFFORTS:
-        raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(tuning.EFFORTS)}")
+    if effort not in EFFORTS:
+        raise InvalidArgumentError(f"effort {effort!r} is unknown; one of {', '.join(EFFORTS)}")
     dtype, fills, workers = field.check_supported(source), tuple(fill_values), thread_count(threads)
     tiles = (field.read(source, place) for place in field.tile_slices(tuple(source.shape)))
     summary = field.summarize(tiles, dtype, fills, workers)
@@ -112,7 +113,7 @@ def find_bound(
 
     if span[0] == span[1]:
         return _Search(targets, span, dtype, compress, None).any_eps()
-    preview = Preview(source, summary, fills, tuning.EFFORTS[effort], workers)
+    preview = Preview(source, summary, fills, EFFORTS[effort], workers)
     return _Search(targets, span, dtype, compress, preview).run()
 
 

@@ -17,7 +17,8 @@ from lossyzip._jit import kernel
 from lossyzip.bound import absolute
 from lossyzip.carrier import NO_GUIDE, Guiding
 from lossyzip.container.enhanced import Part
-from lossyzip.container.header import FROM_NETWORK, Header
+from lossyzip.container.guided import FROM_NETWORK
+from lossyzip.container.header import Header
 from lossyzip.entropy.stream import CodeStream, decode_tokens, encode_codes
 from lossyzip.entropy.tokens import Symbols, codes_of_row, largest_of
 from lossyzip.errors import CorruptError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lossyzip.container.enhanced import OBJECTIVES
-from lossyzip.container.header import InModel
+from lossyzip.container.in_model import InModel
 from lossyzip.errors import InvalidArgumentError
 
 KINDS = ("offsets", "network")

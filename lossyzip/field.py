@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from lossyzip._jit import kernel
-from lossyzip.container.header import MOST_AXES, MOST_SPECIALS, part_of
+from lossyzip.container.dtypes import part_of
+from lossyzip.container.header import MOST_AXES, MOST_SPECIALS
 from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
 from lossyzip.threads import in_order
 

@@ -15,7 +15,8 @@ import numpy as np
 import xxhash
 
 from lossyzip.carrier import Guiding
-from lossyzip.container.header import FROM_NETWORK, Guided, InModel, RawGuide
+from lossyzip.container.guided import FROM_NETWORK, Guided, RawGuide
+from lossyzip.container.in_model import InModel
 from lossyzip.errors import CorruptError, MissingReferenceError
 from lossyzip.field import native
 from lossyzip.grid import near, onto

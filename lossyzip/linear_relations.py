@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lossyzip.decompose.fold import Fold, fold
-from lossyzip.decompose.wavelet import bands, splits, transform
+from lossyzip.decompose.lifting import transform
+from lossyzip.decompose.wavelet import bands, splits
 from lossyzip.entropy import lossless
 
 _BLOCK = 1 << 18

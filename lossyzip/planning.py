@@ -10,12 +10,14 @@ import numpy as np
 from lossyzip import field, tuning
 from lossyzip.bound import Bound
 from lossyzip.carrier import CodedSource, LeftOut, as_coded
-from lossyzip.container.header import FROM_NETWORK, MOST_SPECIALS, Guided, Header, Level, part_of
+from lossyzip.container.dtypes import part_of
+from lossyzip.container.guided import FROM_NETWORK, Guided
+from lossyzip.container.header import MOST_SPECIALS, Header, Level
 from lossyzip.decompose.families import Plan, used_alone, used_guides, write_plan
+from lossyzip.effort import Effort
 from lossyzip.field import Source, Summary
 from lossyzip.levels import Levels
 from lossyzip.logarithms import scale_of, zero_and
-from lossyzip.tuning import Effort
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:

@@ -13,17 +13,18 @@ from functools import partial
 import numpy as np
 
 from lossyzip import tuning
+from lossyzip.blocks import sample_blocks
 from lossyzip.bound import absolute
 from lossyzip.carrier import as_coded
 from lossyzip.checker import Checker
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import Codes, Plan, estimated_size, write_plan
+from lossyzip.effort import Effort
 from lossyzip.entropy import lossless
 from lossyzip.field import Number, Source, Summary
 from lossyzip.planning import draft_header
 from lossyzip.threads import in_order
 from lossyzip.tile import mixed_share, preview_tile
-from lossyzip.tuning import Effort
 
 _FRAME_BYTES, _TILE_BYTES = 80, 20  # about: header without its plan, index; checksums and sizes of a record
 
@@ -52,7 +53,7 @@ class Preview:
         self._draft = draft_header(source, absolute(1.0), summary)
         coded, header = as_coded(source, self._draft)
         self._span, self._fill_values = (summary.low, summary.high), fill_values if coded is source else ()
-        self._blocks = [np.asarray(coded[place]) for place in tuning.sample_blocks(header.shape, effort)]
+        self._blocks = [np.asarray(coded[place]) for place in sample_blocks(header.shape, effort)]
         self._scale = math.prod(header.shape) / sum(block.size for block in self._blocks)
 
     def look(self, eps: float) -> Look:

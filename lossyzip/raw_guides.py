@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lossyzip.container.header import FROM_NETWORK, MOST_RAW_GUIDES, RawGuide, upper_half
+from lossyzip.container.guided import FROM_NETWORK, MOST_RAW_GUIDES, RawGuide, upper_half
 from lossyzip.logarithms import log2
 
 _LONG_TAIL = 12.0  # half the span, in units of the mean deviation

@@ -11,14 +11,14 @@ import numpy as np
 
 from lossyzip import trial
 from lossyzip.bound import Bound, absolute, lossless
-from lossyzip.compressor import Frame
-from lossyzip.container.header import FROM_NETWORK
+from lossyzip.container.guided import FROM_NETWORK
+from lossyzip.decompressor import Frame
+from lossyzip.effort import EFFORTS, ROUGH
 from lossyzip.field import Source, valid_range
 from lossyzip.grid import common, onto
 from lossyzip.guide import checksum
 from lossyzip.learned.network import Network
 from lossyzip.learned.relations import Given, blocks_of, cut, useful
-from lossyzip.tuning import EFFORTS, ROUGH
 
 _LOOKS = 3  # a field, at most; one at fields that are samples of themselves, where more gain next to nothing
 _PATCHES = 10_000  # to train with

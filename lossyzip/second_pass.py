@@ -22,10 +22,12 @@ import numpy as np
 from lossyzip import enhancement, field
 from lossyzip.bound import Bound
 from lossyzip.carrier import NO_GUIDE, Guiding
-from lossyzip.compressor import COPIED, SPOOLED, Written, checker_of, content_checksum, plan_of_header
+from lossyzip.compressor import COPIED, SPOOLED, Written
 from lossyzip.container import frame
 from lossyzip.container.enhanced import Objective, Part, join, objective_section, split
-from lossyzip.container.header import Header, InModel
+from lossyzip.container.header import Header
+from lossyzip.container.in_model import InModel
+from lossyzip.decompressor import checker_of, content_checksum, plan_of_header
 from lossyzip.enhancing import Enhancing, Ready
 from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
 from lossyzip.guide import FieldGuide

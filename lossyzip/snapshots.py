@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossyzip.bound import Bound, absolute
-from lossyzip.compressor import Frame, compress_field
+from lossyzip.compressor import compress_field
 from lossyzip.dataset import SEARCH, Learning, as_decoded, plan_of, usual_seconds
+from lossyzip.decompressor import Frame
 from lossyzip.enhancing import Enhancing
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.field import Number, Source, valid_range

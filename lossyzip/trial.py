@@ -13,7 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lossyzip.bound import Bound
-from lossyzip.compressor import FieldReport, Frame, compress_field
+from lossyzip.compressor import FieldReport, compress_field
+from lossyzip.decompressor import Frame
 from lossyzip.grid import onto
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def guided_by(
     options: dict[str, Any],
 ) -> Trial:
     """With what the model has for ``name``."""
-    from lossyzip.container.header import InModel
+    from lossyzip.container.in_model import InModel
     from lossyzip.guide import FieldGuide
 
     number = model.number_of(name)

@@ -16,15 +16,16 @@ from functools import partial
 import numpy as np
 
 from lossyzip import tuning
+from lossyzip.blocks import sample_blocks
 from lossyzip.checker import Checker
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import Codes, Plan, estimated_size, write_plan
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.effort import EFFORTS, Effort
 from lossyzip.field import Number, Source
 from lossyzip.threads import in_order
 from lossyzip.tile import mixed_share, preview_tile
-from lossyzip.tuning import Effort
 
 WAVELET_STEP = 2  # sixteenths of eps: so far from eps, hardly a value needs a correction
 WAVELET_TILES = 2  # times as large as others: what repeats along a leading axis is coded once a tile
@@ -100,7 +101,7 @@ class Aim:
             self._plan = tuning.choose_plan(self._source, self._draft, self._effort, self._threads)
 
     def _tune(self) -> None:
-        blocks = tuning.sample_blocks(self._draft.shape, self._effort)
+        blocks = sample_blocks(self._draft.shape, self._effort)
         judged = self._judge(self._at(blocks))
         if not judged:
             self.settle()
@@ -156,7 +157,7 @@ class Aim:
 
     def _plans(self, eps: float) -> list[Plan]:
         header = replace(self._draft, eps=eps)
-        fast = tuning.choose_plan(self._source, header, tuning.EFFORTS["fast"], self._threads)
+        fast = tuning.choose_plan(self._source, header, EFFORTS["fast"], self._threads)
         if self._effort.lattice:
             return [] if fast is None else [fast]
         plans = tuning.best_of_each_kind(self._source, header, self._effort, self._threads)

@@ -17,12 +17,12 @@ import zstandard
 from forgery import LEVELS, LOSSLESS, MASKED, OUTLIERS, SIGNED, SPECIAL, Codes, Parts, Payload
 
 import lossyzip as lz
-from lossyzip.compressor import content_checksum
 from lossyzip.container import archive
 from lossyzip.container.enhanced import Part, join, split
 from lossyzip.container.frame import Tile, pack_sections, unpack_sections
 from lossyzip.container.header import FAMILIES, Header
 from lossyzip.decompose.families import read_plan
+from lossyzip.decompressor import content_checksum
 from lossyzip.enhancement import enhance
 from lossyzip.entropy import tables
 from lossyzip.entropy.bits import put_varint

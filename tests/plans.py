@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import lossyzip as lz
-from lossyzip import tile, tuning
+from lossyzip import tile
 from lossyzip.carrier import NO_GUIDE
-from lossyzip.compressor import content_checksum
 from lossyzip.container import frame
-from lossyzip.container.header import Guided, Header
+from lossyzip.container.guided import Guided
+from lossyzip.container.header import Header
 from lossyzip.decompose import families, interpolation, regression
 from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.guide_taps import GuideWeights
@@ -21,9 +21,11 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import CLASSES, Raster
 from lossyzip.decompose.stencil import SHIFTS, Weights
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.decompressor import content_checksum
+from lossyzip.effort import EFFORTS
 from lossyzip.guide import FieldGuide
 
-STATIC = replace(tuning.EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
+STATIC = replace(EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
 FAMILIES = ("multigrid", "raster", "wavelet", "lattice")
 
 

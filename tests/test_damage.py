@@ -21,7 +21,6 @@ from plans import STATIC
 
 import lossyzip as lz
 from lossyzip import field, second_pass, tuning
-from lossyzip.compressor import Frame
 from lossyzip.container import archive, frame
 from lossyzip.container.header import MOST_TILE_VALUES
 from lossyzip.decompose.families import write_plan
@@ -31,6 +30,8 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster, class_taps
 from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.decompressor import Frame
+from lossyzip.effort import EFFORTS
 from lossyzip.entropy.bits import put_varint
 from lossyzip.learned import enhancement as training
 
@@ -75,7 +76,7 @@ def compress(
 ) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(field, "TILE_VALUES", tile_values)
-        patch.setitem(tuning.EFFORTS, "balanced", STATIC)
+        patch.setitem(EFFORTS, "balanced", STATIC)
         patch.setattr(tuning, "choose_plan", lambda *_: PLANS[plan])
         return lz.compress(array, bound, fill_value=-99.0, effort=effort, threads=1)
 
@@ -86,7 +87,7 @@ def enhanced() -> bytes:
         patch.setattr(training.Price, "of", lambda *_: 0.0)
         patch.setattr(second_pass, "_cheaper", lambda *_: True)
         patch.setattr(training, "FEWEST", 100)
-        patch.setitem(tuning.EFFORTS, "balanced", STATIC)
+        patch.setitem(EFFORTS, "balanced", STATIC)
         patch.setattr(tuning, "choose_plan", lambda *_: PLANS["raster"])
         blob = lz.compress(ARRAY, BOUND, fill_value=-99.0, enhance="offsets", threads=1)
     assert lz.inspect(blob).sections["marks"] > 0

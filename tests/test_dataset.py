@@ -13,9 +13,9 @@ import pytest
 import lossyzip as lz
 from datasets import synthetic
 from lossyzip import trial
-from lossyzip.compressor import Frame
 from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
 from lossyzip.dataset import Learning, compress_related, needed_by
+from lossyzip.decompressor import Frame
 from lossyzip.io.verify import verify_file
 from lossyzip.sample import Sample
 

@@ -18,7 +18,7 @@ from reference.readers import Bytes
 
 import lossyzip as lz
 from datasets import synthetic
-from lossyzip import field, tuning
+from lossyzip import field
 from lossyzip.container.frame import FrameReader
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import read_plan
@@ -27,6 +27,7 @@ from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.effort import EFFORTS
 from lossyzip.entropy import contexts
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -101,7 +102,7 @@ BOUNDS = (lz.relative(0.1), lz.relative(1e-2), lz.relative(1e-7), lz.lossless())
 @cache
 def compressed(name: str, bound: lz.Bound) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(tuning.EFFORTS, "balanced", STATIC)
+        patch.setitem(EFFORTS, "balanced", STATIC)
         return lz.compress(FIELDS[name], bound, fill_value=FILL, threads=1)
 
 

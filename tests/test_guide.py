@@ -12,8 +12,9 @@ from forgery import Parts
 import lossyzip as lz
 from datasets import synthetic
 from lossyzip import field, guide
-from lossyzip.compressor import Frame, compress_field
+from lossyzip.compressor import compress_field
 from lossyzip.container.frame import pack_sections, unpack_sections
+from lossyzip.decompressor import Frame
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from plans import STATIC
 
 import lossyzip as lz
-from lossyzip import field, tuning
-from lossyzip.compressor import Frame
+from lossyzip import field
 from lossyzip.container.header import MOST_TILE_VALUES
+from lossyzip.decompressor import Frame
+from lossyzip.effort import EFFORTS
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -273,7 +274,7 @@ def test_threads_do_not_change_mixed_bytes(monkeypatch):
     array = wave((20, 30, 40)) + 1e-3 * np.random.default_rng(1).standard_normal((20, 30, 40), np.float32)
     blobs = [lz.compress(array, lz.relative(1e-3), effort="max", threads=threads) for threads in (1, 2)]
     assert blobs[0] == blobs[1]
-    monkeypatch.setitem(tuning.EFFORTS, "balanced", STATIC)
+    monkeypatch.setitem(EFFORTS, "balanced", STATIC)
     assert len(blobs[0]) < len(lz.compress(array, lz.relative(1e-3)))
 
 

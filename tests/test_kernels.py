@@ -329,7 +329,7 @@ import hashlib, sys
 import numpy as np
 import lossyzip as lz
 from lossyzip import field
-from lossyzip.container.header import RawGuide
+from lossyzip.container.guided import RawGuide
 from lossyzip.decompose.fold import Fold
 from lossyzip.guide import FieldGuide
 from plans import FAMILIES, frame_with, random_plan

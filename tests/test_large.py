@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lossyzip as lz
-from lossyzip.compressor import Frame, compress_field
+from lossyzip.compressor import compress_field
+from lossyzip.decompressor import Frame
 
 SHAPE = (2**10 + 1, 2**11, 2**10)
 EPS = 0.01

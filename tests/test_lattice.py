@@ -19,9 +19,12 @@ from reference.lattice import step_of
 from reference.quantizer import Quantizer as ReferenceQuantizer
 
 import lossyzip as lz
-from lossyzip import field, tuning
-from lossyzip.decompose import families, lattice
+from lossyzip import field
+from lossyzip.blocks import Block
+from lossyzip.candidates import best_lattice
+from lossyzip.decompose import families, lattice, multiples
 from lossyzip.decompose.lattice import Lattice
+from lossyzip.judge import Judge
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 DTYPES = st.sampled_from([np.dtype("<f4"), np.dtype("<f8")])
@@ -138,16 +141,16 @@ def test_points_are_the_nearest_multiples(case):
     flat = flat[np.abs(flat) <= field.largest_coded(values.dtype)] + values.dtype.type(0)
     assume(flat.size)
     rule = rule_of(values.dtype, eps, float(flat.min()), float(flat.max()))
-    spacing = lattice.spacing(rule)
+    spacing = multiples.spacing(rule)
     assert spacing.step == step_of(ReferenceQuantizer(values.dtype, eps, flat.min(), flat.max()))
     assert (
         Fraction(float(rule.eps)) * 2 * Fraction(255, 256)
         < Fraction(float(spacing.step))
         <= 2 * Fraction(eps)
     )
-    points = lattice.snapped(flat, flat, rule)
+    points = multiples.snapped(flat, flat, rule)
     q = np.empty(flat.size, np.int32)
-    assert lattice.quantize(flat, spacing, q) == (q == -(2**31)).sum()
+    assert multiples.quantize(flat, spacing, q) == (q == -(2**31)).sum()
     for value, point, multiple in zip(flat.tolist(), points.tolist(), q.tolist(), strict=True):
         assert abs(Fraction(value) - Fraction(point)) <= Fraction(eps)
         nearest = Fraction(value) / Fraction(float(spacing.step))
@@ -171,7 +174,7 @@ def test_every_plan(case, plan):
     codes = families.decompose(coded, values.shape, plan, rule)
     assume(codes.outliers is not None)
     decoded = families.recompose(codes.to_bytes(), codes.outliers, values.shape, plan, rule)
-    expected = lattice.snapped(coded, coded, rule)
+    expected = multiples.snapped(coded, coded, rule)
     at = ~np.isnan(coded)
     assert_same(decoded.reshape(-1)[at], expected[at])
 
@@ -233,7 +236,7 @@ def test_the_plan_suits_the_field():
     sample = np.zeros((30, 40, 50), np.float32)
     sample += np.cumsum(np.random.default_rng(0).standard_normal(50)).astype(np.float32)
     rule = families.quantizer(sample.dtype, 0.01, float(sample.min()), float(sample.max()))
-    judge = tuning._Judge([tuning.Block(sample)], [], rule, sample.size, points=0)
-    _, plan = tuning._best_lattice(judge)
+    judge = Judge([Block(sample)], [], rule, sample.size, points=0)
+    _, plan = best_lattice(judge)
     assert plan.axes & lattice.Y
     assert not plan.axes & lattice.X

@@ -197,7 +197,7 @@ def test_a_lying_power_does_not_pass_the_door(monkeypatch):
 
 def test_a_mask_of_signs_in_another_frame_is_refused():
     """And one of another length."""
-    from lossyzip.compressor import Frame
+    from lossyzip.decompressor import Frame
 
     array = decades((9, 10))
     header = Frame.of_bytes(lz.compress(np.abs(array) + 1, lz.absolute(0.1)))._header

@@ -233,7 +233,8 @@ def test_the_last_attempt_is_sure(monkeypatch, attempts):
 
 
 def test_nothing_is_written_before_the_psnr_is_reached(monkeypatch):
-    from lossyzip.compressor import Frame, compress_field
+    from lossyzip.compressor import compress_field
+    from lossyzip.decompressor import Frame
 
     coarser(monkeypatch, 30.0)
     array, parts = waves((40, 50)), []

@@ -12,11 +12,12 @@ from plans import frame_with, random_plan
 import lossyzip as lz
 from datasets import synthetic
 from lossyzip import field
-from lossyzip.compressor import Frame, compress_field
+from lossyzip.compressor import compress_field
 from lossyzip.container.frame import pack_sections, unpack_sections
-from lossyzip.container.header import FROM_NETWORK, RawGuide
+from lossyzip.container.guided import FROM_NETWORK, RawGuide
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.guide_fitting import in_turn
+from lossyzip.decompressor import Frame
 from lossyzip.grid import onto
 from lossyzip.guide import FieldGuide
 from lossyzip.learned.network import Network

@@ -20,6 +20,7 @@ import lossyzip as lz
 from datasets import synthetic
 from lossyzip.decompose import wavelet
 from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.lifting import transform
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 
@@ -235,11 +236,11 @@ def test_volumes_are_transformed_apart(how):
 
 def transformed(values: np.ndarray) -> np.ndarray:
     out = values.copy()
-    wavelet.transform(out, wavelet.splits(Shape4(*values.shape)), inverse=False)
+    transform(out, wavelet.splits(Shape4(*values.shape)), inverse=False)
     return out
 
 
 def inverted(coefficients: np.ndarray) -> np.ndarray:
     out = coefficients.copy()
-    wavelet.transform(out, wavelet.splits(Shape4(*coefficients.shape)), inverse=True)
+    transform(out, wavelet.splits(Shape4(*coefficients.shape)), inverse=True)
     return out

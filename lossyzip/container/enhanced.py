@@ -1,5 +1,5 @@
 """What a tile's record holds in a field with an enhancer: <-> marks, and the plain tile's payload. And what
-the index says of the enhancer's objective.
+the header says of the enhancer, and the index of its objective.
 
 docs/FORMAT.md, "Enhancers".
 """
@@ -9,6 +9,11 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+import numpy as np
+
+from lossyzip.bound import Bound
+from lossyzip.container.dtypes import coded_as, part_of
+from lossyzip.container.in_model import InModel, read_in_model
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
 
@@ -31,6 +36,23 @@ class Part(NamedTuple):
 
     content: int | None  # checksum of the values before they were enhanced
     marks: bytes
+
+
+def can_be_enhanced(dtype: np.dtype, bound: Bound) -> bool:
+    """Whether fields of ``dtype`` may have an enhancer: floats that are coded as they are, within one eps."""
+    as_they_are = dtype.kind == "f" and coded_as(part_of(dtype)) == part_of(dtype)
+    return as_they_are and bound.kind in ("absolute", "relative", "psnr") and bound.regions is None
+
+
+def read_enhancer(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> bytes | InModel:
+    """What sections E and K of the header say. Raises DecodeError."""
+    if not can_be_enhanced(dtype, bound) or "L" in sections:
+        raise CorruptError(f"an enhancer for {dtype} with the bound {bound}")
+    if "E" not in sections:
+        return read_in_model(sections["K"])
+    if "K" in sections:
+        raise CorruptError("two enhancers, one in the frame and one in a model")
+    return sections["E"]
 
 
 def split(payload: bytes) -> tuple[Part, bytes]:

@@ -1,4 +1,4 @@
-"""What a frame's header says of the field: type, shape, tiles, bound, range, specials, plan.
+"""What a frame's header says of the field: type, shape, tiles, bound, range, specials, levels, plan.
 
 Read and write side by side. Knows what the plan's family is called, not what it does.
 docs/FORMAT.md, "Header".
@@ -16,20 +16,18 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip.bound import Bound, round_down
+from lossyzip.container.dtypes import DTYPES, are_of, coded_as, pack_range, part_of, read_range
+from lossyzip.container.enhanced import read_enhancer
 from lossyzip.container.frame import pack_sections, unpack_sections
+from lossyzip.container.guided import Guided, pack_guided, read_guided
+from lossyzip.container.in_model import InModel, pack_in_model
 from lossyzip.entropy.bits import get_varint, put_varint
-from lossyzip.errors import CorruptError, TruncatedError, UnsupportedFormatError
+from lossyzip.errors import CorruptError, UnsupportedFormatError
 
 FAMILIES = ("lossless", "multigrid", "raster", "wavelet", "lattice")
 MOST_AXES = 32
 MOST_SPECIALS = 16
 MOST_LEVELS = 16
-_DTYPES = (
-    *("<f4", "<f8", ">f4", ">f8", "<f2", ">f2", "|b1", "|i1", "|u1"),
-    *(f"{order}{kind}{width}" for width in (2, 4, 8) for kind in "iu" for order in "<>"),
-    *("<c8", ">c8", "<c16", ">c16"),
-)
-_WIDE_INTEGERS = 4  # bytes, from which on integers are coded as float64
 _INTEGER_SLACK = Fraction(1, 2**11)  # below the half up to which an integer is found by rounding
 _LEAST_NORMAL_HALF, _HALF_BITS = 2.0**-14, 11  # of float16: smaller values are as far apart; bits a value has
 _ROUNDED_TWICE = Fraction(3, 2)  # gaps of floats, that a difference from a guide and the sum with it lose
@@ -38,11 +36,6 @@ _KINDS = ("absolute", "relative", "lossless", "psnr", "pointwise_relative")
 LARGEST_LOGARITHM = 1100.0  # in magnitude, of a float64, subnormal ones too
 MOST_TILE_VALUES = 1 << 22  # a decoder holds a tile at a time, whatever the header says
 _MOST_VALUES = 1 << 59  # so that eight bytes each can be counted in 63 bits
-MOST_RAW_GUIDES = 16
-MOST_EXPONENT = 2200  # of 2, by which a guide is scaled
-FROM_NETWORK = 127
-_NETWORK, _SUBTRACTED, _MASK = 1, 2, 4  # flags of a guide
-_CURVED = 128  # flag of a raw one
 
 
 class Level(NamedTuple):
@@ -51,36 +44,6 @@ class Level(NamedTuple):
     eps: float
     family: str = "lossless"
     plan: bytes = b""
-
-
-class InModel(NamedTuple):
-    """Where a network, or an enhancer, is that is not in the frame: learned/model.py."""
-
-    checksum: int  # the model's
-    number: int  # of the target that it is for, or of the enhancer
-
-
-class RawGuide(NamedTuple):
-    """A guide for taps to reach into: what becomes of a reference's values is in raw_guides.py."""
-
-    reference: int  # its number, or FROM_NETWORK: what the network makes of all
-    curved: bool
-    centre: float
-    inverse: int  # exponents of 2
-    limit: int
-    gain: int = 0
-
-
-class Guided(NamedTuple):
-    """What references tell of a field: guide.py."""
-
-    low: float  # span of the differences, if there are any
-    high: float
-    references: tuple[int, ...]  # checksums of the arrays that guides are made from
-    network: bytes | InModel  # b"": there is none
-    subtracted: bool = True  # whether what the network makes is subtracted from the field before it is coded
-    taps: tuple[RawGuide, ...] = ()
-    mask: int | None = None  # the reference whose special values tell where the field's are
 
 
 @dataclass(frozen=True)
@@ -254,7 +217,7 @@ class Header:
         return list(itertools.product(*axes))
 
     def to_bytes(self) -> bytes:
-        array = bytearray([_DTYPES.index(self.dtype.str), len(self.shape)])
+        array = bytearray([DTYPES.index(self.dtype.str), len(self.shape)])
         for n in (*self.shape, *self.tile_shape):
             put_varint(array, n)
         bound = bytes([_KINDS.index(self.bound.kind)])
@@ -264,7 +227,7 @@ class Header:
             bound += struct.pack("<d", self.eps)
         sections = {"A": bytes(array), "B": bound}
         if self.coded_eps > 0.0 or self.eps > 0.0:
-            sections["R"] = self._pack_values([self.low, self.high])
+            sections["R"] = pack_range(self.low, self.high, self.coded)
         if self.specials:
             width = self.part.itemsize
             sections["S"] = b"".join(pattern.to_bytes(width, "little") for pattern in self.specials)
@@ -273,11 +236,11 @@ class Header:
         if self.levels:
             sections["L"] = b"".join(map(_pack_level, self.levels))
         if self.guided is not None:
-            sections["G"] = self._pack_guided(self.guided)
+            sections["G"] = pack_guided(self.guided, self.coded)
             if isinstance(self.guided.network, InModel):
-                sections["N"] = _pack_in_model(self.guided.network)
+                sections["N"] = pack_in_model(self.guided.network)
         if isinstance(self.enhancer, InModel):
-            sections["K"] = _pack_in_model(self.enhancer)
+            sections["K"] = pack_in_model(self.enhancer)
         elif self.enhancer is not None:
             sections["E"] = self.enhancer
         sections["P"] = _pack_plan(self.family, self.plan)
@@ -298,10 +261,10 @@ class Header:
             raise CorruptError(f"a pointwise relative bound for {dtype}")
         if eps > 0.0 or part.kind in "iu":
             coded = np.dtype(np.float64) if bound.kind == "pointwise_relative" else coded_as(part)
-            low, high = _read_range(sections.get("R", b""), coded)
+            low, high = read_range(sections.get("R", b""), coded)
             if bound.kind == "pointwise_relative" and max(-low, high) > LARGEST_LOGARITHM:
                 raise CorruptError(f"logarithms of values range from {low} to {high}")
-            if bound.kind != "pointwise_relative" and not _are_of(part, low, high):
+            if bound.kind != "pointwise_relative" and not are_of(part, low, high):
                 raise CorruptError(f"{part} ranges from {low} to {high}")
         patterns = sections.get("S", b"")
         width = part.itemsize
@@ -330,51 +293,13 @@ class Header:
             tuple(sections.get("w", b"")),
             fill,
             _read_levels(sections.get("L", b""), eps),
-            _read_guided(sections, dtype, bound) if "G" in sections else None,
-            _read_enhancer(sections, dtype, bound) if sections.keys() & {"E", "K"} else None,
+            read_guided(sections, dtype, bound) if "G" in sections else None,
+            read_enhancer(sections, dtype, bound) if sections.keys() & {"E", "K"} else None,
         )
-
-    def _pack_guided(self, guided: Guided) -> bytes:
-        network = guided.network if isinstance(guided.network, bytes) else b""
-        flags = _NETWORK * bool(network) | _SUBTRACTED * guided.subtracted
-        out = bytearray([flags | _MASK * (guided.mask is not None)])
-        if guided.subtracted:
-            out += self._pack_values([guided.low, guided.high])
-        out += struct.pack(f"<B{len(guided.references)}Q", len(guided.references), *guided.references)
-        out += bytes([] if guided.mask is None else [guided.mask])
-        out.append(len(guided.taps))
-        for tap in guided.taps:
-            out += bytes([tap.reference | _CURVED * tap.curved]) + upper_half(tap.centre)
-            for exponent in (tap.inverse, tap.limit, *([tap.gain] if tap.curved else [])):
-                put_varint(out, 2 * exponent if exponent >= 0 else -2 * exponent - 1)
-        return bytes(out) + network
-
-    def _pack_values(self, values: list[float]) -> bytes:
-        return np.array(values, self.coded.newbyteorder("<")).tobytes()
-
-
-def part_of(dtype: np.dtype) -> np.dtype:
-    """The native dtype of the numbers that a value of ``dtype`` consists of."""
-    if dtype.kind == "c":
-        return np.dtype(f"=f{dtype.itemsize // 2}")
-    return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
-
-
-def coded_as(part: np.dtype) -> np.dtype:
-    """The floats that numbers of the dtype ``part`` are coded as: themselves, or wide enough for them."""
-    if part.kind == "f":
-        return part if part.itemsize > 2 else np.dtype(np.float32)
-    return np.dtype(np.float64 if part.itemsize >= _WIDE_INTEGERS else np.float32)
-
-
-def can_be_enhanced(dtype: np.dtype, bound: Bound) -> bool:
-    """Whether fields of ``dtype`` may have an enhancer: floats that are coded as they are, within one eps."""
-    as_they_are = dtype.kind == "f" and coded_as(part_of(dtype)) == part_of(dtype)
-    return as_they_are and bound.kind in ("absolute", "relative", "psnr") and bound.regions is None
 
 
 def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]]:
-    if len(data) < 2 or data[0] >= len(_DTYPES):
+    if len(data) < 2 or data[0] >= len(DTYPES):
         raise UnsupportedFormatError(f"data type {data[:1]!r} is unknown; upgrade lossyzip")
     axes, position = data[1], 2
     if axes > MOST_AXES:
@@ -386,11 +311,11 @@ def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]
     shape, tile_shape = tuple(lengths[:axes]), tuple(lengths[axes:])
     if math.prod(n for n in shape if n) > _MOST_VALUES or not 0 < math.prod(tile_shape) <= MOST_TILE_VALUES:
         raise CorruptError(f"shape {shape} in tiles of {tile_shape}")
-    if np.dtype(_DTYPES[data[0]]).kind == "c" and 2 * math.prod(tile_shape) > MOST_TILE_VALUES:
+    if np.dtype(DTYPES[data[0]]).kind == "c" and 2 * math.prod(tile_shape) > MOST_TILE_VALUES:
         raise CorruptError(f"complex tiles of {tile_shape}")
     if any(t > max(n, 1) for n, t in zip(shape, tile_shape, strict=True)):
         raise CorruptError(f"tiles of {tile_shape} in shape {shape}")
-    return np.dtype(_DTYPES[data[0]]), shape, tile_shape
+    return np.dtype(DTYPES[data[0]]), shape, tile_shape
 
 
 def _read_bound(data: bytes) -> tuple[Bound, float]:
@@ -403,24 +328,6 @@ def _read_bound(data: bytes) -> tuple[Bound, float]:
     if not all(math.isfinite(number) and number >= 0.0 for number in numbers):
         raise CorruptError(f"bound {kind!r} with {numbers}")
     return Bound(kind, numbers[0] if numbers else 0.0), numbers[-1] if numbers else 0.0
-
-
-def _read_range(data: bytes, dtype: np.dtype) -> tuple[float, float]:
-    if len(data) != 2 * dtype.itemsize:
-        raise CorruptError(f"the range of values has {len(data)} bytes")
-    low, high = (float(value) for value in np.frombuffer(data, dtype.newbyteorder("<")))
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise CorruptError(f"the range of values is {low} to {high}")
-    return low, high
-
-
-def _are_of(part: np.dtype, low: float, high: float) -> bool:
-    """Whether the dtype ``part`` has numbers from ``low`` to ``high``, and those."""
-    if part.kind == "f":
-        limits = np.finfo(part)
-        return float(limits.min) <= low and high <= float(limits.max)
-    whole = np.iinfo(part)
-    return low.is_integer() and high.is_integer() and whole.min <= low and high <= whole.max
 
 
 def _pack_plan(family: str, plan: bytes) -> bytes:
@@ -451,90 +358,3 @@ def _read_levels(data: bytes, largest: float) -> tuple[Level, ...]:
             raise CorruptError(f"level {len(levels)} of tolerance {eps}, up to {largest}, has {size} bytes")
         levels.append(Level(eps, *_read_plan(data[start:position])))
     return tuple(levels)
-
-
-def _pack_in_model(where: InModel) -> bytes:
-    out = bytearray(struct.pack("<Q", where.checksum))
-    put_varint(out, where.number)
-    return bytes(out)
-
-
-def _read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Guided:
-    data = sections["G"]
-    part = part_of(dtype)
-    if dtype.kind != "f" or coded_as(part) != part or bound.kind == "pointwise_relative":
-        raise CorruptError(f"a guide for {dtype} with the bound {bound}")
-    flags, at = (data[0] if data else 0), 1
-    known = bool(flags & _NETWORK) or "N" in sections
-    if not data or flags & ~(_NETWORK | _SUBTRACTED | _MASK) or (flags & _SUBTRACTED and not known):
-        raise CorruptError(f"a guide with flags {flags}")
-    low = high = 0.0
-    if flags & _SUBTRACTED:
-        low, high = _read_range(data[at : at + 2 * part.itemsize], part)
-        at += 2 * part.itemsize
-    count = data[at] if len(data) > at else 0
-    start = at + 1 + 8 * count
-    if not count or len(data) < start:
-        raise CorruptError(f"a guide of {count} references in {len(data)} bytes")
-    references = struct.unpack(f"<{count}Q", data[at + 1 : start])
-    mask = None
-    if flags & _MASK:
-        mask, start = data[start] if len(data) > start else count, start + 1
-        if mask >= count:
-            raise CorruptError(f"reference {mask} of {count} tells where special values are")
-    taps, end = _read_raw_guides(data, start, count, known)
-    network: bytes | InModel = data[end:]
-    if bool(network) != bool(flags & _NETWORK):
-        raise CorruptError(f"a guide with flags {flags} has a network of {len(data) - end} bytes")
-    if "N" in sections:
-        if network:
-            raise CorruptError("a guide with two networks, one in the frame and one in a model")
-        network = _read_in_model(sections["N"])
-    return Guided(low, high, references, network, bool(flags & _SUBTRACTED), taps, mask)
-
-
-def _read_in_model(data: bytes) -> InModel:
-    number, end = get_varint(data, 8)
-    if end != len(data):
-        raise CorruptError(f"a place in a model takes {len(data)} bytes")
-    return InModel(struct.unpack("<Q", data[:8])[0], number)
-
-
-def _read_enhancer(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> bytes | InModel:
-    if not can_be_enhanced(dtype, bound) or "L" in sections:
-        raise CorruptError(f"an enhancer for {dtype} with the bound {bound}")
-    if "E" not in sections:
-        return _read_in_model(sections["K"])
-    if "K" in sections:
-        raise CorruptError("two enhancers, one in the frame and one in a model")
-    return sections["E"]
-
-
-def _read_raw_guides(
-    data: bytes, at: int, references: int, network: bool
-) -> tuple[tuple[RawGuide, ...], int]:
-    """(guides that taps may reach into, where they end)"""
-    count = data[at] if len(data) > at else MOST_RAW_GUIDES + 1
-    if count > MOST_RAW_GUIDES:
-        raise CorruptError(f"{count} guides for taps in {len(data)} bytes")
-    at += 1
-    taps = []
-    for _ in range(count):
-        if len(data) < at + 5:
-            raise TruncatedError(f"guides for taps end after {len(data)} bytes")
-        reference, curved = data[at] & ~_CURVED, bool(data[at] & _CURVED)
-        centre = struct.unpack("<d", bytes(4) + data[at + 1 : at + 5])[0]
-        exponents, at = [], at + 5
-        for _ in range(3 if curved else 2):
-            folded, at = get_varint(data, at)
-            exponents.append(folded >> 1 if folded % 2 == 0 else -(folded >> 1) - 1)
-        known = network if reference == FROM_NETWORK else reference < references
-        if not known or not math.isfinite(centre) or max(map(abs, exponents)) > MOST_EXPONENT:
-            raise CorruptError(f"a guide for taps of reference {reference}, {centre}, {exponents}")
-        taps.append(RawGuide(reference, curved, centre, *exponents))
-    return tuple(taps), at
-
-
-def upper_half(value: float) -> bytes:
-    """The upper half of a float64, the lower being 0: its mantissa has 20 bits then."""
-    return struct.pack("<d", value)[4:]

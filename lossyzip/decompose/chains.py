@@ -1,6 +1,6 @@
 """Rows in which each value is predicted from those before it: up to eight side by side, a chain of vectors.
 
-``step`` is the room that wave.py has for the rows of a step. Knows nothing of where rows lie.
+``step`` is the room for the rows of a step: step.py. Knows nothing of where rows lie.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lossyzip.decompose import interpolation, lattice, regression, wavelet
+from lossyzip.decompose import interpolation, lattice, multiples, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.fold import Shape4, fold
 from lossyzip.decompose.guide_taps import GuideWeights
@@ -158,7 +158,7 @@ def decompose_and_see(
 ) -> tuple[Codes, np.ndarray]:
     """What `decompose` gives, and the flat values that a decoder will see, without decoding."""
     if isinstance(plan, Lattice):
-        return decompose(coded, shape, plan, quantizer), lattice.snapped(coded, coded, quantizer)
+        return decompose(coded, shape, plan, quantizer), multiples.snapped(coded, coded, quantizer)
     codes, seen = _swept(coded, shape, plan, quantizer, None, guides)
     return codes, np.ascontiguousarray(seen).reshape(-1)
 
@@ -205,7 +205,7 @@ def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantiz
     A lattice moves each value as it does everywhere: what becomes of it must not depend on the tile it is in.
     ``coded`` are the values that `decompose` was given.
     """
-    return lattice.snapped(values, coded, quantizer) if isinstance(plan, Lattice) else values
+    return multiples.snapped(values, coded, quantizer) if isinstance(plan, Lattice) else values
 
 
 def recompose(

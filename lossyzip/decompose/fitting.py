@@ -18,9 +18,10 @@ from lossyzip.decompose.guide_fitting import Around, Samples, fit_alone, fit_bes
 from lossyzip.decompose.guide_taps import GuideWeights, Table, added, pairs
 from lossyzip.decompose.interpolation import PHASES, Multigrid, PhasePass, Taps
 from lossyzip.decompose.least_squares import fit
+from lossyzip.decompose.lifting import transform
 from lossyzip.decompose.regression import CLASSES, Raster, class_taps, guide_table, row_classes, rows_of_class
 from lossyzip.decompose.stencil import Weights
-from lossyzip.decompose.wavelet import Wavelet, bands, splits, transform, true_coefficients
+from lossyzip.decompose.wavelet import Wavelet, bands, splits, true_coefficients
 
 T = TypeVar("T")
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points

@@ -1,7 +1,7 @@
 """The rows of a step as they lie in the field's buffer, which nothing predicts but what is in their place.
 
 For the bands and corrections of a wavelet, and rasters without predictions. ``step`` and ``place`` are those
-of wave.py.
+of step.py.
 """
 
 from __future__ import annotations

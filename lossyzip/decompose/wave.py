@@ -7,8 +7,6 @@ docs/FORMAT.md, "Order".
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from lossyzip._jit import helper, inlined, lean
@@ -27,8 +25,6 @@ from lossyzip.decompose.band import (
 )
 from lossyzip.decompose.batch import (
     append_outliers,
-    cells_of,
-    condense,
     copy,
     fill,
     magnitudes_of,
@@ -36,7 +32,6 @@ from lossyzip.decompose.batch import (
     quantize,
     reconstruct,
     reconstruct_zeros,
-    sum_magnitudes,
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
@@ -56,7 +51,8 @@ from lossyzip.decompose.lying_rows import (
     transpose,
     transpose_back,
 )
-from lossyzip.decompose.rows import SWEEP, Lattice, Stencils, predict_row, row_class
+from lossyzip.decompose.rows import Lattice
+from lossyzip.decompose.step import Place, Places, find_cells, predict_step, room_of
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
     Symbols,
@@ -65,47 +61,6 @@ from lossyzip.entropy.tokens import (
     end_batch,
     largest_of,
 )
-
-
-class Places(NamedTuple):
-    """Stencils and contexts, in the layout."""
-
-    stencils: Stencils
-    offsets: np.ndarray  # (C,) int64 of context taps, padded
-    weights: np.ndarray  # (C,) uint16
-    reciprocal: int
-    cell: int
-
-
-class Place(NamedTuple):
-    """The rows of a step: those of planes j0 to j1 of the band whose first plane is ``first``."""
-
-    t: int
-    first: int
-    j0: int
-    j1: int
-    y0: int  # the row of plane j0; that of each next plane is SKEW less
-    base: int  # of x = 0 in the buffer
-
-
-class Step(NamedTuple):
-    """Room for what is computed of the rows at one step; *dense* is (x, plane), as in batch.py."""
-
-    total: np.ndarray  # a run: sums of taps
-    activity: np.ndarray  # a run, uint16
-    scratch: np.ndarray  # a run, float32
-    bits: np.ndarray  # the same as int32
-    cell_run: np.ndarray  # a run, uint8
-    cell: np.ndarray  # dense, uint8
-    sums: np.ndarray  # dense: predictions but for the values before in the row
-    wanted: np.ndarray  # dense: the values to code
-    recon: np.ndarray  # dense
-    steps: np.ndarray  # dense: codes in the field's dtype
-    code: np.ndarray  # dense, int32
-    code_rows: np.ndarray  # the same, row by row
-    magnitude: np.ndarray  # dense, uint8
-    token: np.ndarray  # dense, uint8
-    running: np.ndarray  # (5, planes): see `_predict`, and the two values before while a row is coded
 
 
 def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
@@ -118,28 +73,6 @@ def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
         layout = layout._replace(tapped=1)
         stencils = stencils._replace(offsets=places_of(here.around.taps, here.lattice, found))
     return layout, Places(stencils, offsets, weights, reciprocal, here.contexts.cell)
-
-
-def _room(layout: Layout, nx: int, dtype: np.dtype) -> Step:
-    run, dense = nx * layout.lanes, nx * layout.planes
-    scratch = np.empty(run, np.float32)
-    return Step(
-        np.empty(run, dtype),
-        np.empty(run, np.uint16),
-        scratch,
-        scratch.view(np.int32),
-        np.empty(run, np.uint8),
-        np.empty(dense, np.uint8),
-        np.empty(dense, dtype),
-        np.empty(dense, dtype),
-        np.empty(dense, dtype),
-        np.empty(dense, dtype),
-        np.empty(dense, np.int32),
-        np.empty(dense, np.int32),
-        np.empty(dense, np.uint8),
-        np.empty(dense, np.uint8),
-        np.empty((5, layout.planes), dtype),
-    )
 
 
 def _band(layout: Layout, lattice: Lattice, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +89,7 @@ def encode_wave(
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
     _encode(
-        *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
+        *(*_band(layout, here.lattice, dtype), room_of(layout, here.lattice.nx, dtype)),
         *(here.source, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
         *(symbols, outliers, cursor),
     )
@@ -167,7 +100,7 @@ def decode_wave(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndar
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
     _decode(
-        *(*_band(layout, here.lattice, dtype), _room(layout, here.lattice.nx, dtype)),
+        *(*_band(layout, here.lattice, dtype), room_of(layout, here.lattice.nx, dtype)),
         *(buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
         *(codes.coder, codes.extra, outliers, codes.cursor),
     )
@@ -320,7 +253,7 @@ def _encode_rows(
     count = active * nx
     code, tokens = step.code[:count], symbols.tokens[at : at + count]
     if layout.tapped:
-        _predict(step, place, values, layout, places, lattice, quantizer.low)
+        predict_step(step, place, values, layout, places, lattice, quantizer.low)
         _take_wanted(step, place, field, lattice)
         bad = _quantize_step(step, count, active, places, quantizer)
         some = True
@@ -339,7 +272,7 @@ def _encode_rows(
     some = end_batch(count, symbols, places.cell, cursor)
     if some:
         magnitudes_of(code, step.magnitude[:count])
-        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        find_cells(step, place, magnitudes, sizes, layout, places, lattice)
         copy(step.cell, symbols.cells[at : at + count])
     if layout.tapped:
         _put_values(step, place, values, natural, lattice, layout)
@@ -370,7 +303,7 @@ def _decode_rows(
     some = begin_batch(places.cell, coder, extra, cursor)
     there = np.int64(0)
     if some:
-        _find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        find_cells(step, place, magnitudes, sizes, layout, places, lattice)
         decode_tokens(token, step.cell[:count], coder, cursor)
         there = codes_of_row(token, largest_of(token), code, extra, cursor)
         magnitudes_of(code, step.magnitude[:count])
@@ -379,7 +312,7 @@ def _decode_rows(
     elif layout.tapped:
         fill(code, np.int32(0))
     if layout.tapped:
-        _predict(step, place, values, layout, places, lattice, quantizer.low)
+        predict_step(step, place, values, layout, places, lattice, quantizer.low)
         _reconstruct_step(step, count, active, some, there, places, quantizer, outliers, cursor)
         _put_values(step, place, values, natural, lattice, layout)
     else:
@@ -458,79 +391,3 @@ def _reconstruct_step(step, count, active, some, there, places, quantizer, outli
     else:
         take_outliers(token, recon, outliers, cursor)
         reconstruct_chains(step, active, token, code, quantizer)
-
-
-@helper
-def _predict_plane(total, j, lanes, values, base, stencils, which):
-    """`predict_row` for the row of one plane of a step."""
-    number = total.dtype.type
-    for at in range(j, total.size, lanes):
-        total[at] = number(0)
-    offsets, weights = stencils.offsets[which], stencils.weights[which]
-    for first in range(0, stencils.taps[which], SWEEP):
-        o = offsets[first : first + SWEEP]
-        w = weights[first : first + SWEEP]
-        for at in range(j, total.size, lanes):
-            p = base + at
-            total[at] = (
-                total[at]
-                + (
-                    (w[0] * values[p + o[0]] + w[4] * values[p + o[4]])
-                    + (w[1] * values[p + o[1]] + w[5] * values[p + o[5]])
-                )
-                + (
-                    (w[2] * values[p + o[2]] + w[6] * values[p + o[6]])
-                    + (w[3] * values[p + o[3]] + w[7] * values[p + o[7]])
-                )
-            )
-
-
-@helper
-def _value_before(values, base, j, layout, t, z, y, coupled, low):
-    """What stands for the values before the first of a row: see `rows.value_before_row`."""
-    here = base + j + layout.history
-    if y > 0:
-        return values[here - layout.width * layout.lanes]
-    if z > 0:
-        return values[here - SKEW * layout.width * layout.lanes - 1]
-    if t > 0 and coupled == 1:
-        return values[here + layout.size]
-    return low
-
-
-@helper
-def _find_cells(step, place, magnitudes, sizes, layout, places, lattice):
-    """Fill the step's cells."""
-    t, first, j0, j1, y0, base = place
-    lanes, nx = layout.lanes, lattice.nx
-    sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
-    if layout.expected > 0:
-        for j in range(j0, j1):
-            source = lattice.base + t * lattice.st + (first + j) * lattice.sz
-            source += (y0 - SKEW * (j - j0)) * lattice.sy + layout.aside
-            row, target = sizes[source : source + nx], np.uint64(j + layout.history)
-            for i in range(nx):
-                step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
-                target += np.uint64(lanes)
-    cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
-    condense(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
-
-
-@helper
-def _predict(step, place, values, layout, places, lattice, low):
-    """Fill the step's sums and, as `running`, the weights of the two values before in each row, and what
-    stands for these before its first."""
-    t, first, j0, j1, y0, base = place
-    lanes, nx = layout.lanes, lattice.nx
-    stencils = places.stencils
-    common = stencils.of_class[row_class(t, np.int64(lattice.nz > 1), np.int64(1), lattice.coupled)]
-    predict_row(step.total, values, base, stencils, common)
-    for j in range(j0, j1):
-        z, y = first + j, y0 - SKEW * (j - j0)
-        which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
-        if which != common:
-            _predict_plane(step.total, j + layout.history, lanes, values, base, stencils, which)
-        step.running[0, j - j0] = stencils.running[which, 0]
-        step.running[1, j - j0] = stencils.running[which, 1]
-        step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
-    condense(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)

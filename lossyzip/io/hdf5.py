@@ -16,11 +16,12 @@ import numpy as np
 from h5py import h5d, h5f, h5fd, h5p
 
 from lossyzip.bound import Bound
-from lossyzip.compressor import Frame, compress_field
+from lossyzip.compressor import compress_field
 from lossyzip.container.archive import MAGIC as ARCHIVE_MAGIC
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import MAGIC as FRAME_MAGIC
 from lossyzip.dataset import Coded, Learning
+from lossyzip.decompressor import Frame
 from lossyzip.enhancing import asked_for
 from lossyzip.errors import (
     CorruptError,

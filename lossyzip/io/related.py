@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from lossyzip.bound import Bound
-from lossyzip.compressor import Frame
 from lossyzip.dataset import Coded, Learning, compress_related, needed_by
+from lossyzip.decompressor import Frame
 from lossyzip.errors import MissingReferenceError
 from lossyzip.io import stored
 from lossyzip.io.fields import fill_values

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lossyzip.compressor import FieldReport, Frame
+from lossyzip.compressor import FieldReport
+from lossyzip.decompressor import Frame
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t, h5z
 
-from lossyzip.compressor import FieldReport, Frame
+from lossyzip.compressor import FieldReport
+from lossyzip.decompressor import Frame
 from lossyzip.errors import CorruptError
 from lossyzip.version import VERSION
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lossyzip.container.header import FROM_NETWORK
+from lossyzip.container.guided import FROM_NETWORK
 from lossyzip.learned import filter_fitting
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import MOST_GUIDES, MOST_SHIFT, STEPS, Enhancer, if_exact
@@ -48,9 +48,9 @@ _WEIGHT_BYTES = 0.7  # that a network's weight takes, about
 _OUTPUT_BITS = (8, 9, 10)
 _CHANNELS = (8, 8)
 _MORE_CHANNELS, _LONG = (16, 16), 1 << 18  # from so many bytes of codes on
-STEPS_A_SECOND = 500  # nominal: a slower machine takes longer, and finds the same
+STEPS_A_SECOND = 700  # nominal: a slower machine takes longer, and finds the same
 _LEAST_SECONDS, _MOST_STEPS = 2.0, 20_000
-_BATCH = 4096
+_BATCH = 1024
 _RATE, _WARM = 5e-3, 0.15
 _MARGIN = 1.25  # what marks gain over what they cost; around the optimum fewer bytes gain about as much
 _STREAM = 40.0  # bytes that a tile's marks take beside what they tell

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lossyzip.container.header import FROM_NETWORK
+from lossyzip.container.guided import FROM_NETWORK
 from lossyzip.errors import CorruptError
 from lossyzip.learned.filtering import Filter
 from lossyzip.learned.network import Layer

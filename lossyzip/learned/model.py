@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from lossyzip.container.frame import bytes_view, pack_sections, unpack_sections
-from lossyzip.container.header import InModel
+from lossyzip.container.in_model import InModel
 from lossyzip.enhancing import Ready
 from lossyzip.entropy.bits import get_sized, get_varint, put_sized, put_varint
 from lossyzip.errors import (

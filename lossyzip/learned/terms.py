@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip.container.header import FROM_NETWORK
+from lossyzip.container.guided import FROM_NETWORK
 from lossyzip.errors import CorruptError
 
 REACH = 3

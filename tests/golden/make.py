@@ -15,9 +15,10 @@ import numpy as np
 
 import lossyzip as lz
 from datasets.synthetic import waves
-from lossyzip import field, second_pass, trial, tuning
-from lossyzip.compressor import Frame
+from lossyzip import field, second_pass, trial
 from lossyzip.container.archive import unpack_archive
+from lossyzip.decompressor import Frame
+from lossyzip.effort import EFFORTS
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.model import Target
 from lossyzip.learned.neighbourhood import Input
@@ -27,7 +28,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    tuning.EFFORTS["balanced"] = replace(tuning.EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
+    EFFORTS["balanced"] = replace(EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
     expected: dict[str, object] = {}
     (HERE / "model.lzm").write_bytes(model().to_bytes())
     for name, blob in frames().items():

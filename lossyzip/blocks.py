@@ -1,0 +1,107 @@
+"""Blocks of a field, to code or to fit stencils to: where they lie, and their values as they are coded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from lossyzip.container.header import Header
+from lossyzip.effort import Effort
+from lossyzip.field import Source, classify, largest_coded, native, tile_shape
+
+Beside = Callable[[tuple[slice, ...]], np.ndarray]  # guides (guides, ...) of a part of the field
+_FIT_BLOCK, _FIT_BLOCKS = 1 << 12, 32
+_GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
+
+
+class Block(NamedTuple):
+    """A part of a field, and of the guides that taps may reach into: (guides, values), or None."""
+
+    values: np.ndarray
+    guides: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return self.values.size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def flat(self) -> np.ndarray:
+        return self.values.reshape(-1)
+
+
+def sample_blocks(shape: tuple[int, ...], effort: Effort) -> list[tuple[slice, ...]]:
+    """Blocks of a field of ``shape`` to code: the whole field if it is small, or some that lie apart."""
+    most = math.prod(tile_shape(shape))  # never more than a tile: halos may outweigh thin shapes
+    if math.prod(shape) <= min(effort.block * effort.blocks, most):
+        return [tuple(slice(0, n) for n in shape)]
+    return _spread(shape, min(effort.block, most), effort.blocks)
+
+
+def fit_blocks(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Blocks to fit stencils to: more and smaller ones, or all that fits into a tile."""
+    most = math.prod(tile_shape(shape))
+    if math.prod(shape) <= most:
+        return [tuple(slice(0, n) for n in shape)]
+    return _spread(shape, min(_FIT_BLOCK, most), _FIT_BLOCKS)
+
+
+def _spread(shape: tuple[int, ...], most: int, count: int) -> list[tuple[slice, ...]]:
+    """``count`` blocks of at most ``most`` values each, evenly spread, the first in the middle."""
+    lengths = _halved(shape, most)
+    return [
+        tuple(
+            slice(start, start + k)
+            for axis, (n, k) in enumerate(zip(shape, lengths, strict=True))
+            for start in [round((0.5 + number * _GOLDEN ** -(axis + 1)) % 1.0 * (n - k))]
+        )
+        for number in range(count)
+    ]
+
+
+def _halved(shape: tuple[int, ...], most: int) -> list[int]:
+    """The longest axis is halved until there are at most ``most`` values."""
+    lengths = list(shape)
+    while math.prod(lengths) > most:
+        axis = int(np.argmax(lengths))
+        lengths[axis] = -(-lengths[axis] // 2)
+    return lengths
+
+
+def coded_blocks(
+    source: Source, header: Header, where: list[tuple[slice, ...]], beside: Beside | None = None
+) -> list[Block]:
+    """Blocks of ``source``; those without any value that is coded are left out."""
+    found = []
+    for place in where:
+        values = _coded(np.asarray(source[place]), header)
+        if not np.isnan(values).all():
+            guides = None if beside is None else beside(place)
+            found.append(Block(values, guides if guides is None else guides.reshape(len(guides), -1)))
+    return found
+
+
+def _coded(block: np.ndarray, header: Header) -> np.ndarray:
+    """``block`` with NaN where a value is special."""
+    values = native(block)
+    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
+    specials = np.array(header.specials, np.uint64)
+    bits = values.view(f"u{values.itemsize}")
+    classify(values, bits, specials, largest_coded(header.native), classes, coded)
+    return coded.reshape(block.shape)
+
+
+def middle_of(block: Block, most: int) -> Block:
+    """Its middle, of at most ``most`` values."""
+    lengths = _halved(block.shape, most)
+    part = tuple(slice((n - k) // 2, (n - k) // 2 + k) for n, k in zip(block.shape, lengths, strict=True))
+    values, guides = np.ascontiguousarray(block.values[part]), block.guides
+    if guides is not None:
+        cut = guides.reshape(len(guides), *block.shape)[(slice(None), *part)]
+        guides = np.ascontiguousarray(cut).reshape(len(guides), -1)
+    return Block(values, guides)

@@ -1,0 +1,118 @@
+"""Plans to try: those of each family, their weights fitted to blocks of a field, and what they make of it.
+
+An attempt takes a `Judge` and gives (about the bytes that the field takes, plan).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from lossyzip.decompose import lattice, multiples
+from lossyzip.decompose.families import Plan, decompose, used_guides
+from lossyzip.decompose.fitting import MultigridFitter, fit_raster, fit_wavelet
+from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.interpolation import Multigrid, most_levels
+from lossyzip.decompose.lattice import Lattice
+from lossyzip.decompose.regression import Raster
+from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.judge import Attempt, Judge, judge_all
+
+_WAVELET_HANDICAP = 1.03  # it is the slowest family,
+_SPARSE_HANDICAP = 1.1  # which counts where speed does
+
+
+def kind_of(plan: Plan) -> tuple[str, bool, bool]:
+    """(family, whether nothing is predicted, whether guides are used)"""
+    return plan.name, isinstance(plan, Raster) and plan.still, bool(used_guides(plan))
+
+
+def try_multigrid(judge: Judge, how: Fold) -> tuple[float, Plan]:
+    shape = judge.blocks[0].shape
+    guides = judge.guides()
+    plan = Multigrid(how, most_levels(fold(shape, how)), guides=0 if guides is None else len(guides))
+    coded = judge.together()
+    fitter = MultigridFitter(
+        *(plan, coded, float(judge.rule.step), judge.scale, judge.points),
+        brief=judge.brief,
+        sparse=judge.sparse and 1 not in fold(shape, how)[1:],
+    )
+    codes = decompose(coded, shape, plan, judge.rule, fitter, guides)
+    plan = fitter.plan()
+    return judge.size_of([codes], plan), plan
+
+
+def try_raster(judge: Judge, how: Fold) -> tuple[float, Plan]:
+    return judge.size(_fitted_raster(judge, how))
+
+
+def _fitted_raster(judge: Judge, how: Fold) -> Raster:
+    scale = judge.served / sum(block.size for block in judge.near)
+    return fit_raster(
+        *([block.values for block in judge.near], how, float(judge.rule.step), scale, judge.points),
+        judge.brief,
+        [block.guides for block in judge.near if block.guides is not None],
+    )
+
+
+def try_still(judge: Judge, how: Fold) -> tuple[float, Plan]:
+    return judge.size(Raster(how, still=True))
+
+
+def try_wavelet(judge: Judge, step: int) -> tuple[float, Plan]:
+    size, plan = judge.size(_fitted_wavelet(judge, step))
+    return size * (_SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP), plan
+
+
+def _fitted_wavelet(judge: Judge, step: int) -> Wavelet:
+    plan, guides = Wavelet(Fold.MERGED, step), judge.guides()
+    if guides is None:
+        return plan
+    field = fold(judge.blocks[0].shape, plan.fold)
+    field = field._replace(t=field.t * len(judge.blocks))
+    return fit_wavelet(judge.together(), field, guides, plan, float(judge.rule.eps), judge.scale)
+
+
+def with_step(candidate: Attempt, step: int) -> Attempt:
+    """A wavelet with ``step``; other candidates as they are."""
+    return partial(try_wavelet, step=step) if "step" in candidate.keywords else candidate
+
+
+def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
+    """The plan of ``candidate``, of which ``judge`` need not say how good it is."""
+    if candidate.func is try_raster:
+        return _fitted_raster(judge, **candidate.keywords)
+    return (
+        _fitted_wavelet(judge, **candidate.keywords) if "step" in candidate.keywords else candidate(judge)[1]
+    )
+
+
+def best_lattice(judge: Judge) -> tuple[float, Plan]:
+    """Differences along none of the axes, from 0 or from the middle, or along some: as long as that helps,
+    the best one is added.
+
+    In one thread: each is tried in less time than it takes another one to wake up.
+    """
+    shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
+    lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), shape, strict=True))
+    left = [axis for axis, n in lengths.items() if n > 1]
+    centre = multiples.middle(judge.rule)
+    judged: list[tuple[float, Plan]] = [judge.size(Lattice(0, start)) for start in {0: 0, centre: 0}]
+    axes, size = 0, math.inf
+    while left:
+        tried = [(*judge.size(Lattice(axes + axis)), axis) for axis in left]
+        best, plan, axis = min(tried, key=lambda found: found[0])
+        judged.append((best, plan))
+        if best >= size:
+            break
+        left.remove(axis)
+        axes, size = axes + axis, best
+    return min(judged, key=lambda pair: pair[0])
+
+
+def best_lorenzo(folds: Sequence[Fold], judge: Judge, threads: int) -> Plan | None:
+    """What is fast where the lattice has too many outliers."""
+    attempts: list[Attempt] = [partial(Judge.size, plan=Raster(how)) for how in folds]
+    size, plan = min(judge_all(attempts, judge, threads), key=lambda pair: pair[0])
+    return plan if size < judge.lossless_size() else None

@@ -1,0 +1,156 @@
+"""The rows of one step of a band: where they are, room for what is computed of them, and what is known of
+them before they are coded: contexts, from magnitudes around them, and predictions, but for what lies in them.
+
+docs/FORMAT.md, "Order".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lossyzip._jit import helper
+from lossyzip.decompose.band import SKEW, Layout
+from lossyzip.decompose.batch import cells_of, condense, sum_magnitudes
+from lossyzip.decompose.rows import SWEEP, Stencils, predict_row, row_class
+
+
+class Places(NamedTuple):
+    """Stencils and contexts, in the layout."""
+
+    stencils: Stencils
+    offsets: np.ndarray  # (C,) int64 of context taps, padded
+    weights: np.ndarray  # (C,) uint16
+    reciprocal: int
+    cell: int
+
+
+class Place(NamedTuple):
+    """The rows of a step: those of planes j0 to j1 of the band whose first plane is ``first``."""
+
+    t: int
+    first: int
+    j0: int
+    j1: int
+    y0: int  # the row of plane j0; that of each next plane is SKEW less
+    base: int  # of x = 0 in the buffer
+
+
+class Step(NamedTuple):
+    """Room for what is computed of the rows at one step; *dense* is (x, plane), as in batch.py."""
+
+    total: np.ndarray  # a run: sums of taps
+    activity: np.ndarray  # a run, uint16
+    scratch: np.ndarray  # a run, float32
+    bits: np.ndarray  # the same as int32
+    cell_run: np.ndarray  # a run, uint8
+    cell: np.ndarray  # dense, uint8
+    sums: np.ndarray  # dense: predictions but for the values before in the row
+    wanted: np.ndarray  # dense: the values to code
+    recon: np.ndarray  # dense
+    steps: np.ndarray  # dense: codes in the field's dtype
+    code: np.ndarray  # dense, int32
+    code_rows: np.ndarray  # the same, row by row
+    magnitude: np.ndarray  # dense, uint8
+    token: np.ndarray  # dense, uint8
+    running: np.ndarray  # (5, planes): see `predict_step`, and the two values before while a row is coded
+
+
+def room_of(layout: Layout, nx: int, dtype: np.dtype) -> Step:
+    """For rows of ``nx`` values of ``dtype``."""
+    run, dense = nx * layout.lanes, nx * layout.planes
+    scratch = np.empty(run, np.float32)
+    return Step(
+        np.empty(run, dtype),
+        np.empty(run, np.uint16),
+        scratch,
+        scratch.view(np.int32),
+        np.empty(run, np.uint8),
+        np.empty(dense, np.uint8),
+        np.empty(dense, dtype),
+        np.empty(dense, dtype),
+        np.empty(dense, dtype),
+        np.empty(dense, dtype),
+        np.empty(dense, np.int32),
+        np.empty(dense, np.int32),
+        np.empty(dense, np.uint8),
+        np.empty(dense, np.uint8),
+        np.empty((5, layout.planes), dtype),
+    )
+
+
+@helper
+def find_cells(step, place, magnitudes, sizes, layout, places, lattice):
+    """Fill the step's cells."""
+    t, first, j0, j1, y0, base = place
+    lanes, nx = layout.lanes, lattice.nx
+    sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
+    if layout.expected > 0:
+        for j in range(j0, j1):
+            source = lattice.base + t * lattice.st + (first + j) * lattice.sz
+            source += (y0 - SKEW * (j - j0)) * lattice.sy + layout.aside
+            row, target = sizes[source : source + nx], np.uint64(j + layout.history)
+            for i in range(nx):
+                step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
+                target += np.uint64(lanes)
+    cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
+    condense(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
+
+
+@helper
+def predict_step(step, place, values, layout, places, lattice, low):
+    """Fill the step's sums and, as `running`, the weights of the two values before in each row, and what
+    stands for these before its first."""
+    t, first, j0, j1, y0, base = place
+    lanes, nx = layout.lanes, lattice.nx
+    stencils = places.stencils
+    common = stencils.of_class[row_class(t, np.int64(lattice.nz > 1), np.int64(1), lattice.coupled)]
+    predict_row(step.total, values, base, stencils, common)
+    for j in range(j0, j1):
+        z, y = first + j, y0 - SKEW * (j - j0)
+        which = stencils.of_class[row_class(t, z, y, lattice.coupled)]
+        if which != common:
+            _predict_plane(step.total, j + layout.history, lanes, values, base, stencils, which)
+        step.running[0, j - j0] = stencils.running[which, 0]
+        step.running[1, j - j0] = stencils.running[which, 1]
+        step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
+    condense(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)
+
+
+@helper
+def _predict_plane(total, j, lanes, values, base, stencils, which):
+    """`predict_row` for the row of one plane of a step."""
+    number = total.dtype.type
+    for at in range(j, total.size, lanes):
+        total[at] = number(0)
+    offsets, weights = stencils.offsets[which], stencils.weights[which]
+    for first in range(0, stencils.taps[which], SWEEP):
+        o = offsets[first : first + SWEEP]
+        w = weights[first : first + SWEEP]
+        for at in range(j, total.size, lanes):
+            p = base + at
+            total[at] = (
+                total[at]
+                + (
+                    (w[0] * values[p + o[0]] + w[4] * values[p + o[4]])
+                    + (w[1] * values[p + o[1]] + w[5] * values[p + o[5]])
+                )
+                + (
+                    (w[2] * values[p + o[2]] + w[6] * values[p + o[6]])
+                    + (w[3] * values[p + o[3]] + w[7] * values[p + o[7]])
+                )
+            )
+
+
+@helper
+def _value_before(values, base, j, layout, t, z, y, coupled, low):
+    """What stands for the values before the first of a row: see `rows.value_before_row`."""
+    here = base + j + layout.history
+    if y > 0:
+        return values[here - layout.width * layout.lanes]
+    if z > 0:
+        return values[here - SKEW * layout.width * layout.lanes - 1]
+    if t > 0 and coupled == 1:
+        return values[here + layout.size]
+    return low

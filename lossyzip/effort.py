@@ -1,0 +1,52 @@
+"""How long to look for a plan. For the encoder alone, never part of the format."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+USUAL_STEP, FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
+MANY = 1 << 20  # values, from which on it matters how long each takes
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to look.
+
+    Every candidate is tried on about ``scouted`` values, if there are many more; then those that came
+    close to the best, and the best of each family, if it came within ``margin``, on ``blocks`` blocks of
+    up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
+    ``scout_points``, then to ``points`` values. Codes of tiles
+    of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that.
+    If ``brief``, smaller fields than MANY values are not scouted: all candidates are tried on the blocks.
+    Others are scouted with those stencils fitted alone that serve most values, and with one step of the
+    wavelet, whose rate says which of ``steps`` is tried on.
+    """
+
+    scouted: int
+    scout_points: int
+    margin: float
+    block: int
+    blocks: int
+    points: int
+    mixed: int
+    steps: tuple[int, ...] = (USUAL_STEP,)  # of the wavelet
+    brief: bool = False
+    lattice: bool = False  # no other family is looked at
+    tile_bytes: int = 1 << 23  # of floats, at most
+    times: float = 1.0  # as many values are in the field that weights are to pay their way in
+
+    def mixes(self, tile_shape: tuple[int, ...]) -> bool:
+        """Whether tiles of this shape are to be mixed."""
+        return math.prod(tile_shape) <= self.mixed
+
+
+_STEPS = (FINE_STEP, USUAL_STEP)
+EFFORTS = {
+    "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
+    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 18, steps=_STEPS, brief=True),
+    "max": Effort(
+        1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64), tile_bytes=1 << 24
+    ),
+}
+ROUGH = Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 62)  # to compare fields' sizes alone
