@@ -70,43 +70,49 @@ class Sample:
         alone = best.bytes
         field, bound, others = self._fields[k], self._bounds[k], sorted(known)
         arrays = [self._decoded[j] for j in others]
-        found = []
+        by_network = by_taps = None
         if self._seconds > 0.0 and trial.worth_a_network(best.bytes):
             told = trial.told_by(field, bound, arrays, range(len(others)), self._options, _TAPPED)
-            how = self._seconds, self._seed, self._options
-            plainly = told is None
-            found.append(trial.guided(field, bound, arrays, told, *how, subtracted=plainly, patches=_PATCHES))
-        if not found or self._times == 1.0:  # else a network is next to nothing
+            how: dict[str, Any] = {"subtracted": told is None, "patches": _PATCHES}
+            about = self._seconds, self._seed, self._options
+            by_network = trial.guided(field, bound, arrays, told, *about, **how)
+        if by_network is None or self._times == 1.0:  # else a network is next to nothing
             told = trial.told_by(field, bound, arrays, (), self._options, _TAPPED)
-            found.append(trial.tapped(field, bound, told, self._options))
-        for one in found:
+            by_taps = trial.tapped(field, bound, told, self._options)
+        reached = set() if by_taps is None else _reached(by_taps, arrays)
+        for one in (by_network, by_taps):
             if one is not None and self._bytes(one.frame) <= min((1.0 - self._worth) * alone, best.bytes):
-                used = frozenset(others[j] for j in self._of_use(k, arrays, one))
-                best = Given(self._bytes(one.frame), used)
+                used = _reached(one, arrays)
+                if one is by_network:  # whose taps may take back what it makes of noise
+                    used = self._seen(k, one, arrays) | (used & reached if by_taps is not None else used)
+                best = Given(self._bytes(one.frame), frozenset(others[j] for j in used))
         return best
 
     def is_scant(self, k: int) -> bool:
         """Whether the sample of field k is too small to say that nothing helps it."""
         return self._times > 1.0 and len(self._plain[k]) < _SCANT
 
-    def _of_use(self, k: int, arrays: Sequence[np.ndarray], found: trial.Trial) -> set[int]:
-        """Which of ``arrays`` told something of field k: to taps, or to the network."""
+    def _seen(self, k: int, found: trial.Trial, arrays: Sequence[np.ndarray]) -> set[int]:
+        """Which of ``arrays`` tell the network of ``found`` something of field k."""
         guided = Frame.of_bytes(found.frame).guided
-        if guided is None:
+        if guided is None or not isinstance(guided.network, bytes) or not guided.network:
             return set()
-        sources = {tap.reference for tap in guided.taps}
-        needed = {guided.references[j] for j in sources - {FROM_NETWORK}}
-        if guided.mask is not None:
-            needed.add(guided.references[guided.mask])
-        used = {j for j, array in enumerate(arrays) if checksum(array) in needed}
-        if isinstance(guided.network, bytes) and guided.network:
-            target = trial.valid_only(self._fields[k], self._options.get("fill_values", ()))
-            moved = [onto(other, target.shape) for other in arrays]
-            network = Network.from_bytes(guided.network)
-            used |= set(useful(network.guide, target, moved, self._eps[k]))
-        return used
+        target = trial.valid_only(self._fields[k], self._options.get("fill_values", ()))
+        moved = [onto(other, target.shape) for other in arrays]
+        return set(useful(Network.from_bytes(guided.network).guide, target, moved, self._eps[k]))
 
     def _bytes(self, frame: bytes) -> float:
         """About those of the field, when its sample takes ``frame``."""
         once = len(frame) - Frame.of_bytes(frame).tile_bytes
         return once + self._times * (len(frame) - once)
+
+
+def _reached(found: trial.Trial, arrays: Sequence[np.ndarray]) -> set[int]:
+    """Which of ``arrays`` taps of ``found`` reach into, or tell where special values are."""
+    guided = Frame.of_bytes(found.frame).guided
+    if guided is None:
+        return set()
+    needed = {guided.references[tap.reference] for tap in guided.taps if tap.reference != FROM_NETWORK}
+    if guided.mask is not None:
+        needed.add(guided.references[guided.mask])
+    return {j for j, array in enumerate(arrays) if checksum(array) in needed}
