@@ -31,6 +31,8 @@ _TRIES = 3  # with the whole field
 
 
 class Aimed(Pass):
+    """The pass, for the objective that was asked for."""
+
     def __init__(self, job: Any, plain: Written, spool: IO[bytes], asked: Enhancing) -> None:
         super().__init__(job, plain, spool, asked.objective)
         self._asked = asked

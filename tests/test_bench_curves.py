@@ -87,7 +87,7 @@ def slow_ssim(one: np.ndarray, other: np.ndarray, span: float) -> float:
 
 
 def test_structural_similarity_is_that_of_its_definition():
-    pytest.importorskip("skimage")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: no structural similarity")
     original = walk(14, 16, 18).astype(np.float64)
     span = float(np.ptp(original))
     decoded = original + 0.05 * span * np.random.default_rng(2).standard_normal(original.shape)
@@ -98,7 +98,7 @@ def test_structural_similarity_is_that_of_its_definition():
 
 
 def test_structural_similarity_of_a_shift_and_of_thin_fields():
-    pytest.importorskip("skimage")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: no structural similarity")
     flat = np.full((12, 12), 3.0)
     c1 = (0.01 * 8.0) ** 2
     expected = (2 * 3.0 * 4.0 + c1) / (9.0 + 16.0 + c1)
@@ -117,7 +117,7 @@ def row(compressor: str, bits: float, psnr: float, spectrum: float = 0.1, ssim: 
 
 
 def test_interpolation_goes_through_the_points_and_no_further():
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="scipy is not installed: nothing is interpolated")
     points = [row("max", math.log1p(math.exp(db / 8 - 7)), db) for db in (40.0, 50.0, 60.0, 70.0, 80.0)]
     at = partial(curve_tables.interpolated, points, curve_tables.psnr, curve_tables.log_bits)
     assert at(60.0) == pytest.approx(curve_tables.log_bits(points[2]))
@@ -131,7 +131,7 @@ def test_interpolation_goes_through_the_points_and_no_further():
 
 def test_comparisons_of_known_curves():
     """Ours takes 0.7 of the bits of one peer, which takes half of another's; errors follow from bits."""
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="scipy is not installed: nothing is interpolated")
     quality = [(40.0, 1.0), (50.0, 2.0), (60.0, 4.0), (70.0, 8.0)]
     rows = [row("sz3", bits, db, 1 / bits, 1 - 0.1 / bits) for db, bits in quality]
     rows += [row("zfp", 2 * bits, db, 2 / bits, 1 - 0.2 / bits) for db, bits in quality]
@@ -160,7 +160,7 @@ OURS = (Contestant("balanced", effort="balanced"), Contestant("balanced, psnr", 
 
 
 def test_a_run_and_what_is_not_measured_again(tmp_path, monkeypatch):
-    pytest.importorskip("skimage")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: no structural similarity")
     array = walk(12, 24, 24)
     absent = Peer("absent", "no-such-package-of-lossyzip", ("none",), 1, 4)
     contestants = [*OURS, Contestant("absent", peer=absent)]
@@ -192,7 +192,7 @@ def test_a_run_and_what_is_not_measured_again(tmp_path, monkeypatch):
 
 @pytest.mark.slow  # each process imports and loads what is compiled
 def test_several_processes_measure_the_same():
-    pytest.importorskip("skimage")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: no structural similarity")
     fields = find(None, 1, "*wave_2d")
     run = partial(curves.run, fields, [1e-2, 1e-3], OURS, None)
     one, two = (run(jobs, lambda row: None, print) for jobs in (1, 2))
@@ -209,8 +209,8 @@ def test_what_fails_is_a_row_with_its_problem():
 
 
 def test_fields_together_have_rows_with_and_without_their_enhancer():
-    pytest.importorskip("torch")
-    pytest.importorskip("skimage")
+    pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: no structural similarity")
     array = walk(20, 32, 32)
     fields = [field_of(array, "a"), field_of(array**2, "b")]
     (asked,) = (one for one in curves.OURS if one.together)
@@ -224,7 +224,7 @@ def test_fields_together_have_rows_with_and_without_their_enhancer():
 
 
 def test_peers_and_pictures(tmp_path):
-    pytest.importorskip("skimage")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: no structural similarity")
     pytest.importorskip("zfpy")
     pytest.importorskip("matplotlib")
     (zfp,) = (one for one in curves.THEIRS if one.name == "zfp")
