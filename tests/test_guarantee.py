@@ -363,6 +363,37 @@ def plainly_good(a: np.floating, b: np.floating, eps: float) -> bool:
     return abs(Fraction(float(a)) - Fraction(float(b))) <= Fraction(eps)
 
 
+@given(
+    place=st.integers(0, 3 * 512 + 16),
+    value=st.sampled_from([0.0, -0.0, 1.0, -2.5, 0.3, 1e30, np.nan, np.inf]),
+    times=st.sampled_from([0.0, 0.5, 1.0, 1.0 + 2.0**-20, 1.5, -1.0, -1.5, 3.0]),
+    nudge=st.sampled_from([-1, 0, 1]),
+    eps=st.sampled_from([0.25, 0.1, 1e-3]),
+    width=st.sampled_from([32, 64]),
+)
+@settings(max_examples=300)
+def test_one_bad_value_in_many_is_found(place, value, times, nudge, eps, width):
+    """Blocks of many values are compared in another way than single ones: all but one are well within."""
+    from lossyzip.checker import Checker
+
+    dtype = np.dtype(f"f{width // 8}")
+    a = np.linspace(1.0, 2.0, 3 * 512 + 17).astype(dtype)
+    b = a + dtype.type(0.5 * eps)
+    a[place] = value
+    with np.errstate(all="ignore"):
+        b[place] = a[place] + dtype.type(times * eps)
+        if nudge:
+            b[place] = np.nextafter(b[place], dtype.type(nudge * np.inf))
+    checker = Checker(eps, 1.0, 2.0)
+    checker.update(a, b, (0,))
+    report = checker.report()
+    good = plainly_good(a[place], b[place], eps)
+    assert report.violations == (0 if good else 1)
+    assert report.first_violation == (None if good else (place,))
+    if good:
+        assert report.max_error == float(exact.largest_error(a, b))
+
+
 def test_a_rounded_difference_does_not_decide():
     a, b, eps = 0.3, 0.1, 0.2  # 0.3 - 0.1 is below 0.2 as written, not as stored
     for x, y in ((a, b), (b, a), (1.0, 1.0 - 2**-53), (1.0, 1.0 + 2**-52)):
