@@ -14,6 +14,7 @@ from lossyzip.field import Source, classify, largest_coded, native, tile_shape
 
 Beside = Callable[[tuple[slice, ...]], np.ndarray]  # guides (guides, ...) of a part of the field
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 12, 32
+_VOLUMES = 2  # how many times their number counts when blocks are cut: less is predicted from one to the next
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
 
@@ -65,10 +66,12 @@ def _spread(shape: tuple[int, ...], most: int, count: int) -> list[tuple[slice, 
 
 
 def _halved(shape: tuple[int, ...], most: int) -> list[int]:
-    """The longest axis is halved until there are at most ``most`` values."""
+    """The longest axis is halved until there are at most ``most`` values; those before the last three count
+    as longer than they are."""
     lengths = list(shape)
+    weights = [_VOLUMES if axis < len(shape) - 3 else 1 for axis in range(len(shape))]
     while math.prod(lengths) > most:
-        axis = int(np.argmax(lengths))
+        axis = int(np.argmax([weight * n * (n > 1) for weight, n in zip(weights, lengths, strict=True)]))
         lengths[axis] = -(-lengths[axis] // 2)
     return lengths
 

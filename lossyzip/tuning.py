@@ -41,11 +41,16 @@ _CLOSE = 1.03
 _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
-_LOW_RATE, _LOW_MARGIN = 0.6, 1.5  # bits a value, below which small blocks say little: their edges cost most
-_EDGE_BITS = (
-    0.2  # a value: about what edges of the first sample cost, more for some families than for others,
+_LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
+_CLOSE_BITS = 0.05  # a value
+_TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
+# Below so many bits a value: how many times the best size that of the best of each kind may be on a small
+# sample, whose edges cost some kinds more than others.
+_MARGINS = (
+    (_LOW_RATE, dict(zip(_TRIES, (1.5, 1.5, 1.5, 1.3), strict=True))),
+    (2.0, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.3), strict=True))),
+    (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
 )
-_CLOSE_BITS, _HIGH_RATE = 0.05, 2.0  # and for folds of one family; a rate at which edges matter little
 _MIXED_BLOCK = 1 << 18
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
@@ -164,18 +169,18 @@ def _shortlist(
         rasters = [c for c in candidates if c.func is try_raster]
         judged = judge_all(rasters, scout, threads)
         most = _CLOSE_FOLD * min(size for size, _ in judged)
-        folds = {c.keywords["how"] for c, (size, _) in zip(rasters, judged, strict=True) if size <= most}
+        good = {c.keywords["how"] for c, (size, _) in zip(rasters, judged, strict=True) if size <= most}
+        folds = {Fold.MERGED, *good}  # the usual one, too: a raster's fold says little of a multigrid's there
         others = [c for c in candidates if c.keywords.get("how") in folds and c.func is not try_raster]
         others += [c for c in candidates if c.keywords.get("step") == USUAL_STEP]
         tried = rasters + others
     judged += judge_all(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
-    close, most = _CLOSE * best, margin * best + _SLACK
+    close, margins = _CLOSE * best, dict.fromkeys(_TRIES, margin)
     if scout.sparse:
-        bit = scout.served / 8.0
-        close = best + _CLOSE_BITS * bit
-        most = best + (_CLOSE_BITS if best > _HIGH_RATE * bit else _EDGE_BITS) * bit
-        most = min(most, _LOW_MARGIN * best) + _SLACK
+        rate = 8.0 * best / scout.served
+        close = best * (1.0 + _CLOSE_BITS / rate)
+        margins = next(margins for below, margins in _MARGINS if rate <= below)
     best_of_kind: dict[tuple[str, bool, bool], float] = {}
     for size, plan in judged:
         kind = kind_of(plan)
@@ -183,7 +188,7 @@ def _shortlist(
     chosen = []
     for candidate, (size, plan) in zip(tried, judged, strict=True):
         best_of_its = size == best_of_kind[kind_of(plan)]
-        if size <= close or (best_of_its and size <= most):
+        if size <= close or (best_of_its and size <= margins[candidate.func] * best + _SLACK):
             chosen.append(candidate)
     if scout.brief:
         of_wavelet = [size for size, plan in judged if isinstance(plan, Wavelet)]
