@@ -51,7 +51,7 @@ _MARGINS = (
     (2.0, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.3), strict=True))),
     (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
 )
-_MIXED_BLOCK = 1 << 18
+_MIXED_BLOCK = 1 << 20
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
 _NOTHING = 0.1  # bits a value
@@ -114,7 +114,8 @@ def choose_plan(
         judged.append(final.size(best_lattice(small)[1]))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
-        block = [middle_of(coded[0], _MIXED_BLOCK)]
+        part = replace(effort, block=_MIXED_BLOCK if beside is None else _MIXED_BLOCK // 4, blocks=1)
+        block = coded_blocks(source, header, sample_blocks(header.shape, part), beside) or coded[:1]
         plan = _best_mixed(judged, replace(final, blocks=block), threads)
     if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
         return None
