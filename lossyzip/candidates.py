@@ -61,8 +61,15 @@ def try_still(judge: Judge, how: Fold) -> tuple[float, Plan]:
 
 
 def try_wavelet(judge: Judge, step: int) -> tuple[float, Plan]:
-    size, plan = judge.size(_fitted_wavelet(judge, step))
-    return size * (_SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP), plan
+    return try_plan(judge, _fitted_wavelet(judge, step))
+
+
+def try_plan(judge: Judge, plan: Plan) -> tuple[float, Plan]:
+    """A plan as it is."""
+    size, _ = judge.size(plan)
+    if isinstance(plan, Wavelet):
+        size *= _SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP
+    return size, plan
 
 
 def _fitted_wavelet(judge: Judge, step: int) -> Wavelet:
