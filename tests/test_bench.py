@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from functools import partial
 
@@ -25,7 +26,6 @@ from bench import given as given_all
 from bench.fields import Field, find, prepare
 from bench.peer_curves import Point, psnr_at, psnr_of, quality_of, rel_of
 from lossyzip.dataset import Learning
-from lossyzip.learned import enhancement as training
 
 
 @given(st.floats(1e-9, 1.0))
@@ -73,7 +73,7 @@ def test_enhancers():
 
 
 def test_enhancers_that_see_references(monkeypatch):
-    monkeypatch.setattr(training.importlib.util, "find_spec", lambda _: None)  # offsets are quick
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # offsets are quick
     one, rng = small_field(), np.random.default_rng(5)
     array = (one.read()[0] + rng.standard_normal(one.shape)).astype(np.float32)
     other = Field("made", "noisy", one.shape, one.dtype, partial(lambda a: (a, ()), array))

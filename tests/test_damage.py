@@ -33,6 +33,7 @@ from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
 from lossyzip.entropy.bits import put_varint
+from lossyzip.learned import corrections
 from lossyzip.learned import enhancement as training
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -84,7 +85,7 @@ def compress(
 def enhanced() -> bytes:
     """A small field, whose enhancer would not pay."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Price, "of", lambda *_: 0.0)
+        patch.setattr(corrections.Price, "of", lambda *_: 0.0)
         patch.setattr(second_pass, "_cheaper", lambda *_: True)
         patch.setattr(training, "FEWEST", 100)
         patch.setitem(EFFORTS, "balanced", STATIC)

@@ -22,6 +22,7 @@ from lossyzip.cli import lossyzip as group
 from lossyzip.container.enhanced import Part, join, split
 from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.container.header import Header
+from lossyzip.learned import corrections, observations
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import Enhancer
@@ -124,7 +125,7 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("kind", ["offsets", pytest.param("network", marks=needs_torch)])
 def test_frames_decode_alike_by_the_format(name, kind, monkeypatch):
-    monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)  # small fields would have none
+    monkeypatch.setattr(corrections.Price, "of", lambda *_: 0.0)  # small fields would have none
     monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
     monkeypatch.setattr(training, "FEWEST", 500)
     blob = compressed(SMALL[name], kind)
@@ -207,7 +208,7 @@ def test_a_lie_does_not_leave(monkeypatch):
 def test_an_enhancer_that_does_not_pay_is_left_out(monkeypatch):
     array = FIELDS["3d"]
     rng = np.random.default_rng(0)
-    liar = training.Judged(random_enhancer(rng, 1), 9.0, 9.0)
+    liar = corrections.Judged(random_enhancer(rng, 1), 9.0, 9.0)
     monkeypatch.setattr(training, "train", lambda *_: liar)
     assert compressed(array) == compressed(array, False)
 
@@ -256,7 +257,7 @@ def test_what_cannot_be_is_refused():
 
 
 def test_without_torch_there_are_offsets(monkeypatch):
-    monkeypatch.setattr(training.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert lz.inspect(compressed(FIELDS["3d"], True)).enhancer == "offsets"
     assert compressed(FIELDS["3d"], "network") == compressed(FIELDS["3d"], False)
 
@@ -293,10 +294,10 @@ def guided(train_seconds: float) -> tuple[np.ndarray, np.ndarray, bytes, bytes]:
     other = (array + waves(8, 22, 24, noise=0.02, seed=9) / 9).astype(array.dtype)
     options = {"references": [other], "rel": 0.05, "train_seconds": train_seconds}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Price, "of", lambda *_: 0.0)  # a small field would have none
+        patch.setattr(corrections.Price, "of", lambda *_: 0.0)  # a small field would have none
         patch.setattr(second_pass, "_cheaper", lambda *_: True)
         seen = compressed(array, "offsets", **options)
-        patch.setattr(training, "view_of", lambda *_: training.View())
+        patch.setattr(observations, "view_of", lambda *_: observations.View())
         return array, other, seen, compressed(array, "offsets", **options)
 
 
@@ -350,7 +351,7 @@ def test_a_psnr_is_reached_in_fewer_bytes(name, db):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("db", [34, 44])
 def test_enhanced_to_a_psnr_decodes_alike_by_the_format(db, monkeypatch):
-    monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)
+    monkeypatch.setattr(corrections.Price, "of", lambda *_: 0.0)
     monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
     array = waves(8, 24, 25)
     judged = second_pass.enhanced
@@ -486,6 +487,6 @@ def test_forged_marks_raise():
 
 def test_prices_are_what_bytes_are_worth():
     """One percent more bytes for 0.1 dB: a gain of less than that is none."""
-    price = training.Price(0.1, 1000, 80_000, 1)
+    price = corrections.Price(0.1, 1000, 80_000, 1)
     assert price.of(10) == pytest.approx(0.1)
     assert second_pass.where_size((slice(2, 5), slice(0, 4))) == 12
