@@ -58,9 +58,9 @@ def trained(
         if "offsets" in kinds:
             found.append([offsets(sample, weights, bits) for bits in _OUTPUT_BITS])
         if taught:
-            steps = min(round(max(seconds, _LEAST_SECONDS) * STEPS_A_SECOND), _MOST_STEPS)
             from lossyzip.learned.enhancer_network import teach
 
+            steps = min(round(max(seconds, _LEAST_SECONDS) * STEPS_A_SECOND), _MOST_STEPS)
             net = teach(terms[:learned], sample.errors[:learned], channels, weights, steps, seed)
             found.append([network(sample, net, terms[:learned], bits) for bits in _OUTPUT_BITS])
         judged = [
