@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -13,27 +14,17 @@ import xxhash
 from reference.enhancers import enhanced
 from reference.guides import NOTHING, Guides
 from reference.header import Header
-from reference.readers import Bytes, require
+from reference.models import read_enhancers, read_model, read_networks
+from reference.readers import Bytes, opening, require, sections
 from reference.tile import decode_tile
 
 
-def sections(data: bytes) -> dict[str, bytes]:
-    reader, found = Bytes(data), {}
-    while reader.at < len(data):
-        tag = reader.take(1).decode("ascii")
-        require(tag.isalpha() and tag not in found, f"section {tag!r}")
-        found[tag] = reader.sized().data
-    return found
-
-
-def opening(reader: Bytes, magic: bytes, version: int, known: str) -> dict[str, bytes]:
-    """What frames and archives begin with: magic, version, sections, checksum."""
-    require(reader.take(4) == magic, "magic")
-    require(reader.varint() == version, "version")
-    found = sections(reader.sized().data)
-    require(all(tag in known or tag.islower() for tag in found), "unknown section")
-    reader.check_crc(0)
-    return found
+def in_model(place: bytes, model: bytes, read: Callable[[bytes], Sequence[Any]]) -> Any:
+    """That of what ``read`` finds in ``model`` which a header's section names."""
+    reader = Bytes(place)
+    (number,), which = reader.numbers("Q"), reader.varint()
+    require(number == read_model(model)[0] and not reader.rest(), "a place in a model")
+    return read(model)[which]
 
 
 def decode_frame(
@@ -41,20 +32,15 @@ def decode_frame(
 ) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    found = opening(reader, b"LsyZ", 2, "ABRSMLGEKP")
+    found = opening(reader, b"LsyZ", 2, "ABRSMLGNEKP")
     header = Header.read(found)
     if "K" in found:
-        from reference.models import read_enhancers, read_model
-
-        place = Bytes(found["K"])
-        (number,), which = place.numbers("Q"), place.varint()
-        require(
-            number == read_model(model)[0] and "E" not in found and not place.rest(), "an enhancer's model"
-        )
-        header = replace(header, enhancer=read_enhancers(model)[which][1])
+        require("E" not in found, "two enhancers")
+        header = replace(header, enhancer=in_model(found["K"], model, read_enhancers)[1])
     guides = None
     if "G" in found:
-        guides = Guides(found["G"], header, references)
+        network = in_model(found["N"], model, read_networks) if "N" in found else None
+        guides = Guides(found["G"], header, references, network)
         header = replace(header, coded=guides.span)
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]
@@ -87,7 +73,7 @@ def decode_frame(
     return out if header.fill is None else np.ma.MaskedArray(out, masks)
 
 
-def decode_archive(data: bytes) -> dict[str, np.ndarray]:
+def decode_archive(data: bytes, model: bytes = b"") -> dict[str, np.ndarray]:
     reader = Bytes(data)
     found = opening(reader, b"LsyA", 1, "NG")
     index, frames = Bytes(found["N"]), {}
@@ -100,5 +86,6 @@ def decode_archive(data: bytes) -> dict[str, np.ndarray]:
     fields: dict[str, np.ndarray] = {}
     while len(fields) < len(frames):
         name = next(n for n in names if n not in fields and all(other in fields for other in graph[n]))
-        fields[name] = decode_frame(frames[name], [np.ma.getdata(fields[other]) for other in graph[name]])
+        references = [np.ma.getdata(fields[other]) for other in graph[name]]
+        fields[name] = decode_frame(frames[name], references, model=model)
     return {name: fields[name] for name in names}

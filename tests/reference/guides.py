@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -29,10 +29,13 @@ NOTHING = Told()
 
 
 class Guides:
-    def __init__(self, data: bytes, header: Header, references: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, data: bytes, header: Header, references: Sequence[np.ndarray], network: Any = None
+    ) -> None:
+        """``network``: that of a model."""
         reader, self.header = Bytes(data), header
         (self.flags,) = reader.numbers("B")
-        require(self.flags in (0, 1, 3, 4, 5, 7), "flags of guides")
+        require(self.flags in ((0, 1, 3, 4, 5, 7) if network is None else (0, 2, 4, 6)), "flags of guides")
         self.span = (
             np.frombuffer(reader.take(2 * header.dtype.itemsize), header.dtype) if self.flags & 2 else None
         )
@@ -41,10 +44,11 @@ class Guides:
         self.mask = self.references[reader.numbers("B")[0]] if self.flags & 4 else None
         raw = [RawGuide.read(reader) for _ in range(reader.numbers("B")[0])]
         self.made = None
-        if self.flags & 1:
+        network = networks.read(reader.rest()) if self.flags & 1 else network
+        if network is not None:
             with np.errstate(over="ignore"):
                 seen = [at_points(reference, header.shape) for reference in self.references]
-                made = networks.guide(networks.read(reader.rest()), seen)
+                made = networks.guide(network, seen)
                 self.made = made.astype(header.dtype)
         require(reader.rest() == b"", "bytes behind the guides")
         self.raw = [one.values(self.source(one.reference), header) for one in raw]
