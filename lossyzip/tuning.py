@@ -54,6 +54,7 @@ _MARGINS = (
     (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
 )
 _MIXED_BLOCK = 1 << 20
+_FEW_BYTES = 1 << 14  # of a field: one place may take most of them, so that a whole tile is mixed
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
 _NOTHING = 0.1  # bits a value
@@ -118,7 +119,8 @@ def choose_plan(
         judged = _surely_judged(judged, scouted, replace(final, blocks=near))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
-        part = replace(effort, block=_MIXED_BLOCK if beside is None else _MIXED_BLOCK // 4, blocks=1)
+        most = _MIXED_BLOCK if beside is None else _MIXED_BLOCK // 4
+        part = replace(effort, block=math.prod(header.tile_shape) if size < _FEW_BYTES else most, blocks=1)
         block = coded_blocks(source, header, sample_blocks(header.shape, part), beside) or coded[:1]
         plan = _best_mixed(judged, replace(final, blocks=block), threads)
     if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
@@ -247,7 +249,8 @@ def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, threads: int
     good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
     best = _best_of_kinds(judged)
     smallest = min(size for size, _ in best.values())
-    plans = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING + _SLACK]
+    near = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING + _SLACK]
+    plans = [_for_tiles(plan, judge.blocks[0].shape) for plan in near]
     if len(plans) == 1:
         return plans[0]
     sizes = list(in_order((partial(judge.mixed_size, plan) for plan in plans), threads))
