@@ -43,6 +43,7 @@ from lossyzip.scratch import Space
 from lossyzip.threads import thread_count
 
 if TYPE_CHECKING:
+    from lossyzip.field import Source
     from lossyzip.learned.model import Model
 
 PathLike = str | os.PathLike[str]
@@ -190,7 +191,7 @@ def naming(field: str) -> Iterator[None]:
 class WatchedSource:
     """A dataset as `compress_field` reads it: stops between tiles, and says so when HDF5 cannot read."""
 
-    def __init__(self, dataset: h5py.Dataset, check: Check) -> None:
+    def __init__(self, dataset: Source, check: Check) -> None:
         self.shape, self.dtype = dataset.shape, dataset.dtype
         self._dataset, self._check = dataset, check
 
@@ -275,7 +276,7 @@ class _Compression:
             self._check()
             tell(f"{name}: training, {part:.0%}", 0, 0)
 
-        def watched(dataset: h5py.Dataset) -> WatchedSource:
+        def watched(dataset: Source) -> WatchedSource:
             return WatchedSource(dataset, self._check)
 
         self._related = compress_datasets(

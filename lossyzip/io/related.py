@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def compress_datasets(
     file: h5py.File,
-    watched: Callable[[h5py.Dataset], Source],
+    watched: Callable[[Source], Source],
     bounds: Mapping[str, Bound],
     learning: Learning,
     options: dict[str, Any],
@@ -45,9 +45,37 @@ def compress_datasets(
         together.setdefault(fill_values(file[f"/{name}"]), []).append(name)
     coded: dict[str, Coded] = {}
     for fills, names in together.items():
-        sources = {name: watched(stored.open_cached(file, name)) for name in names}
+        shelf = _Shelf(file)
+        sources = {name: watched(_Lent(shelf, name)) for name in names}
         coded |= compress_related(sources, bounds, *about, fill_values=fills, **options)
     return coded
+
+
+class _Shelf:
+    """The datasets of a file, of which one is open at a time: each has a cache for chunks of its own."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._name = ""
+        self._open: h5py.Dataset | None = None
+
+    def __getitem__(self, name: str) -> h5py.Dataset:
+        if self._open is None or name != self._name:
+            self._open = None  # and its cache with it, before there is another
+            self._name, self._open = name, stored.open_cached(self._file, name)
+        return self._open
+
+
+class _Lent:
+    """A dataset that is opened when it is read."""
+
+    def __init__(self, shelf: _Shelf, name: str) -> None:
+        self._shelf, self._name = shelf, name
+        self.shape, self.dtype = shelf[name].shape, shelf[name].dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        values: np.ndarray = self._shelf[self._name][key]
+        return values
 
 
 class Opener:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossyzip.learned.neighbourhood import FEATURES, REACH, Box, Input, haloed, places, planes, unfolded
+from lossyzip.learned.neighbourhood import FEATURES, Box, Input, haloed, places, rounded, unfolded
 from lossyzip.learned.network_bytes import storable
 from lossyzip.parts import values_at
 
@@ -101,14 +101,16 @@ def draw(
         usable = np.isfinite(here)
         kept = np.flatnonzero(usable[z, y, x].any(axis=1))[:share]
         z, y, x = z[kept], y[kept], x[kept]
-        shape = [s.stop - s.start for s in wide]
+        lengths = [s.stop - s.start for s in wide[1:]]
         for k, item in enumerate(inputs):
             source = references[item.reference]
-            whole = source[unfolded(wide, full, tuple(source.shape))].reshape(shape)
-            around = planes([item._replace(reference=0)], [whole], inner)
-            at, flat = around.offset(0, (z + REACH, y + REACH, x + REACH)), around.values.reshape(-1)
+            whole = source[unfolded(wide, full, tuple(source.shape))].reshape(lengths)
             for number, place in enumerate(_AROUND):
-                seen[k, number, drawn : drawn + kept.size] = flat.take(at + around.offset(0, place))
+                at = (
+                    np.clip(near + s.start + step, 0, n - 1)
+                    for near, s, step, n in zip((z, y, x), inner[1:], place, lengths, strict=True)
+                )
+                seen[k, number, drawn : drawn + kept.size] = rounded(item, whole[tuple(at)])
         drawn += kept.size
         valid.append(usable[z, y, x])
         values.append(np.where(valid[-1], here[z, y, x], 0).astype(np.float64))
