@@ -52,6 +52,8 @@ def onto(field: Source, shape: tuple[int, ...], where: tuple[slice, ...] | None 
     value that is there. Axis by axis from the first: half of a sum, each rounded to the dtype.
     """
     slices = tuple(slice(0, n) for n in shape) if where is None else where
+    if any(s.stop <= s.start for s in slices):
+        return np.empty([max(s.stop - s.start, 0) for s in slices], field.dtype)
     box, widths = [], []
     for s, n, m in zip(slices, shape, field.shape, strict=True):
         first, last = s.start - (m < n), s.stop + (m > n)
