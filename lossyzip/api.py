@@ -19,10 +19,11 @@ from lossyzip.container.archive import pack_archive, unpack_related
 from lossyzip.decompressor import Frame
 from lossyzip.enhancing import asked_for
 from lossyzip.errors import DecodeError, InvalidArgumentError
+from lossyzip.scratch import Space
 
 if TYPE_CHECKING:
     from lossyzip.bound_search import Tuned
-    from lossyzip.field import Number
+    from lossyzip.field import Number, Source
     from lossyzip.learned.model import Model
     from lossyzip.snapshots import Asked
 
@@ -164,11 +165,7 @@ def decompress(
     if len(references) or not frame.references:
         frame.refer_to(references, model)
     if region is None:
-        result = _empty(frame.shape, frame)
-        for where, values in frame.tiles(threads=threads, into=result, enhance=enhance):
-            if not np.may_share_memory(result, values):
-                result[where] = values
-        return _with_fill(result, frame)
+        return _whole(frame, threads, enhance)
     box, rest = _resolve_region(region, frame.shape)
     result = _empty(tuple(s.stop - s.start for s in box), frame)
     if result.size:
@@ -185,6 +182,14 @@ def decompress(
             result[target] = values[part]
     inner: np.ndarray = _with_fill(result, frame)[rest]
     return inner
+
+
+def _whole(frame: Frame, threads: int | None, enhance: bool) -> np.ndarray:
+    result = _empty(frame.shape, frame)
+    for where, values in frame.tiles(threads=threads, into=result, enhance=enhance):
+        if not np.may_share_memory(result, values):
+            result[where] = values
+    return _with_fill(result, frame)
 
 
 def _empty(shape: tuple[int, ...], frame: Frame) -> np.ndarray:
@@ -316,7 +321,8 @@ def decompress_fields(
     model: Model | None = None,
     enhance: bool = True,
 ) -> dict[str, np.ndarray]:
-    """The fields of an archive by name; ``only`` those named are read, and what they depend on.
+    """The fields of an archive by name; ``only`` those named are read, and what they depend on: that is in
+    memory or scratch files (scratch.py) as long as it is needed.
 
     ``model``: the one that they were compressed with. ``enhance``: as for `decompress`. Raises a DecodeError
     subclass for damaged bytes, MissingModelError without the model, InvalidArgumentError for a name that is
@@ -329,18 +335,25 @@ def decompress_fields(
     missing = [name for name in names if name not in frames]
     if missing:
         raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
-    decoded: dict[str, np.ndarray] = {}
-    for name in needed_by(names, graph):
+    order, space = needed_by(names, graph), Space()
+    found: dict[str, np.ndarray] = {}
+    decoded: dict[str, Source] = {}  # that others need
+    for place, name in enumerate(order):
+        frame = Frame.of_bytes(bytes(frames[name]))
         references = [decoded[reference] for reference in graph.get(name, ())]
-        decoded[name] = decompress(bytes(frames[name]), threads=threads, references=references, model=model)
-    if enhance:
-        return {name: decoded[name] for name in names}
-    plain = {}
-    for name in names:
-        options: dict[str, Any] = {"threads": threads, "model": model, "enhance": False}
-        references = [decoded[reference] for reference in graph.get(name, ())]
-        plain[name] = decompress(bytes(frames[name]), references=references, **options)
-    return plain
+        if references or not frame.references:
+            frame.refer_to(references, model)
+        later = {reference for other in order[place + 1 :] for reference in graph.get(other, ())}
+        if name in names:
+            found[name] = _whole(frame, threads, enhance)
+        if name in later and name in names and enhance:
+            decoded[name] = found[name]
+        elif name in later:
+            values = space.array(frame.shape, frame.dtype.newbyteorder("="), frame.tile_shape)
+            frame.decode_into(values, threads)
+            decoded[name] = values
+        decoded = {other: values for other, values in decoded.items() if other in later}
+    return {name: found[name] for name in names}
 
 
 def train(

@@ -12,7 +12,7 @@ import pytest
 
 import lossyzip as lz
 from datasets import synthetic
-from lossyzip import trial
+from lossyzip import scratch, trial
 from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
 from lossyzip.dataset import Learning, compress_related, needed_by
 from lossyzip.decompressor import Frame
@@ -62,12 +62,12 @@ def test_every_value_is_within_its_bound(archive):
         assert not exact.violations(field, decoded[name], eps).size
 
 
-def test_only_what_a_field_depends_on_is_decoded(archive, monkeypatch):
-    from lossyzip import api
-
+@pytest.mark.parametrize("limit", [0, 1 << 28])
+def test_only_what_a_field_depends_on_is_decoded(archive, monkeypatch, limit):
     graph = unpack_related(archive)[1]
-    everything, calls, honest = lz.decompress_fields(archive), [], api.decompress
-    monkeypatch.setattr(api, "decompress", lambda *a, **k: calls.append(a) or honest(*a, **k))
+    everything, calls, honest = lz.decompress_fields(archive), [], Frame.tiles
+    monkeypatch.setattr(scratch, "IN_MEMORY", limit)
+    monkeypatch.setattr(Frame, "tiles", lambda *a, **k: calls.append(a) or honest(*a, **k))
     for name in everything:
         calls.clear()
         (found,) = lz.decompress_fields(archive, only=[name]).values()
