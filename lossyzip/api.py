@@ -166,6 +166,10 @@ def decompress(
         frame.refer_to(references, model)
     if region is None:
         return _whole(frame, threads, enhance)
+    return _part(frame, region, threads, enhance)
+
+
+def _part(frame: Frame, region: Any, threads: int | None, enhance: bool) -> np.ndarray:
     box, rest = _resolve_region(region, frame.shape)
     result = _empty(tuple(s.stop - s.start for s in box), frame)
     if result.size:
@@ -317,12 +321,14 @@ def decompress_fields(
     archive: bytes,
     *,
     only: Iterable[str] | None = None,
+    region: Any = None,
     threads: int | None = None,
     model: Model | None = None,
     enhance: bool = True,
 ) -> dict[str, np.ndarray]:
     """The fields of an archive by name; ``only`` those named are read, and what they depend on: that is in
-    memory or scratch files (scratch.py) as long as it is needed.
+    memory or scratch files (scratch.py) as long as it is needed. ``region``: that part of each, as for
+    `decompress`; of what they depend on no other tiles are decoded than it needs.
 
     ``model``: the one that they were compressed with. ``enhance``: as for `decompress`. Raises a DecodeError
     subclass for damaged bytes, MissingModelError without the model, InvalidArgumentError for a name that is
@@ -335,6 +341,8 @@ def decompress_fields(
     missing = [name for name in names if name not in frames]
     if missing:
         raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
+    if region is not None:
+        return {name: _part_of(name, archive, region, threads, model, enhance) for name in names}
     order, space = needed_by(names, graph), Space()
     found: dict[str, np.ndarray] = {}
     decoded: dict[str, Source] = {}  # that others need
@@ -354,6 +362,21 @@ def decompress_fields(
             decoded[name] = values
         decoded = {other: values for other, values in decoded.items() if other in later}
     return {name: found[name] for name in names}
+
+
+def _part_of(
+    name: str, archive: bytes, region: Any, threads: int | None, model: Model | None, enhance: bool
+) -> np.ndarray:
+    from lossyzip.dataset import needed_by
+    from lossyzip.on_demand import opened_on_demand
+
+    frames, graph = unpack_related(archive)
+    try:
+        frame = opened_on_demand(frames, graph, needed_by([name], graph), model)
+        return _part(frame, region, threads, enhance)
+    except DecodeError:  # damaged; or references are listed in another order than ours
+        options: dict[str, Any] = {"threads": threads, "model": model, "enhance": enhance}
+        return decompress_fields(archive, only=[name], **options)[name][region]
 
 
 def train(

@@ -23,6 +23,7 @@ from lossyzip.grid import near, onto
 from lossyzip.learned.model import Model, named
 from lossyzip.learned.neighbourhood import REACH
 from lossyzip.learned.network import Network
+from lossyzip.on_demand import OnDemand
 from lossyzip.raw_guides import values_of
 from lossyzip.scratch import Scratch, Space
 
@@ -178,7 +179,7 @@ def known_of(reference: Source) -> Source:
 
 def checksum(reference: Source) -> int:
     """XXH3 (64 bits) of the values as little-endian bytes in C order."""
-    if isinstance(reference, Scratch):
+    if isinstance(reference, Scratch | OnDemand):
         return reference.checksum
     array = np.asarray(reference)
     flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
