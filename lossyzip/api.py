@@ -161,12 +161,11 @@ def decompress(
     frame = Frame.of_bytes(blob)
     if len(references) or not frame.references:
         frame.refer_to(references, model)
-    if region is None:
-        result = _empty(frame.shape, frame)
-        for where, values in frame.tiles(threads=threads, into=result, enhance=enhance):
-            if not np.may_share_memory(result, values):
-                result[where] = values
-        return _with_fill(result, frame)
+    return whole(frame, threads, enhance) if region is None else part_of(frame, region, threads, enhance)
+
+
+def part_of(frame: Frame, region: Any, threads: int | None, enhance: bool) -> np.ndarray:
+    """What ``frame`` has of ``region``, a basic index; its references are known."""
     box, rest = resolve(region, frame.shape)
     result = _empty(tuple(s.stop - s.start for s in box), frame)
     if result.size:
@@ -175,6 +174,15 @@ def decompress(
             result[of_box] = values[of_tile]
     inner: np.ndarray = _with_fill(result, frame)[rest]
     return inner
+
+
+def whole(frame: Frame, threads: int | None, enhance: bool) -> np.ndarray:
+    """All of ``frame``, whose references are known."""
+    result = _empty(frame.shape, frame)
+    for where, values in frame.tiles(threads=threads, into=result, enhance=enhance):
+        if not np.may_share_memory(result, values):
+            result[where] = values
+    return _with_fill(result, frame)
 
 
 def _empty(shape: tuple[int, ...], frame: Frame) -> np.ndarray:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossyzip.api import as_array, compress, decompress, fill_values_of
+from lossyzip.api import as_array, compress, fill_values_of, part_of, whole
 from lossyzip.bound import Bound
 from lossyzip.container.archive import pack_archive, unpack_related
+from lossyzip.decompressor import Frame
 from lossyzip.enhancing import asked_for
-from lossyzip.errors import InvalidArgumentError
+from lossyzip.errors import DecodeError, InvalidArgumentError
+from lossyzip.scratch import Space
 
 if TYPE_CHECKING:
-    from lossyzip.field import Number
+    from lossyzip.field import Number, Source
     from lossyzip.learned.model import Model
     from lossyzip.snapshots import Asked
 
@@ -78,11 +80,14 @@ def decompress_fields(
     archive: bytes,
     *,
     only: Iterable[str] | None = None,
+    region: Any = None,
     threads: int | None = None,
     model: Model | None = None,
     enhance: bool = True,
 ) -> dict[str, np.ndarray]:
-    """The fields of an archive by name; ``only`` those named are read, and what they depend on.
+    """The fields of an archive by name; ``only`` those named are read, and what they depend on: that is in
+    memory or scratch files (scratch.py) as long as it is needed. ``region``: that part of each, as for
+    `decompress`; of what they depend on no other tiles are decoded than it needs.
 
     ``model``: the one that they were compressed with. ``enhance``: as for `decompress`. Raises a DecodeError
     subclass for damaged bytes, MissingModelError without the model, InvalidArgumentError for a name that is
@@ -95,18 +100,42 @@ def decompress_fields(
     missing = [name for name in names if name not in frames]
     if missing:
         raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
-    decoded: dict[str, np.ndarray] = {}
-    for name in needed_by(names, graph):
+    if region is not None:
+        return {name: _part_of(name, archive, region, threads, model, enhance) for name in names}
+    order, space = needed_by(names, graph), Space()
+    found: dict[str, np.ndarray] = {}
+    decoded: dict[str, Source] = {}  # that others need
+    for place, name in enumerate(order):
+        frame = Frame.of_bytes(bytes(frames[name]))
         references = [decoded[reference] for reference in graph.get(name, ())]
-        decoded[name] = decompress(bytes(frames[name]), threads=threads, references=references, model=model)
-    if enhance:
-        return {name: decoded[name] for name in names}
-    plain = {}
-    for name in names:
-        options: dict[str, Any] = {"threads": threads, "model": model, "enhance": False}
-        references = [decoded[reference] for reference in graph.get(name, ())]
-        plain[name] = decompress(bytes(frames[name]), references=references, **options)
-    return plain
+        if references or not frame.references:
+            frame.refer_to(references, model)
+        later = {reference for other in order[place + 1 :] for reference in graph.get(other, ())}
+        if name in names:
+            found[name] = whole(frame, threads, enhance)
+        if name in later and name in names and enhance:
+            decoded[name] = found[name]
+        elif name in later:
+            values = space.array(frame.shape, frame.dtype.newbyteorder("="), frame.tile_shape)
+            frame.decode_into(values, threads)
+            decoded[name] = values
+        decoded = {other: values for other, values in decoded.items() if other in later}
+    return {name: found[name] for name in names}
+
+
+def _part_of(
+    name: str, archive: bytes, region: Any, threads: int | None, model: Model | None, enhance: bool
+) -> np.ndarray:
+    from lossyzip.dataset import needed_by
+    from lossyzip.on_demand import opened_on_demand
+
+    frames, graph = unpack_related(archive)
+    try:
+        frame = opened_on_demand(frames, graph, needed_by([name], graph), model)
+        return part_of(frame, region, threads, enhance)
+    except DecodeError:  # damaged; or references are listed in another order than ours
+        options: dict[str, Any] = {"threads": threads, "model": model, "enhance": enhance}
+        return decompress_fields(archive, only=[name], **options)[name][region]
 
 
 def train(
