@@ -338,8 +338,9 @@ def assert_kept_with(
     width=st.sampled_from([32, 64]),
 )
 @settings(max_examples=300)
-def test_both_checkers_agree_with_fractions(pairs, eps, on_bound, width):
+def test_all_checkers_agree_with_fractions(pairs, eps, on_bound, width):
     from lossyzip.checker import Checker
+    from lossyzip.enhancement import _within
 
     dtype = np.dtype(f"f{width // 8}")
     with np.errstate(all="ignore"):
@@ -353,6 +354,18 @@ def test_both_checkers_agree_with_fractions(pairs, eps, on_bound, width):
     report = checker.report()
     assert report.violations == len(expected)
     assert report.first_violation == ((expected[0],) if expected else None)
+    if eps > 0.0:  # what it is for is never without loss
+        within = _within(a, b, eps, np.zeros(0, np.uint64))
+        assert np.flatnonzero(~within).tolist() == expected
+
+
+def test_values_beside_a_fill_value_are_no_fill_values():
+    from lossyzip.enhancement import _within
+
+    a = np.array([FILL, FILL, 1.0, 1.0], "<f4")
+    b = np.array([FILL, np.nextafter(np.float32(FILL), np.float32(0)), FILL, 1.5], "<f4")
+    patterns = np.array([FILL], "<f4").view("<u4").astype(np.uint64)
+    assert _within(a, b, 0.5, patterns).tolist() == [True, False, False, True]
 
 
 def plainly_good(a: np.floating, b: np.floating, eps: float) -> bool:

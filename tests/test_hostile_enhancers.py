@@ -157,3 +157,17 @@ def test_forged_marks_raise():
     for payload in (b"", b"\xff\x7f", b"\3abc" + plain):
         with pytest.raises(lz.DecodeError):
             lz.decompress(parts.with_payload(payload))
+
+
+@pytest.mark.parametrize("mark", [-2, 2, 300])
+def test_marks_that_mean_nothing_raise(mark):
+    blob = compressed(FIELDS["3d"])
+    header = Header.from_bytes(Parts.of(blob).header)
+    moves = enhancement.Moves(
+        lz.decompress(blob, enhance=False), header, Enhancer.from_bytes(header.enhancer)
+    )
+    marks = np.resize(np.array([0, 1, -1, 0], np.int32), moves.moved.size)
+    assert (enhancement.unpack_marks(moves, enhancement.pack_marks(moves, marks)) == marks).all()
+    marks[marks.size // 2] = mark
+    with pytest.raises(lz.CorruptError, match=f"marks of a tile.* {mark}"):
+        enhancement.unpack_marks(moves, enhancement.pack_marks(moves, marks))
