@@ -368,6 +368,25 @@ def test_values_beside_a_fill_value_are_no_fill_values():
     assert _within(a, b, 0.5, patterns).tolist() == [True, False, False, True]
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<c8", "<i4"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_each_value_is_judged_by_its_own_level(dtype, masked):
+    """Errors of 2, at tolerances of 3 and 1 and none."""
+    from lossyzip.checker import Checker
+
+    a = np.arange(12).reshape(3, 4).astype(dtype)
+    b, levels = a.copy(), np.array([[0] * 4, [1] * 4, [2] * 4], np.uint8)
+    b[:, 1] += 2
+    mask = np.zeros(a.shape, bool)
+    if masked:
+        mask[1, 1] = True
+        a, b = np.ma.MaskedArray(a, mask), np.ma.MaskedArray(b, mask)
+    checker = Checker(3.0, 0.0, 12.0, levels=(3.0, 1.0, 0.0))
+    checker.update(a, b, (0, 0), levels)
+    report = checker.report()
+    assert (report.violations, report.first_violation) == ((1, (2, 1)) if masked else (2, (1, 1)))
+
+
 def plainly_good(a: np.floating, b: np.floating, eps: float) -> bool:
     if a.tobytes() == b.tobytes():
         return True
