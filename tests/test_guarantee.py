@@ -387,6 +387,38 @@ def test_each_value_is_judged_by_its_own_level(dtype, masked):
     assert (report.violations, report.first_violation) == ((1, (2, 1)) if masked else (2, (1, 1)))
 
 
+def test_what_tiles_have_found_is_added_up():
+    from lossyzip.checker import Checker
+
+    a = np.ones((2, 6), "<f4")
+    b = a.copy()
+    b[0, 4], b[1, 0], b[1, 5] = 1.5, 3.0, 1.75
+    tiles = []
+    for start in (0, 3):
+        tiles.append(Checker(0.25, 0.0, 4.0))
+        tiles[-1].update(a[:, start : start + 3], b[:, start : start + 3], (0, start))
+    tiles[0].merge(tiles[1])
+    whole = Checker(0.25, 0.0, 4.0)
+    whole.update(a, b, (0, 0))
+    assert tiles[0].report() == whole.report()
+    assert (whole.report().violations, whole.report().first_violation) == (3, (0, 4))
+    assert whole.report().max_error == 2.0
+
+
+@pytest.mark.parametrize("dtype", ["<i2", ">u4", "<f2", "<f8"])
+def test_a_fill_value_is_judged_bit_for_bit(dtype):
+    from lossyzip.checker import Checker
+
+    a = np.array([5, 99, 7], dtype)
+    for place, good in ((0, True), (1, False)):
+        b = a.copy()
+        b[place] += 1
+        checker = Checker(3.0, 0.0, 9.0, fill_values=(99,))
+        checker.update(a, b, (0,))
+        assert checker.report().first_violation == (None if good else (1,))
+        assert checker.report().max_error == (1.0 if good else 0.0)
+
+
 def plainly_good(a: np.floating, b: np.floating, eps: float) -> bool:
     if a.tobytes() == b.tobytes():
         return True
