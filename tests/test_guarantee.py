@@ -392,7 +392,7 @@ def test_what_tiles_have_found_is_added_up():
 
     a = np.ones((2, 6), "<f4")
     b = a.copy()
-    b[0, 4], b[1, 0], b[1, 5] = 1.5, 3.0, 1.75
+    b[0, 4], b[1, 0], b[1, 5] = 1.5, 1.75, 3.0
     tiles = []
     for start in (0, 3):
         tiles.append(Checker(0.25, 0.0, 4.0))
