@@ -332,7 +332,8 @@ def test_no_kernel_reaches_outside_its_arrays(tmp_path):
     """Compiled without checks, it would read or overwrite what lies there."""
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     here = Path(__file__)
-    files = [str(here.with_name(f"test_{name}.py")) for name in ("inputs", "damage", "guarantee")]
+    names = ("inputs", "shapes", "damage", "forgery", "guarantee", "checkers")
+    files = [str(here.with_name(f"test_{name}.py")) for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-x", *files]
     done = subprocess.run(command, cwd=here.parents[1], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
