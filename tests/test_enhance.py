@@ -61,7 +61,7 @@ def test_values_are_nearer_and_both_sets_of_them_within_the_bound(name, kind, mo
     assert len(blob) < 1.4 * len(plainly)
     verified = lz.verify(array, blob, fill_value=FILL)
     assert verified.passed
-    assert verified.max_error <= about.eps
+    assert verified.max_error == about.max_error <= about.eps
 
 
 SMALL = {

@@ -157,3 +157,28 @@ def test_forged_marks_raise():
     for payload in (b"", b"\xff\x7f", b"\3abc" + plain):
         with pytest.raises(lz.DecodeError):
             lz.decompress(parts.with_payload(payload))
+
+
+@pytest.mark.parametrize("mark", [-2, 2, 300])
+def test_marks_that_mean_nothing_raise(mark):
+    blob = compressed(FIELDS["3d"])
+    header = Header.from_bytes(Parts.of(blob).header)
+    moves = enhancement.Moves(
+        lz.decompress(blob, enhance=False), header, Enhancer.from_bytes(header.enhancer)
+    )
+    marks = np.resize(np.array([0, 1, -1, 0], np.int32), moves.moved.size)
+    assert (enhancement.unpack_marks(moves, enhancement.pack_marks(moves, marks)) == marks).all()
+    marks[marks.size // 2] = mark
+    with pytest.raises(lz.CorruptError, match=f"marks of a tile.* {mark}"):
+        enhancement.unpack_marks(moves, enhancement.pack_marks(moves, marks))
+
+
+def test_what_comes_back_bit_for_bit_does_not_move():
+    """Even where the header lists none of it, as where there are more patterns than it has places for."""
+    header = Header.from_bytes(Parts.of(compressed(FIELDS["3d"], fill_value=None)).header)
+    assert header.specials == ()
+    tile = np.array([0.0, -0.0, 1.0, np.nan, -np.inf, -1.0], "<f4")
+    assert enhancement.void_of(tile, header).tolist() == [False, True, False, True, True, False]
+    assert enhancement.void_of(tile[::2][:2], header) is None
+    hidden = np.ma.MaskedArray(tile, [True, False, False, False, False, True])
+    assert enhancement.void_of(hidden, header).tolist() == [True, True, False, True, True, True]
