@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -89,8 +89,7 @@ def guided(
     """With a network that is trained; None for a field that must come back as it is.
 
     Taps may reach into the ``references``, the first of those that are ``told``, and into what the network
-    makes of them, which is ``subtracted``: so weights can take back what should not have been. If it is not,
-    taps alone decide what it, and all else, is worth. ``space``: for what it makes.
+    makes of them: see `_in_ways`. ``space``: for what it makes.
     """
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
@@ -101,10 +100,30 @@ def guided(
         return None
     others = [on_grid(reference, target.shape) for reference in references]
     network = train(target, others, target.eps, seconds=seconds, seed=seed, tell=tell, **learning).to_bytes()
-    how: dict[str, Any] = {"kept": space or Space(), "subtracted": subtracted}
-    guide = FieldGuide(network, references, target.shape, target.dtype, **how)
-    guide = guide if told is None else _with_taps(guide, told, fills)
-    return compressed(field, bound, guide, options)._replace(network=network)
+    native, space = target.dtype, space or Space()
+    make = partial(FieldGuide, network, references, target.shape, native, kept=space)
+    return _in_ways(make, field, bound, told, options, subtracted)._replace(network=network)
+
+
+def _in_ways(
+    make: Callable[..., FieldGuide],
+    field: Source,
+    bound: Bound,
+    told: Told | None,
+    options: dict[str, Any],
+    subtracted: bool = True,
+) -> Trial:
+    """The smaller of two: what a network makes is subtracted, and weights can take back what should not have
+    been; or, where there are taps, these alone decide what it, and all else, is worth. The latter if it is
+    not to be ``subtracted``."""
+    fills, best = options.get("fill_values", ()), None
+    for way in [True] * (subtracted or told is None) + [False] * (told is not None):
+        guide = make(subtracted=way)
+        guide = guide if told is None else _with_taps(guide, told, fills)
+        found = compressed(field, bound, guide, options)
+        best = found if best is None or len(found.frame) < len(best.frame) else best
+    assert best is not None
+    return best
 
 
 def told_by(
@@ -178,9 +197,8 @@ def guided_by(
     network = model.targets[number].network
     where = None if embed else InModel(model.checksum, number)
     native = np.dtype(field.dtype).newbyteorder("=")
-    guide = FieldGuide(network, references, tuple(field.shape), native, kept=space, where=where)
-    guide = guide if told is None else _with_taps(guide, told, options.get("fill_values", ()))
-    return compressed(field, bound, guide, options)._replace(network=b"" if where else network)
+    make = partial(FieldGuide, network, references, tuple(field.shape), native, kept=space, where=where)
+    return _in_ways(make, field, bound, told, options)._replace(network=b"" if where else network)
 
 
 def _with_taps(guide: FieldGuide, told: Told, fills: Sequence[float]) -> FieldGuide:
