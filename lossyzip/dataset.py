@@ -55,12 +55,14 @@ class Coded:
 @dataclass(frozen=True)
 class Learning:
     """How long to train, in all (None: `usual_seconds`; 0: not at all), and the seed of all that is random;
-    or the model that is used instead, and whether its networks are put into the frames."""
+    or the model that is used instead, and whether its networks are put into the frames. ``autoencoder``:
+    latents are tried, too, beside references or none, in as much time again."""
 
     seconds: float | None = None
     seed: int = 0
     model: Model | None = None
     embed: bool = False
+    autoencoder: bool = False
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0.0 <= self.seconds < float("inf"):
@@ -127,7 +129,10 @@ def compress_referring(
     told = trial.told_by(array, bound, others, range(len(others)), plainly)
     trials = [trial.compressed(array, bound, None, plainly), trial.tapped(array, bound, told, plainly)]
     if learning.trains:
-        trials.append(trial.guided(array, bound, others, told, seconds, learning.seed, plainly))
+        if others:
+            trials.append(trial.guided(array, bound, others, told, seconds, learning.seed, plainly))
+        if learning.autoencoder:
+            trials.append(trial.autoencoded(array, bound, others, told, seconds, learning.seed, plainly))
     best = min((one for one in trials if one is not None), key=lambda one: len(one.frame))
     return trial.enhanced(best, array, bound, options).frame
 

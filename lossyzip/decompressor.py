@@ -176,12 +176,14 @@ class Frame:
             for number, where in enumerate(self._header.tile_slices())
             if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
         ]
-        if self.references and self._guide is None:
+        if self.guided is not None and self._guide is None and not self.references:
+            self.refer_to((), self._model)
+        if self.guided is not None and self._guide is None:
             raise MissingReferenceError(
                 f"the field needs the {len(self.references)} references that it was compressed with"
             )
         alike = self._header.part == self._header.coded == self.dtype
-        into = into if alike and not self.masked and not self.references else None
+        into = into if alike and not self.masked and self.guided is None else None
         enhancer = self._enhancer() if enhance else None
         jobs = (
             partial(

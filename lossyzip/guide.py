@@ -1,8 +1,9 @@
 """Guides: what references tell of a field, in full to both sides.
 
 A reference is an array on the field's grid (grid.py) that a decoder has already. A network (learned/) makes
-a guide from several of them, which is subtracted from the field before it is coded; and taps of stencils may
-reach into raw guides (raw_guides.py). The frame holds what makes them, and checksums of the references.
+a guide from several of them, and from latents if the frame has some, which is subtracted from the field
+before it is coded; and taps of stencils may reach into raw guides (raw_guides.py). The frame holds what
+makes them, and checksums of the references.
 docs/FORMAT.md, "Guides".
 """
 
@@ -20,6 +21,7 @@ from lossyzip.container.in_model import InModel
 from lossyzip.errors import CorruptError, MissingReferenceError
 from lossyzip.field import native
 from lossyzip.grid import near, onto
+from lossyzip.learned.latents import Latents
 from lossyzip.learned.model import Model, named
 from lossyzip.learned.network import Network
 from lossyzip.raw_guides import values_of
@@ -31,7 +33,8 @@ class FieldGuide:
     ``network``: its bytes, as a frame has them, or b""; raises a DecodeError subclass where they are none.
     ``where``: in which model a decoder finds it, if the frame is not to have it. ``subtracted``: what it
     makes is subtracted from the field. ``taps``: guides that taps reach into. ``mask``: the reference whose
-    special values are expected to be the field's. ``kept``: what the network makes stays in memory.
+    special values are expected to be the field's. ``latents``: those that the network sees, as bytes.
+    ``kept``: what the network makes stays in memory.
     """
 
     def __init__(
@@ -46,8 +49,11 @@ class FieldGuide:
         subtracted: bool = True,
         taps: tuple[RawGuide, ...] = (),
         mask: int | None = None,
+        latents: bytes = b"",
     ) -> None:
         self._network = Network.from_bytes(network) if network else None
+        self.latents = latents
+        self._latents = Latents.from_bytes(latents, shape) if latents else None
         self._arrays, self._shape, self._dtype = list(references), shape, dtype
         self._moved: dict[int, np.ndarray] = {}  # references at the field's points
         self.network: bytes | InModel = where or network
@@ -62,8 +68,7 @@ class FieldGuide:
     @property
     def network_references(self) -> int:
         """How many references, the first ones, the network needs."""
-        inputs = self._network.inputs if self._network else ()
-        return 1 + max((item.reference for item in inputs), default=-1)
+        return self._network.references if self._network else 0
 
     def beside(self, where: tuple[slice, ...], made: np.ndarray | None = None) -> np.ndarray:
         """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of
@@ -104,6 +109,7 @@ class FieldGuide:
         options: dict[str, Any] = {"subtracted": self.subtracted, "taps": taps, "mask": mask}
         more = FieldGuide(b"", references, self._shape, self._dtype, **options)
         more._network, more.network, more._whole = self._network, self.network, self._whole
+        more._latents, more.latents = self._latents, self.latents
         return more
 
     def _reference(self, number: int) -> np.ndarray:
@@ -125,9 +131,13 @@ class FieldGuide:
     def _made(self, where: tuple[slice, ...]) -> np.ndarray:
         if self._network is None:
             raise CorruptError("a guide needs a network, and there is none")
-        seen = [self._reference(k) for k in range(max(self.network_references, 1))]
-        part: np.ndarray = self._network.guide(seen, where).astype(self._dtype, copy=False)
-        return part
+        if self._latents is None:
+            seen = [self._reference(k) for k in range(max(self.network_references, 1))]
+            made = self._network.guide(seen, where)
+        else:
+            seen = [self._reference(k) for k in range(self.network_references)]
+            made = self._network.guide(seen, where, self._latents)
+        return made.astype(self._dtype, copy=False)
 
 
 def guide_of_frame(
@@ -152,7 +162,7 @@ def guide_of_frame(
         )
     found = [known[number] for number in guided.references]
     options: dict[str, Any] = {"subtracted": guided.subtracted, "taps": guided.taps, "mask": guided.mask}
-    return FieldGuide(network, found, shape, dtype, **options)
+    return FieldGuide(network, found, shape, dtype, latents=guided.latents, **options)
 
 
 def _network_in(model: Model | None, where: InModel) -> bytes:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lossyzip.learned.model import Model
 
 _LEAST_FOR_NETWORK = 4_000  # bytes of a field: a network takes 0.3 to 1.5 kB
+_MOST_FOR_LATENTS = 1 << 22  # values of a field: latents are found for all of it
+_PATCHES_FOR_LATENTS = 100_000
+_LATENTS = (8, 4), (4, 2)  # every so many places, channels
 _MOST_TAPPED = 5  # references for taps to reach into
 _HALO, _MOST_HALO = 8, 4.0  # around each plane of a guide; times its values, or it takes too much memory
 K = TypeVar("K")
@@ -72,6 +75,48 @@ def guided(
     return compressed(field, bound, guide, options)._replace(network=network)
 
 
+def autoencoded(
+    field: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    told: Told | None,
+    seconds: float,
+    seed: int,
+    options: dict[str, Any],
+    tell: Callable[[float], Any] | None = None,
+) -> Trial | None:
+    """With latents in the frame, and a network that sees them and the ``references``; taps reach into what it
+    makes. None where that cannot be, or seems to be of no use.
+    """
+    from lossyzip.field import valid_range
+    from lossyzip.guide import FieldGuide
+    from lossyzip.learned import autoencoder
+    from lossyzip.learned.training import Lesson, lesson_of
+
+    if told is None or field.size > _MOST_FOR_LATENTS:
+        return None
+    fills = options.get("fill_values", ())
+    eps = bound.resolve(*valid_range(field, fills))
+    others, target = [onto(reference, field.shape) for reference in references], valid_only(field, fills)
+    rng = np.random.default_rng(seed)
+    lesson = lesson_of(target, others, eps, rng=rng, patches=_PATCHES_FOR_LATENTS)
+    if not isinstance(lesson, Lesson):
+        return None
+    native, best = field.dtype.newbyteorder("="), None
+    for stride, channels in _LATENTS:
+        made = autoencoder.train(
+            lesson, (stride,) * 3, channels, seconds=seconds / len(_LATENTS), rng=rng, tell=tell
+        )
+        if made is None:
+            continue
+        network, latents = made.network.to_bytes(), made.latents.to_bytes()
+        how: dict[str, Any] = {"kept": True, "subtracted": __import__("os").environ.get("SUB") == "1", "latents": latents}
+        guide = _with_taps(FieldGuide(network, references, field.shape, native, **how), told, target, fills)
+        found = compressed(field, bound, guide, options)._replace(network=network)
+        best = found if best is None or len(found.frame) < len(best.frame) else best
+    return best
+
+
 class Told(NamedTuple):
     """What references tell of a field, beside what a network makes of them."""
 
@@ -105,7 +150,7 @@ def told_by(
         return None
     target, at_points = valid_only(field, fills), [onto(one, field.shape) for one in known]
     with threadpool_limits(1):
-        told = promising(target, eps, at_points, fills)
+        told = promising(target, eps, at_points, fills) if at_points else []
     tapped = list(dict.fromkeys([*told, *named]))[:most]
     chosen = list(dict.fromkeys([*named, *tapped]))
     masked = isinstance(field, np.ma.MaskedArray)  # where is said in another way then

@@ -87,7 +87,7 @@ def learn(
     device = training_device()
     x, goal, matrix, corners = (torch.from_numpy(a).to(device) for a in (features, target, terms.T, bends))
     counts = None if weights is None else torch.from_numpy(weights).to(device)
-    with _in_one_thread():
+    with in_one_thread():
         net = Perceptron(features.shape[2], hidden, rng).to(device)
         on_gpu = device.type == "cuda"
         rate = torch.tensor(_LR, device=device) if on_gpu else _LR  # what is recorded reads a tensor
@@ -104,12 +104,12 @@ def learn(
             optimizer.step()
 
         take = _Recorded(step_on) if on_gpu else step_on
-        for step, chosen in enumerate(_batches(len(x), batch, steps, rng), start=1):
+        for step, chosen in enumerate(batches(len(x), batch, steps, rng), start=1):
             take(chosen)
             schedule.step()
             if tell is not None and step * _TOLD // steps > (step - 1) * _TOLD // steps:
                 tell(step / steps)
-        return _trained(net, x)
+        return trained(net, x)
 
 
 class _Recorded:
@@ -142,7 +142,7 @@ class _Recorded:
         here.wait_stream(beside)
 
 
-def _batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
+def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
     """Numbers of patches, in an order of their own each time they have all been seen."""
     order, at = rng.permutation(count), 0
     for _ in range(steps):
@@ -153,7 +153,7 @@ def _batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> It
 
 
 @torch.no_grad()
-def _trained(net: Perceptron, features: torch.Tensor) -> Trained:
+def trained(net: Perceptron, features: torch.Tensor) -> Trained:
     largest = [torch.zeros_like(layer.bias) for layer in net.hidden]
     for chunk in features.split(_CHUNK):
         for k, now in enumerate(net.activations(chunk.reshape(-1, features.shape[2]))):
@@ -165,7 +165,7 @@ def _trained(net: Perceptron, features: torch.Tensor) -> Trained:
 
 
 @contextlib.contextmanager
-def _in_one_thread() -> Iterator[None]:
+def in_one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -28,6 +28,12 @@ class Patches:
     boxes: list[tuple[Planes, np.ndarray]]  # (inputs around, (patches, points) flat indices into these)
     values: np.ndarray  # (patches, points) float64: the target, 0.0 where it is not valid
     valid: np.ndarray  # (patches, points) bool
+    first: np.ndarray  # (patches, 4) int64: the place (separate, z, y, x) of their first points
+
+    def points(self) -> np.ndarray:
+        """(patches, points, 4) int64: where all points are."""
+        corners = np.indices(self.shape).reshape(3, -1).T
+        return self.first[:, None] + np.pad(corners, ((0, 0), (1, 0)))
 
     def features(self, wanted: Sequence[tuple[int, int]], which: np.ndarray | None = None) -> np.ndarray:
         """(patches, points, wanted) float32: integers, of ``wanted`` (input, kind) and patches ``which``."""
@@ -84,7 +90,7 @@ def draw(
     corners = np.indices((nz, ny, nx)).reshape(3, -1)
     chosen = _boxes(full, rng)
     share = -(-count // len(chosen))
-    boxes, values, valid = [], [], []
+    boxes, values, valid, first_points = [], [], [], []
     for box in chosen:
         sizes = np.array([s.stop - s.start for s in box[1:]])
         first = [rng.integers(0, n - k + 1, 2 * share) for n, k in zip(sizes, (nz, ny, nx), strict=True)]
@@ -92,11 +98,18 @@ def draw(
         here = target[box][0], usable[box][0]
         kept = np.flatnonzero(here[1][z, y, x].any(axis=1))[:share]
         z, y, x = z[kept], y[kept], x[kept]
-        around = planes(inputs, references, box)
+        around = planes(inputs, references, full, box)
         boxes.append((around, around.offset(0, (REACH, REACH, REACH)) + around.offset(0, (z, y, x))))
+        starts = [
+            np.full(len(kept), box[0].start),
+            *(s.start + c[:, 0] for s, c in zip(box[1:], (z, y, x), strict=True)),
+        ]
+        first_points.append(np.stack(starts, axis=1))
         valid.append(here[1][z, y, x])
         values.append(np.where(valid[-1], here[0][z, y, x], 0).astype(np.float64))
-    return Patches((nz, ny, nx), boxes, np.concatenate(values), np.concatenate(valid))
+    return Patches(
+        (nz, ny, nx), boxes, np.concatenate(values), np.concatenate(valid), np.concatenate(first_points)
+    )
 
 
 def _boxes(full: tuple[int, int, int, int], rng: np.random.Generator) -> list[Box]:
