@@ -80,6 +80,7 @@ def compress(
     threads: int | None = None,
     fill_value: Number | Iterable[Number] | None = None,
     references: Sequence[np.ndarray] = (),
+    autoencoder: bool = False,
     enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
@@ -104,6 +105,10 @@ def compress(
     staggered grid (one value more or fewer along an axis): what they tell of a field of float32 or float64 is
     learned in about ``train_seconds`` (60 s for 100 MB, 10 s at least, if nothing is said), and left out
     where it would not pay. `decompress` needs them, bit for bit.
+
+    ``autoencoder``: latents are tried, too: a few small grids of integers in the frame, from which, and from
+    ``references``, a network makes an estimate of the field. They are trained by torch in as much time again,
+    and left out where they do not pay; that is nearly everywhere without references.
 
     ``enhance``: what quantization left is estimated once the field is decoded, by what is learned for it in
     about ``train_seconds`` (60 s for 100 MB, 2 s at least). Values come nearer to the original's, each still
@@ -131,10 +136,10 @@ def compress(
         "fill_values": _fill_values(fill_value),
         "enhancing": asked_for(enhance, train_seconds, seed, idempotent),
     }
-    if len(references):
+    if len(references) or autoencoder:
         from lossyzip.dataset import Learning, compress_referring
 
-        learning = Learning(train_seconds, seed)
+        learning = Learning(train_seconds, seed, autoencoder=autoencoder)
         return compress_referring(_as_array(array), bound, references, learning, **options)
     parts: list[bytes] = []
     compress_field(_as_array(array), bound, parts.append, **options)
@@ -266,6 +271,7 @@ def compress_fields(
     threads: int | None = None,
     fill_value: Number | Iterable[Number] | None = None,
     learned: bool = False,
+    autoencoder: bool = False,
     enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
@@ -278,6 +284,7 @@ def compress_fields(
     networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, 10 s at least, if nothing
     is said), where that is smaller. The same ``seed`` gives the same bytes.
     Decompression decodes what a field depends on, too.
+    ``autoencoder``: with ``learned``, each field is tried with latents, too; see `compress`.
     ``model`` (see `train`) takes the place of ``learned``: nothing is trained. Frames name it, and
     decompression needs it, unless ``embed_model`` puts its networks into them.
     ``enhance``: as for `compress`; references are enhanced, too. Fields that the model has an enhancer for
@@ -287,12 +294,14 @@ def compress_fields(
     """
     if learned and model is not None:
         raise InvalidArgumentError("learned=True trains anew, model=... does not: leave one of both out")
+    if autoencoder and not learned:
+        raise InvalidArgumentError("an autoencoder is trained beside what others tell: set learned=True, too")
     chosen = _bounds_for(fields, bounds)
     options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
     if learned or model is not None:
         from lossyzip.dataset import Learning, compress_related
 
-        learning = Learning(train_seconds, seed, model, embed_model)
+        learning = Learning(train_seconds, seed, model, embed_model, autoencoder)
         arrays = {name: _as_array(field) for name, field in fields.items()}
         options["fill_values"] = _fill_values(fill_value)
         options["enhancing"] = asked_for(enhance, _share(train_seconds, fields), seed, idempotent)

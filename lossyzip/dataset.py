@@ -74,7 +74,9 @@ class Learning:
         return self.model is None and self.seconds != 0.0
 
     def check(self) -> None:
-        """Raises MissingDependencyError without what this takes."""
+        """Raises MissingDependencyError without what this takes, InvalidArgumentError for what cannot be."""
+        if self.autoencoder and not self.trains:
+            raise InvalidArgumentError("latents are trained: with a model, or in no time, there are none")
         if self.trains:
             require_torch()
 
@@ -116,7 +118,7 @@ def compress_referring(
     """
     _check(options)
     learning.check()
-    if bound.kind == "pointwise_relative":
+    if bound.kind == "pointwise_relative" and len(references):
         raise InvalidArgumentError("references are of no use with a pointwise relative bound")
     others = [np.ma.getdata(reference) for reference in references]
     for other in others:
@@ -128,13 +130,27 @@ def compress_referring(
     plainly = trial.not_enhanced(options)
     told = trial.told_by(array, bound, others, range(len(others)), plainly)
     trials = [trial.compressed(array, bound, None, plainly), trial.tapped(array, bound, told, plainly)]
-    if learning.trains:
-        if others:
-            trials.append(trial.guided(array, bound, others, told, seconds, learning.seed, plainly))
-        if learning.autoencoder:
-            trials.append(trial.autoencoded(array, bound, others, told, seconds, learning.seed, plainly))
+    if learning.trains and others:
+        trials.append(trial.guided(array, bound, others, told, seconds, learning.seed, plainly))
     best = min((one for one in trials if one is not None), key=lambda one: len(one.frame))
+    if learning.autoencoder:
+        best = _with_latents(best, array, bound, others, told, seconds, learning.seed, plainly)
     return trial.enhanced(best, array, bound, options).frame
+
+
+def _with_latents(
+    best: trial.Trial,
+    field: np.ndarray,
+    bound: Bound,
+    known: Sequence[np.ndarray],
+    told: trial.Told | None,
+    *about: Any,
+) -> trial.Trial:
+    """``best``, or the field with latents where that is smaller."""
+    from lossyzip.latent_trial import autoencoded  # which imports numba
+
+    found = autoencoded(field, bound, known, told, len(best.frame), *about)
+    return best if found is None or len(found.frame) >= len(best.frame) else found
 
 
 def plan_of(
@@ -240,7 +256,7 @@ class _Group:
         elif len(plan) > 1:
             plan = self.plan(SEARCH * seconds)
             seconds -= SEARCH * seconds
-        helped = sum(bool(references) for _, references in plan)
+        helped = sum(bool(references) or self._learning.autoencoder for _, references in plan)
         for place, (name, references) in enumerate(plan):
             needed = {other for _, others in plan[place + 1 :] for other in others}
             yield self._best(name, references, seconds / max(helped, 1), needed)
@@ -272,13 +288,18 @@ class _Group:
         plainly = trial.not_enhanced(self._options)
         best = plain = trial.compressed(field, bound, None, plainly)
         tapped, known = None, [self._decoded[reference] for reference in references]
-        if references:
+        if references or self._learning.autoencoder:
             whole = field if isinstance(field, np.ndarray) else np.asarray(field[...])
             told = trial.told_by(whole, bound, known, range(len(known)), plainly)
+        if references:
             tapped = trial.tapped(whole, bound, told, plainly)
             guided = self._by_network(name, whole, known, told, len(plain.frame), seconds)
             found = [one for one in (plain, tapped, guided) if one is not None]
             best = min(found, key=lambda one: len(one.frame))
+        if self._learning.autoencoder:
+            tell = partial(self._training, name) if self._training else None
+            about = seconds, self._learning.seed, plainly, tell
+            best = _with_latents(best, whole, bound, known, told, *about)
         frame, report, _, network = trial.enhanced(best, field, bound, self._enhancing(name))
         kept = dict(zip(references, known, strict=True))
         used = tuple(trial.used_of(frame, kept))

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from lossyzip.learned.model import Model
 
 _LEAST_FOR_NETWORK = 4_000  # bytes of a field: a network takes 0.3 to 1.5 kB
-_MOST_FOR_LATENTS = 1 << 22  # values of a field: latents are found for all of it
-_PATCHES_FOR_LATENTS = 100_000
-_LATENTS = (8, 4), (4, 2)  # every so many places, channels
 _MOST_TAPPED = 5  # references for taps to reach into
 _HALO, _MOST_HALO = 8, 4.0  # around each plane of a guide; times its values, or it takes too much memory
 K = TypeVar("K")
@@ -71,50 +68,8 @@ def guided(
     network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell, **learning).to_bytes()
     native = field.dtype.newbyteorder("=")
     guide = FieldGuide(network, references, field.shape, native, kept=True, subtracted=subtracted)
-    guide = guide if told is None else _with_taps(guide, told, target, fills)
+    guide = guide if told is None else with_taps(guide, told, target, fills)
     return compressed(field, bound, guide, options)._replace(network=network)
-
-
-def autoencoded(
-    field: np.ndarray,
-    bound: Bound,
-    references: Sequence[np.ndarray],
-    told: Told | None,
-    seconds: float,
-    seed: int,
-    options: dict[str, Any],
-    tell: Callable[[float], Any] | None = None,
-) -> Trial | None:
-    """With latents in the frame, and a network that sees them and the ``references``; taps reach into what it
-    makes. None where that cannot be, or seems to be of no use.
-    """
-    from lossyzip.field import valid_range
-    from lossyzip.guide import FieldGuide
-    from lossyzip.learned import autoencoder
-    from lossyzip.learned.training import Lesson, lesson_of
-
-    if told is None or field.size > _MOST_FOR_LATENTS:
-        return None
-    fills = options.get("fill_values", ())
-    eps = bound.resolve(*valid_range(field, fills))
-    others, target = [onto(reference, field.shape) for reference in references], valid_only(field, fills)
-    rng = np.random.default_rng(seed)
-    lesson = lesson_of(target, others, eps, rng=rng, patches=_PATCHES_FOR_LATENTS)
-    if not isinstance(lesson, Lesson):
-        return None
-    native, best = field.dtype.newbyteorder("="), None
-    for stride, channels in _LATENTS:
-        made = autoencoder.train(
-            lesson, (stride,) * 3, channels, seconds=seconds / len(_LATENTS), rng=rng, tell=tell
-        )
-        if made is None:
-            continue
-        network, latents = made.network.to_bytes(), made.latents.to_bytes()
-        how: dict[str, Any] = {"kept": True, "subtracted": __import__("os").environ.get("SUB") == "1", "latents": latents}
-        guide = _with_taps(FieldGuide(network, references, field.shape, native, **how), told, target, fills)
-        found = compressed(field, bound, guide, options)._replace(network=network)
-        best = found if best is None or len(found.frame) < len(best.frame) else best
-    return best
 
 
 class Told(NamedTuple):
@@ -142,6 +97,8 @@ def told_by(
     from lossyzip.linear_relations import mask_of, promising
 
     fills = options.get("fill_values", ())
+    if field.dtype.kind != "f" or field.dtype.itemsize < 4 or bound.regions is not None:
+        return None
     eps = bound.resolve(*valid_range(field, fills))
     if not eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
         return None
@@ -198,11 +155,11 @@ def guided_by(
     where = None if embed else InModel(model.checksum, number)
     native, fills = field.dtype.newbyteorder("="), options.get("fill_values", ())
     guide = FieldGuide(network, references, field.shape, native, kept=True, where=where)
-    guide = guide if told is None else _with_taps(guide, told, valid_only(field, fills), fills)
+    guide = guide if told is None else with_taps(guide, told, valid_only(field, fills), fills)
     return compressed(field, bound, guide, options)._replace(network=b"" if where else network)
 
 
-def _with_taps(guide: FieldGuide, told: Told, target: np.ndarray, fills: Sequence[float]) -> FieldGuide:
+def with_taps(guide: FieldGuide, told: Told, target: np.ndarray, fills: Sequence[float]) -> FieldGuide:
     """``guide``, of a network, with taps into what it makes of the references, and into these."""
     from lossyzip.raw_guides import from_network, proposed
 

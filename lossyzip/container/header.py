@@ -132,6 +132,11 @@ class Header:
         return len(self.guided.taps) if self.guided is not None else 0
 
     @property
+    def latent_bytes(self) -> int:
+        """Of the latents that a guide's network sees."""
+        return len(self.guided.latents) if self.guided is not None else 0
+
+    @property
     def tolerance(self) -> float:
         """What errors are compared with; 0.0 where every bit must come back.
 

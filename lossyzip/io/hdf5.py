@@ -59,6 +59,7 @@ def compress_file(
     threads: int | None = None,
     force: bool = False,
     learned: bool = False,
+    autoencoder: bool = False,
     enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
@@ -77,7 +78,7 @@ def compress_file(
 
     ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`. One
     is in memory as a whole at a time, and those, as decoded, that are references to come.
-    So they do with ``model``, which knows them by their paths.
+    So they do with ``model``, which knows them by their paths. ``autoencoder``: see `compress_fields`.
     ``enhance``: see `compress`; ``train_seconds`` are those of each field.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
@@ -90,7 +91,7 @@ def compress_file(
             options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
             options["enhancing"] = asked_for(enhance, train_seconds, seed, idempotent)
             helped = learned or model is not None
-            learning = Learning(train_seconds, seed, model, embed_model) if helped else None
+            learning = Learning(train_seconds, seed, model, embed_model, autoencoder) if helped else None
             job = _Compression(tree, check, progress, options, learning)
             job.run(bounds, output)
             _read_back(output, [row.name for row in job.rows])
@@ -99,6 +100,8 @@ def compress_file(
     thread_count(threads)
     if learned and model is not None:
         raise InvalidArgumentError("a model is not trained: leave out either it or learned=True (--learned)")
+    if autoencoder and not learned:
+        raise InvalidArgumentError("an autoencoder is for learned=True (--learned)")
     return interruptible(work)
 
 

@@ -112,7 +112,9 @@ def _descend(
                 near = near + (near.round() - near).detach()
             near = near.view(-1, index.shape[2], channels)
             between = (near * weight.index_select(0, chosen).view(-1, index.shape[2], 1)).sum(dim=1)
-            seen = torch.cat([x.index_select(0, chosen).view(-1, x.shape[2]), _STEP * between], dim=1)
+            seen = torch.cat(
+                [x.index_select(0, chosen).view(len(between), x.shape[2]), _STEP * between], dim=1
+            )
             errors = (net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)) / (2.0 * bends)
             bits = 0.5 * torch.log2(1.0 + errors * errors)
             if counts is not None:

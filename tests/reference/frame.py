@@ -57,7 +57,7 @@ def decode_frame(
 ) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    found = opening(reader, b"LsyZ", 2, "ABRSMLGEKP")
+    found = opening(reader, b"LsyZ", 2, "ABRSMLGZEKP")
     header = Header.read(found)
     if "K" in found:
         from reference.models import read_enhancers, read_model
@@ -70,7 +70,7 @@ def decode_frame(
         header = replace(header, enhancer=read_enhancers(model)[which][1])
     guides = None
     if "G" in found:
-        guides = Guides(found["G"], header, references)
+        guides = Guides(found["G"], header, references, found.get("Z"))
         header = replace(header, coded=guides.span)
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]
@@ -341,7 +341,9 @@ NOTHING = Told()
 
 
 class Guides:
-    def __init__(self, data: bytes, header: Header, references: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, data: bytes, header: Header, references: Sequence[np.ndarray], latents: bytes | None
+    ) -> None:
         reader, self.header = Bytes(data), header
         (self.flags,) = reader.numbers("B")
         require(self.flags in (0, 1, 3, 4, 5, 7), "flags of guides")
@@ -353,10 +355,12 @@ class Guides:
         self.mask = self.references[reader.numbers("B")[0]] if self.flags & 4 else None
         raw = [RawGuide.read(reader) for _ in range(reader.numbers("B")[0])]
         self.made = None
+        require(latents is None or self.flags & 1, "latents and no network")
         if self.flags & 1:
             with np.errstate(over="ignore"):
                 seen = [at_points(reference, header.shape) for reference in self.references]
-                made = networks.guide(networks.read(reader.rest()), seen)
+                channels = [] if latents is None else networks.channels(*grids(latents), header.shape)
+                made = networks.guide(networks.read(reader.rest()), seen, channels, header.shape)
                 self.made = made.astype(header.dtype)
         require(reader.rest() == b"", "bytes behind the guides")
         self.raw = [one.values(self.source(one.reference), header) for one in raw]
@@ -410,6 +414,11 @@ class RawGuide:
                 rounded = header.dtype.type(t)
                 out[point] = rounded if np.isfinite(rounded) else 0
         return out
+
+
+def grids(data: bytes) -> tuple[np.ndarray, bytes]:
+    """(latents (channels, separate, z, y, x), their strides)"""
+    return decode_frame(data[3:]), data[:3]
 
 
 def at_points(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,135 @@
+"""A field compressed in trial with latents beside references: learned/autoencoder.py.
+
+What latents say and references did not has to pay for itself: on samples of the field first, then in whole
+frames. For the encoder alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lossyzip import trial
+from lossyzip.bound import Bound, absolute
+from lossyzip.decompressor import Frame
+from lossyzip.effort import ROUGH
+from lossyzip.field import valid_range
+from lossyzip.grid import onto
+from lossyzip.guide import FieldGuide
+from lossyzip.learned.relations import blocks_of, cut
+from lossyzip.trial import Told, Trial
+
+_LEAST_BYTES = 16_000  # of a field: network and latents take 2 kB or more
+_MOST_VALUES = 1 << 22  # of a field: latents are found for all of it at a time
+_PATCHES, _PATCHES_OF_SAMPLE = 100_000, 20_000
+_WAYS = (8, 4), (4, 2)  # latents at every so many places, channels of them
+_SEEN = 0.2  # of the time, that a sample takes
+
+
+def autoencoded(
+    field: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    told: Told | None,
+    least: int,
+    seconds: float,
+    seed: int,
+    options: dict[str, Any],
+    tell: Callable[[float], Any] | None = None,
+) -> Trial | None:
+    """With latents, and a network that sees them and the ``references``, the first of those ``told``.
+
+    Taps reach into what it makes, which is subtracted, or is not. None for a field that cannot have latents,
+    or is coded in ``least`` bytes without them and samples say that they would not pay.
+    """
+    if told is None or field.size > _MOST_VALUES or least < _LEAST_BYTES:
+        return None
+    blocks, share = blocks_of(field.shape, seed), 0.0
+    if blocks is not None:
+        share, eps = _SEEN, bound.resolve(*valid_range(field, options.get("fill_values", ())))
+        moved = [onto(reference, field.shape) for reference in told.references]
+        sample, others = (cut(field, field.shape, blocks), [cut(one, field.shape, blocks) for one in moved])
+        if not _pays(sample, absolute(eps), others[: len(references)], share * seconds, seed, options, field):
+            return None
+    best = None
+    for number, way in enumerate(_WAYS):
+        part = (1.0 - share) * seconds / len(_WAYS)
+        heard = None if tell is None else partial(_part_of, tell, number)
+        for found in _in_ways(field, bound, references, told, way, part, seed, options, _PATCHES, heard):
+            if best is None or len(found.frame) < len(best.frame):
+                best = found
+    return best
+
+
+def _part_of(tell: Callable[[float], Any], number: int, part: float) -> None:
+    tell((number + part) / len(_WAYS))
+
+
+def _pays(
+    sample: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    seconds: float,
+    seed: int,
+    options: dict[str, Any],
+    field: np.ndarray,
+) -> bool:
+    """Whether latents make a ``sample`` of ``field`` smaller, as much of them as it has."""
+    times = field.size / sample.size
+    options = {**options, "effort": replace(ROUGH, times=times)}
+    told = trial.told_by(sample, bound, references, range(len(references)), options)
+    if told is None:
+        return False
+    without = [trial.compressed(sample, bound, None, options), trial.tapped(sample, bound, told, options)]
+    least = min(_scaled(one.frame, times) for one in without if one is not None)
+    about = bound, references, told, _WAYS[0], seconds, seed, options, _PATCHES_OF_SAMPLE
+    return any(_scaled(one.frame, times) < least for one in _in_ways(sample, *about))
+
+
+def _scaled(frame: bytes, times: float) -> float:
+    """About the bytes of a field with so many ``times`` the values, when this is its sample's frame."""
+    opened = Frame.of_bytes(frame)
+    growing = opened.tile_bytes + opened.latent_bytes
+    return len(frame) - growing + times * growing
+
+
+def _in_ways(
+    field: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    told: Told,
+    way: tuple[int, int],
+    seconds: float,
+    seed: int,
+    options: dict[str, Any],
+    patches: int,
+    tell: Callable[[float], Any] | None = None,
+) -> list[Trial]:
+    """With one network and its latents: subtracted, and for taps alone. Empty where nothing was learned."""
+    from lossyzip.learned import autoencoder
+    from lossyzip.learned.training import Lesson, lesson_of
+
+    fills, rng = options.get("fill_values", ()), np.random.default_rng(seed)
+    eps = bound.resolve(*valid_range(field, fills))
+    target, others = trial.valid_only(field, fills), [onto(one, field.shape) for one in references]
+    lesson = lesson_of(target, others, eps, rng=rng, patches=patches)
+    if not isinstance(lesson, Lesson):
+        return []
+    stride, channels = way
+    made = autoencoder.train(lesson, (stride,) * 3, channels, seconds=seconds, rng=rng, tell=tell)
+    if made is None:
+        return []
+    network, found = made.network.to_bytes(), []
+    how: dict[str, Any] = {"latents": made.latents.to_bytes(), "kept": True}
+    for subtracted in (True, False):
+        guide = FieldGuide(
+            network, references, field.shape, field.dtype.newbyteorder("="), subtracted=subtracted, **how
+        )
+        guide = trial.with_taps(guide, told, target, fills)
+        coded = trial.compressed(field, bound, guide, options)
+        found.append(coded._replace(network=network))
+    return found
