@@ -322,6 +322,7 @@ def enhance_related_command(
 @click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
 @click.option("--effort", default="max", show_default=True)
 @click.option("--train-seconds", type=float, help="For each set and bound, in all. Default: 60 for 100 MB.")
+@click.option("--autoencoder", is_flag=True, help="With latents, too: prints what these gain.")
 @click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
 @min_values_option
 def learned_command(
@@ -331,17 +332,19 @@ def learned_command(
     bounds: list[float],
     effort: str,
     train_seconds: float | None,
+    autoencoder: bool,
     peers_cache: Path | None,
     min_values: int,
 ) -> None:
     """Fields with and without references; exit code 1 if any value is outside its bound."""
-    cache, learning = PeerCache(peers_cache), Learning(train_seconds)
+    cache, learning = PeerCache(peers_cache), Learning(train_seconds, autoencoder=autoencoder)
     try:
         fields = find(data, min_values, pattern)
-        rows = learned.run(fields, bounds, effort, learning, cache, output, _tell_learned)
+        peers = None if autoencoder else cache  # what latents gain has nothing to do with them
+        rows = learned.run(fields, bounds, effort, learning, peers, output, _tell_learned)
     finally:
         cache.close()
-    click.echo(table.learned_table(rows))
+    click.echo((table.latents_table if autoencoder else table.learned_table)(rows))
     if any(row["violations"] != "0" for row in rows):
         sys.exit(1)
 

@@ -37,8 +37,8 @@ _FEW = 1 << 12  # values, for which no reference is worth a search
 @dataclass(frozen=True)
 class Coded:
     """What became of one field: ``references`` helped it. Without them its frame has ``plain_bytes``; with
-    taps into them, but without a network, ``tapped_bytes``, if that was tried. ``best_bytes``: of what was
-    chosen, before it was enhanced."""
+    taps into them, but without a network, ``tapped_bytes``, if that was tried; ``guided_bytes``: the smallest
+    of all without latents. ``best_bytes``: of what was chosen, before it was enhanced."""
 
     name: str
     frame: bytes
@@ -46,6 +46,7 @@ class Coded:
     references: tuple[str, ...]
     plain_bytes: int
     tapped_bytes: int
+    guided_bytes: int
     best_bytes: int
     network_bytes: int
     train_seconds: float
@@ -296,6 +297,7 @@ class _Group:
             guided = self._by_network(name, whole, known, told, len(plain.frame), seconds)
             found = [one for one in (plain, tapped, guided) if one is not None]
             best = min(found, key=lambda one: len(one.frame))
+        guided_bytes = len(best.frame)
         if self._learning.autoencoder:
             tell = partial(self._training, name) if self._training else None
             about = seconds, self._learning.seed, plainly, tell
@@ -309,7 +311,8 @@ class _Group:
             self._decoded[name] = trial.decoded(frame, helpers, self._options.get("threads"), model)
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0
-        sizes = len(plain.frame), len((tapped or plain).frame), len(best.frame), len(network)
+        tapped_bytes = len((tapped or plain).frame)
+        sizes = len(plain.frame), tapped_bytes, guided_bytes, len(best.frame), len(network)
         return Coded(name, frame, report, used, *sizes, trained, self._searched)
 
     def _enhancing(self, name: str) -> dict[str, Any]:

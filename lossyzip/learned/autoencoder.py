@@ -141,4 +141,6 @@ def _rate(near: torch.Tensor) -> torch.Tensor:
     channels)."""
     cube = near.view(-1, *[2] * int(math.log2(near.shape[1])), near.shape[2])
     along = [cube.diff(dim=axis) for axis in range(1, cube.ndim - 1)]
+    if not along:  # a single latent
+        return torch.zeros(())
     return torch.stack([torch.log2(1.0 + steps.abs()).mean() for steps in along]).mean()
