@@ -19,14 +19,13 @@ from lossyzip.decompressor import Frame
 from lossyzip.effort import ROUGH
 from lossyzip.field import valid_range
 from lossyzip.grid import onto
-from lossyzip.guide import FieldGuide
 from lossyzip.learned.relations import blocks_of, cut
 from lossyzip.trial import Told, Trial
 
 _LEAST_BYTES = 16_000  # of a field: network and latents take 2 kB or more
 _MOST_VALUES = 1 << 22  # of a field: latents are found for all of it at a time
 _PATCHES, _PATCHES_OF_SAMPLE = 100_000, 20_000
-_WAYS = (8, 4), (4, 2)  # latents at every so many places, channels of them
+_WAYS = (16, 4), (8, 4)  # latents at every so many places, channels of them
 _SEEN = 0.2  # of the time, that a sample takes
 
 
@@ -43,8 +42,8 @@ def autoencoded(
 ) -> Trial | None:
     """With latents, and a network that sees them and the ``references``, the first of those ``told``.
 
-    Taps reach into what it makes, which is subtracted, or is not. None for a field that cannot have latents,
-    or is coded in ``least`` bytes without them and samples say that they would not pay.
+    None for a field that cannot have latents, or is coded in ``least`` bytes without them, which are few; or
+    where samples say that they would not pay.
     """
     if told is None or field.size > _MOST_VALUES or least < _LEAST_BYTES:
         return None
@@ -59,9 +58,9 @@ def autoencoded(
     for number, way in enumerate(_WAYS):
         part = (1.0 - share) * seconds / len(_WAYS)
         heard = None if tell is None else partial(_part_of, tell, number)
-        for found in _in_ways(field, bound, references, told, way, part, seed, options, _PATCHES, heard):
-            if best is None or len(found.frame) < len(best.frame):
-                best = found
+        found = _in_way(field, bound, references, told, way, part, seed, options, _PATCHES, heard)
+        if found is not None and (best is None or len(found.frame) < len(best.frame)):
+            best = found
     return best
 
 
@@ -85,9 +84,14 @@ def _pays(
     if told is None:
         return False
     without = [trial.compressed(sample, bound, None, options), trial.tapped(sample, bound, told, options)]
+    if references:
+        learning: dict[str, Any] = {"patches": _PATCHES_OF_SAMPLE}
+        seconds /= 2.0
+        without.append(trial.guided(sample, bound, references, told, seconds, seed, options, **learning))
     least = min(_scaled(one.frame, times) for one in without if one is not None)
     about = bound, references, told, _WAYS[0], seconds, seed, options, _PATCHES_OF_SAMPLE
-    return any(_scaled(one.frame, times) < least for one in _in_ways(sample, *about))
+    found = _in_way(sample, *about)
+    return found is not None and _scaled(found.frame, times) < least
 
 
 def _scaled(frame: bytes, times: float) -> float:
@@ -97,7 +101,7 @@ def _scaled(frame: bytes, times: float) -> float:
     return len(frame) - growing + times * growing
 
 
-def _in_ways(
+def _in_way(
     field: np.ndarray,
     bound: Bound,
     references: Sequence[np.ndarray],
@@ -108,8 +112,8 @@ def _in_ways(
     options: dict[str, Any],
     patches: int,
     tell: Callable[[float], Any] | None = None,
-) -> list[Trial]:
-    """With one network and its latents: subtracted, and for taps alone. Empty where nothing was learned."""
+) -> Trial | None:
+    """With one network and its latents; None where nothing was learned."""
     from lossyzip.learned import autoencoder
     from lossyzip.learned.training import Lesson, lesson_of
 
@@ -118,18 +122,10 @@ def _in_ways(
     target, others = trial.valid_only(field, fills), [onto(one, field.shape) for one in references]
     lesson = lesson_of(target, others, eps, rng=rng, patches=patches)
     if not isinstance(lesson, Lesson):
-        return []
+        return None
     stride, channels = way
     made = autoencoder.train(lesson, (stride,) * 3, channels, seconds=seconds, rng=rng, tell=tell)
     if made is None:
-        return []
-    network, found = made.network.to_bytes(), []
-    how: dict[str, Any] = {"latents": made.latents.to_bytes(), "kept": True}
-    for subtracted in (True, False):
-        guide = FieldGuide(
-            network, references, field.shape, field.dtype.newbyteorder("="), subtracted=subtracted, **how
-        )
-        guide = trial.with_taps(guide, told, target, fills)
-        coded = trial.compressed(field, bound, guide, options)
-        found.append(coded._replace(network=network))
-    return found
+        return None
+    network, latents = made.network.to_bytes(), made.latents.to_bytes()
+    return trial.in_ways(network, latents, field, bound, references, told, options)

@@ -53,11 +53,9 @@ def guided(
     """With a network that is trained; None for a field that must come back as it is.
 
     Taps may reach into the ``references``, the first of those that are ``told``, and into what the network
-    makes of them, which is ``subtracted``: so weights can take back what should not have been. If it is not,
-    taps alone decide what it, and all else, is worth.
+    makes of them: see `in_ways`.
     """
     from lossyzip.field import valid_range
-    from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
 
     fills = options.get("fill_values", ())
@@ -66,10 +64,33 @@ def guided(
         return None
     others, target = [onto(reference, field.shape) for reference in references], valid_only(field, fills)
     network = train(target, others, eps, seconds=seconds, seed=seed, tell=tell, **learning).to_bytes()
-    native = field.dtype.newbyteorder("=")
-    guide = FieldGuide(network, references, field.shape, native, kept=True, subtracted=subtracted)
-    guide = guide if told is None else with_taps(guide, told, target, fills)
-    return compressed(field, bound, guide, options)._replace(network=network)
+    return in_ways(network, b"", field, bound, references, told, options, subtracted)
+
+
+def in_ways(
+    network: bytes,
+    latents: bytes,
+    field: np.ndarray,
+    bound: Bound,
+    references: Sequence[np.ndarray],
+    told: Told | None,
+    options: dict[str, Any],
+    subtracted: bool = True,
+) -> Trial:
+    """The smaller of two: what ``network`` makes is subtracted, and weights can take back what should not
+    have been; or, where there are taps, these alone decide what it, and all else, is worth. The latter if it
+    is not to be ``subtracted``."""
+    from lossyzip.guide import FieldGuide
+
+    native, fills = field.dtype.newbyteorder("="), options.get("fill_values", ())
+    ways = [*([True] if subtracted or told is None else []), *([] if told is None else [False])]
+    found = []
+    for way in ways:
+        how: dict[str, Any] = {"kept": True, "subtracted": way, "latents": latents}
+        guide = FieldGuide(network, references, field.shape, native, **how)
+        guide = guide if told is None else with_taps(guide, told, valid_only(field, fills), fills)
+        found.append(compressed(field, bound, guide, options)._replace(network=network))
+    return min(found, key=lambda one: len(one.frame))
 
 
 class Told(NamedTuple):

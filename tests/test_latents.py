@@ -276,7 +276,7 @@ def test_fields_of_all_kinds(array, bound, always):
 
 @needs_torch
 def test_fields_of_a_file_and_what_info_says(always, tmp_path):
-    array, known = fronts((12, 40, 40))
+    array, known = fronts()
     with h5py.File(tmp_path / "in.h5", "w") as file:
         file["known"], file["array"] = known, array
     run = CliRunner().invoke
