@@ -17,7 +17,7 @@ import torch
 from lossyzip.learned.latents import Latents, corners_of, grid_of
 from lossyzip.learned.neighbourhood import FIRST_LATENT, LARGEST_INPUT, Input, rounded
 from lossyzip.learned.network import Network
-from lossyzip.learned.perceptron import Perceptron, batches, in_one_thread, trained
+from lossyzip.learned.perceptron import Perceptron, batches, cost_of, in_one_thread, trained
 from lossyzip.learned.rounding import to_integers
 from lossyzip.learned.training import CHANNELS, WEIGHT_BITS, Lesson, size_of
 
@@ -115,8 +115,8 @@ def _descend(
             seen = torch.cat(
                 [x.index_select(0, chosen).view(len(between), x.shape[2]), _STEP * between], dim=1
             )
-            errors = (net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)) / (2.0 * bends)
-            bits = 0.5 * torch.log2(1.0 + errors * errors)
+            errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)
+            bits = cost_of(errors, bends)
             if counts is not None:
                 bits = bits * counts.index_select(0, chosen)
             loss = (bits @ shares).mean() + price * _rate(near)
