@@ -356,6 +356,8 @@ def learned_command(
 @click.option("--targets", type=numbers(str), default=[], help="Only these fields.  [default: all]")
 @click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
 @click.option("--others", type=float, help="Of the others: eps / range.  [default: the same]")
+@click.option("--references", type=numbers(str), help="Only these are the others; '-' for none.")
+@click.option("--autoencoder", is_flag=True, help="With latents, too.")
 @click.option("--effort", default="max", show_default=True)
 @min_values_option
 def given_command(
@@ -365,11 +367,14 @@ def given_command(
     targets: list[str],
     bounds: list[float],
     others: float | None,
+    references: list[str] | None,
+    autoencoder: bool,
     effort: str,
     min_values: int,
 ) -> None:
     """Each field given all others of its set; exit code 1 for a value outside its bound."""
-    rows = given.run(find(data, min_values, pattern), targets, bounds, others, effort, output, _tell_learned)
+    fields, about = find(data, min_values, pattern), (references, autoencoder)
+    rows = given.run(fields, targets, bounds, others, effort, output, _tell_learned, *about)
     click.echo(table.given_table(rows))
     if any(row["violations"] != "0" for row in rows):
         sys.exit(1)

@@ -115,13 +115,29 @@ def _gain_of_latents(row: Row) -> float:
 
 
 def given_table(rows: list[Row]) -> str:
-    """Ratios of fields alone and given all others of their set."""
+    """Ratios of fields alone, given others of their set, and with latents beside these."""
     lines = []
     for row in rows:
         plain, given = (int(row["raw_bytes"]) / int(row[f"{how}_bytes"]) for how in ("plain", "given"))
         ratios = [f"{plain:.2f}", f"{given:.2f}", f"{given / plain:.4f}"]
+        latents = int(row["latents_bytes"] or 0)
+        ratios += (
+            [f"{int(row['raw_bytes']) / latents:.2f}", f"{int(row['given_bytes']) / latents:.4f}"]
+            if latents
+            else ["", ""]
+        )
         lines.append([row["file"], row["field"], row["rel"], row["others_rel"], *ratios])
-    header = ["set", "field", "rel", "rel of the others", "alone", "given all others", "gain"]
+    header = [
+        "set",
+        "field",
+        "rel",
+        "rel of the others",
+        "alone",
+        "given others",
+        "gain",
+        "with latents",
+        "gain of these",
+    ]
     return markdown(header, lines, left=4)
 
 

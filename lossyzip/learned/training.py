@@ -56,7 +56,9 @@ def train(
     MissingDependencyError without torch.
     """
     if not references:
-        raise InvalidArgumentError(f"no references for a target {target.shape}: one shape is needed, of one or more")
+        raise InvalidArgumentError(
+            f"no references for a target {target.shape}: one shape is needed, of one or more"
+        )
     require_torch()
     from lossyzip.learned.perceptron import learn
 
