@@ -19,10 +19,11 @@ from reference import networks as twin
 
 import lossyzip as lz
 from datasets import synthetic
-from lossyzip import dataset, field, latent_trial, trial
+from lossyzip import dataset, field, latent_trial, second_pass, trial
 from lossyzip.cli import lossyzip as group
 from lossyzip.compressor import compress_field
 from lossyzip.container.frame import pack_sections, unpack_sections
+from lossyzip.enhancing import Enhancing
 from lossyzip.errors import CorruptError, DecodeError, InvalidArgumentError
 from lossyzip.guide import FieldGuide
 from lossyzip.learned import training
@@ -58,7 +59,7 @@ def network(references=1, channels=2, seed=0):
 
 
 @given(SHAPES, STRIDES, st.integers(0, 99))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_what_lies_between_places_equals_its_plain_twin(shape, strides, seed):
     made = latents(shape, strides, seed=seed)
     full = folded(shape)
@@ -88,7 +89,7 @@ def test_networks_of_latents_equal_their_plain_twin(shape, strides, references, 
 
 
 @given(SHAPES, STRIDES, st.integers(1, 3), st.integers(0, 99), st.sampled_from((0, 1, 30, 32767)))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_bytes_come_back(shape, strides, channels, seed, most):
     made = latents(shape, strides, channels, seed, most)
     back = Latents.from_bytes(made.to_bytes(), shape)
@@ -115,7 +116,7 @@ def framed(array, bound, known=(), channels=2, **options):
 @pytest.mark.parametrize("shape", [(9, 20, 24), (2, 3, 11, 13), (40, 50), (300,)])
 @pytest.mark.parametrize("dtype", ["<f4", "<f8"])
 def test_the_bound_holds_with_any_latents(shape, dtype, monkeypatch):
-    monkeypatch.setattr(field, "TILE_VALUES", 1500)
+    monkeypatch.setattr(field, "TILE_VALUES", 4000)
     array, known = waves(shape, dtype), [waves(shape, dtype, seed=4)]
     array.reshape(-1)[5:9] = np.nan, np.inf, -0.0, -9999.0
     for others in (known, []):
@@ -131,12 +132,22 @@ def test_the_bound_holds_with_any_latents(shape, dtype, monkeypatch):
     assert reference.decode_frame(blob).tobytes() == decoded.tobytes()
 
 
-def test_enhanced_fields_with_latents():
-    array = waves()
-    blob = framed(array, lz.absolute(0.1), enhancing=None)
+def test_enhanced_fields_with_latents(monkeypatch):
+    monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
+    array = waves((12, 40, 45))
+    blob = framed(array, lz.absolute(0.1), enhancing=Enhancing(("offsets",), 2.0))
+    found = lz.inspect(blob)
+    assert found.enhancer == "offsets"
+    assert found.sections["latents"] > 0
+    assert sum(found.sections.values()) == len(blob)
     assert lz.verify(array, blob).passed
+    plain = lz.decompress(blob, enhance=False)
+    assert np.abs(plain.astype("f8") - array).max() <= 0.1
+
+
+def test_references_beside_latents_are_needed():
     with pytest.raises(lz.MissingReferenceError):
-        lz.decompress(framed(array, lz.absolute(0.1), [waves(seed=4)]))
+        lz.decompress(framed(waves(), lz.absolute(0.1), [waves(seed=4)]))
 
 
 def test_bytes_of_latents_are_whole_or_refused():
