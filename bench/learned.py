@@ -24,6 +24,7 @@ from lossyzip.container.header import Header
 from lossyzip.dataset import Coded, Learning, compress_related
 from lossyzip.grid import onto
 from lossyzip.guide import checksum
+from lossyzip.learned.latents import Latents
 from lossyzip.learned.network import Network
 
 COLUMNS = (
@@ -134,10 +135,11 @@ def _speed(one: Coded, references: list[np.ndarray], shape: tuple[int, ...]) -> 
     by_checksum = {checksum(array): array for array in references}
     network = Network.from_bytes(guided.network)
     seen = [onto(by_checksum[number], shape) for number in guided.references]
+    latents = Latents.from_bytes(guided.latents, shape) if guided.latents else None
     walls = []
     for _ in range(2):
         started = time.perf_counter()
-        network.guide(seen)
+        network.guide(seen, latents=latents)
         walls.append(time.perf_counter() - started)
     return f"{math.prod(shape) / min(walls):.4g}"
 
