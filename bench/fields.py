@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 
@@ -119,8 +119,13 @@ def _as_stored(array: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
 
 
 def _generated() -> Iterator[Field]:
-    from datasets import flow, synthetic
-
-    for file, arrays in (("synthetic", synthetic.fields()), ("flow", flow.snapshot())):
+    for file, arrays in _datasets().items():
         for name, array in arrays.items():
             yield Field(file, name, array.shape, array.dtype, partial(_as_stored, array))
+
+
+@cache
+def _datasets() -> dict[str, dict[str, np.ndarray]]:
+    from datasets import flow, synthetic, varied
+
+    return {"synthetic": synthetic.fields(), "flow": flow.snapshot(), "varied": varied.fields()}

@@ -14,6 +14,8 @@ from lossyzip.field import Source, classify, largest_coded, native, tile_shape
 
 Beside = Callable[[tuple[slice, ...]], np.ndarray]  # guides (guides, ...) of a part of the field
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 12, 32
+_SHARE, _MOST_TIMES = 128, 4  # a block may be such a part of the field, if it is no more times the usual one
+_VOLUMES = 2  # how many times their number counts when blocks are cut: less is predicted from one to the next
 _GOLDEN = 1.32471795724474602596  # root of x**3 = x + 1: multiples of its powers spread evenly
 
 
@@ -36,11 +38,14 @@ class Block(NamedTuple):
 
 
 def sample_blocks(shape: tuple[int, ...], effort: Effort) -> list[tuple[slice, ...]]:
-    """Blocks of a field of ``shape`` to code: the whole field if it is small, or some that lie apart."""
+    """Blocks of a field of ``shape`` to code: the whole field if it is small, or some that lie apart, and
+    are the larger, the more values there are."""
     most = math.prod(tile_shape(shape))  # never more than a tile: halos may outweigh thin shapes
-    if math.prod(shape) <= min(effort.block * effort.blocks, most):
+    values = math.prod(shape)
+    if values <= min(effort.block * effort.blocks, most):
         return [tuple(slice(0, n) for n in shape)]
-    return _spread(shape, min(effort.block, most), effort.blocks)
+    block = min(max(effort.block, values // _SHARE), _MOST_TIMES * effort.block)
+    return _spread(shape, min(block, most), effort.blocks)
 
 
 def fit_blocks(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
@@ -65,10 +70,12 @@ def _spread(shape: tuple[int, ...], most: int, count: int) -> list[tuple[slice, 
 
 
 def _halved(shape: tuple[int, ...], most: int) -> list[int]:
-    """The longest axis is halved until there are at most ``most`` values."""
+    """The longest axis is halved until there are at most ``most`` values; those before the last three count
+    as longer than they are."""
     lengths = list(shape)
+    weights = [_VOLUMES if axis < len(shape) - 3 else 1 for axis in range(len(shape))]
     while math.prod(lengths) > most:
-        axis = int(np.argmax(lengths))
+        axis = int(np.argmax([weight * n * (n > 1) for weight, n in zip(weights, lengths, strict=True)]))
         lengths[axis] = -(-lengths[axis] // 2)
     return lengths
 

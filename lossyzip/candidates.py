@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from lossyzip.decompose import lattice, multiples
+from lossyzip.decompose import lorenzo, multiples
 from lossyzip.decompose.families import Plan, decompose, used_guides
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster, fit_wavelet
 from lossyzip.decompose.fold import Fold, fold
@@ -61,8 +61,15 @@ def try_still(judge: Judge, how: Fold) -> tuple[float, Plan]:
 
 
 def try_wavelet(judge: Judge, step: int) -> tuple[float, Plan]:
-    size, plan = judge.size(_fitted_wavelet(judge, step))
-    return size * (_SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP), plan
+    return try_plan(judge, _fitted_wavelet(judge, step))
+
+
+def try_plan(judge: Judge, plan: Plan) -> tuple[float, Plan]:
+    """A plan as it is."""
+    size, _ = judge.size(plan)
+    if isinstance(plan, Wavelet):
+        size *= _SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP
+    return size, plan
 
 
 def _fitted_wavelet(judge: Judge, step: int) -> Wavelet:
@@ -95,7 +102,7 @@ def best_lattice(judge: Judge) -> tuple[float, Plan]:
     In one thread: each is tried in less time than it takes another one to wake up.
     """
     shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
-    lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), shape, strict=True))
+    lengths = dict(zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True))
     left = [axis for axis, n in lengths.items() if n > 1]
     centre = multiples.middle(judge.rule)
     judged: list[tuple[float, Plan]] = [judge.size(Lattice(0, start)) for start in {0: 0, centre: 0}]

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossyzip import trial
+from lossyzip import scratch, trial
 from lossyzip.bound import Bound
 from lossyzip.compressor import FieldReport
+from lossyzip.decompressor import Frame
 from lossyzip.errors import CorruptError, InvalidArgumentError
 from lossyzip.grid import near
 from lossyzip.learned.device import require_torch
 from lossyzip.learned.relations import Given, clusters, order_of
+from lossyzip.scratch import Space
 
 if TYPE_CHECKING:
     from lossyzip.field import Source
@@ -88,6 +90,7 @@ def compress_related(
     learning: Learning,
     tell: Callable[[Coded], Any] | None = None,
     training: Callable[[str, float], Any] | None = None,
+    space: Space | None = None,
     **options: Any,
 ) -> dict[str, Coded]:
     """What became of each field, in the order in which they were coded; ``tell`` is told of each, and
@@ -95,15 +98,17 @@ def compress_related(
 
     ``bounds`` has one for each name; ``options`` as for `compress_field`. Fields of float32 and float64 on
     one grid, staggered or not (grid.py), with an absolute or relative bound, may help one another; of many,
-    those that are most alike. In memory are, as a whole, the field that is being coded and those, as decoded,
-    that are references to come. Raises MissingDependencyError without torch.
+    those that are most alike. ``space`` is for those that are references to come, as decoded; a field that
+    does not fit into memory as scratch.py would have it is read in parts, several times.
+    Raises MissingDependencyError without torch.
     """
     _check(options)
     learning.check()
     done: dict[str, Coded] = {}
+    space = space or Space()
     for names in _groups(fields, bounds, learning):
         group = {name: fields[name] for name in names}
-        for coded in _Group(group, bounds, learning, options, training).run():
+        for coded in _Group(group, bounds, learning, options, training, space).run():
             done[coded.name] = coded
             if tell is not None:
                 tell(coded)
@@ -141,9 +146,9 @@ def compress_referring(
 
 def _with_latents(
     best: trial.Trial,
-    field: np.ndarray,
+    field: Source,
     bound: Bound,
-    known: Sequence[np.ndarray],
+    known: Sequence[Source],
     told: trial.Told | None,
     *about: Any,
 ) -> trial.Trial:
@@ -167,7 +172,7 @@ def plan_of(
     plan = []
     for names in groups:
         group = {name: fields[name] for name in names}
-        plan += _Group(group, bounds, learning, options, training).plan(seconds / len(groups))
+        plan += _Group(group, bounds, learning, options, training, Space()).plan(seconds / len(groups))
     return plan
 
 
@@ -178,7 +183,8 @@ def usual_seconds(size: int) -> float:
 
 def as_decoded(field: np.ndarray, bound: Bound, **options: Any) -> np.ndarray:
     """``field`` as a decoder has it, when it was coded alone."""
-    return trial.decoded(trial.compressed(field, bound, None, options).frame, [], options.get("threads"))
+    done = trial.compressed(field, bound, None, options)
+    return trial.decoded(done.frame, [], options.get("threads"))
 
 
 def needed_by(names: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
@@ -241,10 +247,11 @@ class _Group:
         learning: Learning,
         options: dict[str, Any],
         training: Callable[[str, float], Any] | None,
+        space: Space,
     ) -> None:
         self._fields, self._bounds, self._learning, self._options = fields, bounds, learning, options
-        self._training = training
-        self._decoded: dict[str, np.ndarray] = {}
+        self._training, self._space = training, space
+        self._decoded: dict[str, Source] = {}
         self._searched = 0.0
 
     def run(self) -> Iterator[Coded]:
@@ -285,30 +292,33 @@ class _Group:
 
     def _best(self, name: str, references: tuple[str, ...], seconds: float, needed: set[str]) -> Coded:
         """Of what was decoded, ``needed`` is kept."""
-        bound, field = self._bounds[name], self._fields[name]
+        bound, field = self._bounds[name], _at_hand(self._fields[name])
         plainly = trial.not_enhanced(self._options)
         best = plain = trial.compressed(field, bound, None, plainly)
         tapped, known = None, [self._decoded[reference] for reference in references]
         if references or self._learning.autoencoder:
-            whole = field if isinstance(field, np.ndarray) else np.asarray(field[...])
-            told = trial.told_by(whole, bound, known, range(len(known)), plainly)
+            told = trial.told_by(field, bound, known, range(len(known)), plainly)
         if references:
-            tapped = trial.tapped(whole, bound, told, plainly)
-            guided = self._by_network(name, whole, known, told, len(plain.frame), seconds)
+            tapped = trial.tapped(field, bound, told, plainly)
+            guided = self._by_network(name, field, known, told, len(plain.frame), seconds)
             found = [one for one in (plain, tapped, guided) if one is not None]
             best = min(found, key=lambda one: len(one.frame))
         guided_bytes = len(best.frame)
         if self._learning.autoencoder:
             tell = partial(self._training, name) if self._training else None
             about = seconds, self._learning.seed, plainly, tell
-            best = _with_latents(best, whole, bound, known, told, *about)
+            best = _with_latents(best, field, bound, known, told, *about)
         frame, report, _, network = trial.enhanced(best, field, bound, self._enhancing(name))
         kept = dict(zip(references, known, strict=True))
         used = tuple(trial.used_of(frame, kept))
         if name in needed:
             helpers = [kept[reference] for reference in used]
             model = self._learning.model
-            self._decoded[name] = trial.decoded(frame, helpers, self._options.get("threads"), model)
+            opened = Frame.of_bytes(frame)
+            opened.refer_to(helpers, model)
+            native = opened.dtype.newbyteorder("=")
+            self._decoded[name] = values = self._space.array(opened.shape, native, opened.tile_shape)
+            opened.decode_into(values, self._options.get("threads"))
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0
         tapped_bytes = len((tapped or plain).frame)
@@ -324,8 +334,8 @@ class _Group:
     def _by_network(
         self,
         name: str,
-        field: np.ndarray,
-        references: Sequence[np.ndarray],
+        field: Source,
+        references: Sequence[Source],
         told: trial.Told | None,
         plain_bytes: int,
         seconds: float,
@@ -334,12 +344,20 @@ class _Group:
         options = trial.not_enhanced(self._options)
         if self._learning.model is not None:
             model, embed = self._learning.model, self._learning.embed
-            return trial.guided_by(model, embed, name, field, self._bounds[name], references, told, options)
+            bound = self._bounds[name]
+            return trial.guided_by(model, embed, name, field, bound, references, told, options, self._space)
         if not self._learning.trains or not trial.worth_a_network(plain_bytes):
             return None
         tell = partial(self._training, name) if self._training else None
         bound, seed = self._bounds[name], self._learning.seed
-        return trial.guided(field, bound, references, told, seconds, seed, options, tell)
+        return trial.guided(field, bound, references, told, seconds, seed, options, tell, space=self._space)
+
+
+def _at_hand(field: Source) -> Source:
+    """``field``, in memory if it is small: it is read many times."""
+    if isinstance(field, np.ndarray) or _bytes_of(field) > scratch.IN_MEMORY:
+        return field
+    return np.asarray(field[...])
 
 
 def _bytes_of(field: Source) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.enhancer import Enhancer
     from lossyzip.learned.model import Model
+    from lossyzip.scratch import Scratch
     from lossyzip.tile import Decoded
 
 
@@ -75,7 +76,7 @@ class Frame:
         self.enhancer = self._header.enhancer_kind
         self.objective = objective_told(reader.index.get("o")) if self.enhancer else None
 
-    def refer_to(self, references: Sequence[np.ndarray], model: Model | None = None) -> None:
+    def refer_to(self, references: Sequence[Source], model: Model | None = None) -> None:
         """Have the arrays, and the model, that the field was compressed with.
 
         Raises MissingReferenceError or MissingModelError without them; without a model that an enhancer alone
@@ -112,6 +113,12 @@ class Frame:
         """
         for where, decoded in self._decoded(threads, region, into, enhance):
             yield where, decoded.values.astype(self.dtype, copy=False)
+
+    def decode_into(self, array: np.ndarray | Scratch, threads: int | None = None) -> None:
+        """Fill ``array``, of the field's shape and native dtype, with what references are made of: values as
+        they are enhanced, what is under a mask, too."""
+        for where, values in self.tiles(threads=threads):
+            array[where] = np.ma.getdata(values)
 
     def compare(
         self,

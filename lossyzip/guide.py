@@ -19,32 +19,36 @@ from lossyzip.carrier import Guiding
 from lossyzip.container.guided import FROM_NETWORK, Guided, RawGuide
 from lossyzip.container.in_model import InModel
 from lossyzip.errors import CorruptError, MissingReferenceError
-from lossyzip.field import native
+from lossyzip.field import Source, native, tile_shape, tile_slices
 from lossyzip.grid import near, onto
 from lossyzip.learned.latents import Latents
 from lossyzip.learned.model import Model, named
+from lossyzip.learned.neighbourhood import REACH
 from lossyzip.learned.network import Network
+from lossyzip.on_demand import OnDemand
 from lossyzip.raw_guides import values_of
+from lossyzip.scratch import Scratch, Space
 
 
 class FieldGuide:
-    """The guides that ``references`` make for a field of ``shape``, in ``dtype``, to be had in parts.
+    """The guides that ``references`` make for a field of ``shape``, in ``dtype``, to be had in parts; of the
+    references no more is read than these take.
 
     ``network``: its bytes, as a frame has them, or b""; raises a DecodeError subclass where they are none.
     ``where``: in which model a decoder finds it, if the frame is not to have it. ``subtracted``: what it
     makes is subtracted from the field. ``taps``: guides that taps reach into. ``mask``: the reference whose
     special values are expected to be the field's. ``latents``: those that the network sees, as bytes.
-    ``kept``: what the network makes stays in memory.
+    ``kept``: where what the network makes stays, if it does.
     """
 
     def __init__(
         self,
         network: bytes,
-        references: Sequence[np.ndarray],
+        references: Sequence[Source],
         shape: tuple[int, ...],
         dtype: np.dtype,
         *,
-        kept: bool = False,
+        kept: Space | None = None,
         where: InModel | None = None,
         subtracted: bool = True,
         taps: tuple[RawGuide, ...] = (),
@@ -55,15 +59,18 @@ class FieldGuide:
         self.latents = latents
         self._latents = Latents.from_bytes(latents, shape) if latents else None
         self._arrays, self._shape, self._dtype = list(references), shape, dtype
-        self._moved: dict[int, np.ndarray] = {}  # references at the field's points
         self.network: bytes | InModel = where or network
         self.references = tuple(map(checksum, references))
         self.subtracted, self.taps, self.mask = subtracted, taps, mask
-        self._whole = self._made(tuple(slice(0, n) for n in shape)) if kept and network else None
+        self.whole: np.ndarray | Scratch | None = None  # what the network makes, if it is kept
+        if kept is not None and network:
+            self.whole = kept.array(shape, dtype, tile_shape(shape))
+            for part in tile_slices(shape):
+                self.whole[part] = self._made(part)
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
         """What the network makes of a part."""
-        return self._made(where) if self._whole is None else self._whole[where]
+        return self._made(where) if self.whole is None else self.whole[where]
 
     @property
     def network_references(self) -> int:
@@ -79,7 +86,7 @@ class FieldGuide:
                 made = self(where) if made is None else made
                 found.append(values_of(raw, made, self._dtype))
             else:
-                found.append(values_of(raw, self._reference(raw.reference)[where], self._dtype))
+                found.append(values_of(raw, self._reference(raw.reference, where), self._dtype))
         return np.stack(found)
 
     def guiding(self, where: tuple[slice, ...], specials: Sequence[int]) -> Guiding:
@@ -102,25 +109,21 @@ class FieldGuide:
         options: dict[str, Any] = {"subtracted": guided.subtracted, "taps": guided.taps, "mask": guided.mask}
         return FieldGuide(b"", kept, self._shape, self._dtype, **options)
 
-    def with_taps(
-        self, references: list[np.ndarray], taps: tuple[RawGuide, ...], mask: int | None
-    ) -> FieldGuide:
+    def with_taps(self, references: list[Source], taps: tuple[RawGuide, ...], mask: int | None) -> FieldGuide:
         """The same with taps into ``references``, which begin with those of the network."""
         options: dict[str, Any] = {"subtracted": self.subtracted, "taps": taps, "mask": mask}
         more = FieldGuide(b"", references, self._shape, self._dtype, **options)
-        more._network, more.network, more._whole = self._network, self.network, self._whole
+        more._network, more.network, more.whole = self._network, self.network, self.whole
         more._latents, more.latents = self._latents, self.latents
         return more
 
-    def _reference(self, number: int) -> np.ndarray:
-        """A reference at the field's points."""
-        if number not in self._moved:
-            self._moved[number] = onto(self._arrays[number], self._shape)
-        return self._moved[number]
+    def _reference(self, number: int, where: tuple[slice, ...]) -> np.ndarray:
+        """A part of a reference at the field's points."""
+        return onto(self._arrays[number], self._shape, where)
 
     def _classes(self, where: tuple[slice, ...], specials: Sequence[int]) -> np.ndarray:
         reference = self._arrays[self.mask or 0]
-        values = native(reference[where] if reference.shape == self._shape else np.zeros(0))
+        values = native(reference[where] if tuple(reference.shape) == self._shape else np.zeros(0))
         classes = np.zeros(int(np.prod([s.stop - s.start for s in where])), np.uint8)
         if values.size == classes.size and values.dtype == self._dtype:
             bits = values.view(f"u{values.itemsize}")
@@ -131,18 +134,22 @@ class FieldGuide:
     def _made(self, where: tuple[slice, ...]) -> np.ndarray:
         if self._network is None:
             raise CorruptError("a guide needs a network, and there is none")
-        if self._latents is None:
-            seen = [self._reference(k) for k in range(max(self.network_references, 1))]
-            made = self._network.guide(seen, where)
-        else:
-            seen = [self._reference(k) for k in range(self.network_references)]
-            made = self._network.guide(seen, where, self._latents)
+        wide, inner = list(where), list(where)
+        seen_across = [axis for axis, n in enumerate(self._shape) if n != 1][-3:]
+        for axis, s in enumerate(where):
+            reach = REACH if axis in seen_across else 0
+            wide[axis] = slice(max(s.start - reach, 0), min(s.stop + reach, self._shape[axis]))
+            inner[axis] = slice(s.start - wide[axis].start, s.stop - wide[axis].start)
+        latents = None if self._latents is None else self._latents.part(tuple(wide))
+        numbers = range(max(self.network_references, int(latents is None)))
+        seen = [self._reference(number, tuple(wide)) for number in numbers]
+        made = self._network.guide(seen, tuple(inner), latents)
         return made.astype(self._dtype, copy=False)
 
 
 def guide_of_frame(
     guided: Guided,
-    references: Sequence[np.ndarray],
+    references: Sequence[Source],
     shape: tuple[int, ...],
     dtype: np.dtype,
     model: Model | None = None,
@@ -152,8 +159,8 @@ def guide_of_frame(
     Raises MissingReferenceError where one is not there, MissingModelError where ``model`` is not the one.
     """
     network = guided.network if isinstance(guided.network, bytes) else _network_in(model, guided.network)
-    arrays = map(np.ma.getdata, references)  # what is under a mask is known, too
-    known = {checksum(array): array for array in arrays if near(array.shape, shape)}
+    arrays = map(known_of, references)
+    known = {checksum(array): array for array in arrays if near(tuple(array.shape), shape)}
     missing = [number for number in guided.references if number not in known]
     if missing:
         raise MissingReferenceError(
@@ -172,7 +179,15 @@ def _network_in(model: Model | None, where: InModel) -> bytes:
     return targets[where.number].network
 
 
-def checksum(reference: np.ndarray) -> int:
+def known_of(reference: Source) -> Source:
+    """What a decoder has of ``reference``; what is under a mask is known, too."""
+    return np.ma.getdata(reference) if isinstance(reference, np.ndarray) else reference
+
+
+def checksum(reference: Source) -> int:
     """XXH3 (64 bits) of the values as little-endian bytes in C order."""
-    flat = np.ascontiguousarray(reference, reference.dtype.newbyteorder("<")).reshape(-1)
+    if isinstance(reference, Scratch | OnDemand):
+        return reference.checksum
+    array = np.asarray(reference)
+    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
     return int(xxhash.xxh3_64_intdigest(flat.view(np.uint8).data))

@@ -6,6 +6,7 @@ frames. For the encoder alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,9 +18,11 @@ from lossyzip import trial
 from lossyzip.bound import Bound, absolute
 from lossyzip.decompressor import Frame
 from lossyzip.effort import ROUGH
-from lossyzip.field import valid_range
-from lossyzip.grid import onto
+from lossyzip.field import Source
+from lossyzip.grid import on_grid
+from lossyzip.guide import FieldGuide
 from lossyzip.learned.relations import blocks_of, cut
+from lossyzip.scratch import Space
 from lossyzip.trial import Told, Trial
 
 _LEAST_BYTES = 16_000  # of a field: network and latents take 2 kB or more
@@ -30,9 +33,9 @@ _SEEN = 0.2  # of the time, that a sample takes
 
 
 def autoencoded(
-    field: np.ndarray,
+    field: Source,
     bound: Bound,
-    references: Sequence[np.ndarray],
+    references: Sequence[Source],
     told: Told | None,
     least: int,
     seconds: float,
@@ -45,14 +48,16 @@ def autoencoded(
     None for a field that cannot have latents, or is coded in ``least`` bytes without them, which are few; or
     where samples say that they would not pay.
     """
-    if told is None or field.size > _MOST_VALUES or least < _LEAST_BYTES:
+    if told is None or math.prod(field.shape) > _MOST_VALUES or least < _LEAST_BYTES:
         return None
-    blocks, share = blocks_of(field.shape, seed), 0.0
+    shape = told.target.shape
+    blocks, share = blocks_of(shape, seed), 0.0
     if blocks is not None:
-        share, eps = _SEEN, bound.resolve(*valid_range(field, options.get("fill_values", ())))
-        moved = [onto(reference, field.shape) for reference in told.references]
-        sample, others = (cut(field, field.shape, blocks), [cut(one, field.shape, blocks) for one in moved])
-        if not _pays(sample, absolute(eps), others[: len(references)], share * seconds, seed, options, field):
+        share = _SEEN
+        others = [cut(on_grid(one, shape), shape, blocks) for one in references]
+        sample, times = cut(field, shape, blocks), math.prod(shape)
+        about = share * seconds, seed, options
+        if not _pays(sample, absolute(told.target.eps), others, times / sample.size, *about):
             return None
     best = None
     for number, way in enumerate(_WAYS):
@@ -72,13 +77,13 @@ def _pays(
     sample: np.ndarray,
     bound: Bound,
     references: Sequence[np.ndarray],
+    times: float,
     seconds: float,
     seed: int,
     options: dict[str, Any],
-    field: np.ndarray,
 ) -> bool:
-    """Whether latents make a ``sample`` of ``field`` smaller, as much of them as it has."""
-    times = field.size / sample.size
+    """Whether latents make a field smaller of which this is a ``sample``, and that has so many ``times`` the
+    values."""
     options = {**options, "effort": replace(ROUGH, times=times)}
     told = trial.told_by(sample, bound, references, range(len(references)), options)
     if told is None:
@@ -102,9 +107,9 @@ def _scaled(frame: bytes, times: float) -> float:
 
 
 def _in_way(
-    field: np.ndarray,
+    field: Source,
     bound: Bound,
-    references: Sequence[np.ndarray],
+    references: Sequence[Source],
     told: Told,
     way: tuple[int, int],
     seconds: float,
@@ -117,10 +122,9 @@ def _in_way(
     from lossyzip.learned import autoencoder
     from lossyzip.learned.training import Lesson, lesson_of
 
-    fills, rng = options.get("fill_values", ()), np.random.default_rng(seed)
-    eps = bound.resolve(*valid_range(field, fills))
-    target, others = trial.valid_only(field, fills), [onto(one, field.shape) for one in references]
-    lesson = lesson_of(target, others, eps, rng=rng, patches=patches)
+    rng, target = np.random.default_rng(seed), told.target
+    others = [on_grid(one, target.shape) for one in references]
+    lesson = lesson_of(target, others, target.eps, rng=rng, patches=patches)
     if not isinstance(lesson, Lesson):
         return None
     stride, channels = way
@@ -128,4 +132,6 @@ def _in_way(
     if made is None:
         return None
     network, latents = made.network.to_bytes(), made.latents.to_bytes()
-    return trial.in_ways(network, latents, field, bound, references, told, options)
+    about: dict[str, Any] = {"kept": Space(), "latents": latents}
+    make = partial(FieldGuide, network, references, target.shape, target.dtype, **about)
+    return trial.in_ways(make, field, bound, told, options)._replace(network=network)

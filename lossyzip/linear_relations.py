@@ -15,6 +15,7 @@ from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.lifting import transform
 from lossyzip.decompose.wavelet import bands, splits
 from lossyzip.entropy import lossless
+from lossyzip.field import Source, tile_slices
 
 _BLOCK = 1 << 18
 _MOST, _AT_LEAST = 4, 2  # references
@@ -24,12 +25,10 @@ _SEEN = 1 << 13  # coefficients of a group that are looked at, about
 _MASK_BYTES = 32  # that knowing a mask must save
 
 
-def promising(
-    target: np.ndarray, eps: float, others: Sequence[np.ndarray], fills: Sequence[float]
-) -> list[int]:
+def promising(target: Source, eps: float, others: Sequence[Source], fills: Sequence[float]) -> list[int]:
     """Which of ``others``, as a decoder has them, tell something of ``target``, coded within ``eps``; the
     best first. A few, even if they seem to tell nothing: taps into guides see more."""
-    where = _block(target.shape)
+    where = _block(tuple(target.shape))
     wanted = _coefficients(target[where], fills, False)
     if wanted is None:
         return []
@@ -56,19 +55,27 @@ def promising(
     return chosen
 
 
-def mask_of(target: np.ndarray, others: Sequence[np.ndarray], fills: Sequence[float]) -> int | None:
-    """Which of ``others`` has special values where ``target`` has NaN, if that tells something."""
-    none = np.isnan(target)
-    if not none.any():
+def mask_of(target: Source, others: Sequence[Source], fills: Sequence[float]) -> int | None:
+    """Which of ``others`` has special values where ``target`` has NaN, if that tells something: in fewer
+    bytes, tile by tile."""
+    shape = tuple(target.shape)
+    if not any(np.isnan(target[where]).any() for where in tile_slices(shape)):
         return None
-    least, best = len(lossless.pack(none.view(np.uint8))) - _MASK_BYTES, None
-    for k, other in enumerate(others):
-        if (other.shape, other.dtype.itemsize) == (target.shape, target.dtype.itemsize):
+    alike = [k for k, other in enumerate(others) if _are_alike(other, target)]
+    alone, sizes = 0, dict.fromkeys(alike, 0)
+    for where in tile_slices(shape) if alike else ():
+        none = np.isnan(target[where])
+        alone += len(lossless.pack(none.view(np.uint8)))
+        for k in alike:
+            other = others[k][where]
             differs = none ^ (~np.isfinite(other) | np.isin(other, np.array(fills, other.dtype)))
-            size = len(lossless.pack(differs.view(np.uint8)))
-            if size < least:
-                least, best = size, k
-    return best
+            sizes[k] += len(lossless.pack(differs.view(np.uint8)))
+    best = min(alike, key=lambda k: sizes[k], default=None)
+    return best if best is not None and sizes[best] < alone - _MASK_BYTES else None
+
+
+def _are_alike(other: Source, target: Source) -> bool:
+    return (tuple(other.shape), other.dtype.itemsize) == (tuple(target.shape), target.dtype.itemsize)
 
 
 def _block(shape: tuple[int, ...]) -> tuple[slice, ...]:

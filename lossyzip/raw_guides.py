@@ -15,7 +15,6 @@ from lossyzip.container.guided import FROM_NETWORK, MOST_RAW_GUIDES, RawGuide, u
 from lossyzip.logarithms import log2
 
 _LONG_TAIL = 12.0  # half the span, in units of the mean deviation
-_SEEN = 1 << 20  # values that scales are found from
 
 
 def values_of(raw: RawGuide, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -34,13 +33,12 @@ def values_of(raw: RawGuide, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def proposed(
     target: np.ndarray, references: Mapping[int, np.ndarray], fills: Sequence[float]
 ) -> tuple[RawGuide, ...]:
-    """Guides that may tell something of ``target`` (NaN where it has no value), of each of the numbered
-    ``references``."""
-    roughness = _roughness(_some(target))
+    """Guides that may tell something of a field, of each of the numbered ``references``. Of all these, rows
+    from all over them (flat, parts.py): ``target`` has NaN where there is no value."""
+    roughness = _roughness(target)
     found: list[RawGuide] = []
     curved: list[RawGuide] = []
-    for number, reference in references.items():
-        seen = _some(reference)
+    for number, seen in references.items():
         known = np.where(np.isin(seen, np.array(fills, seen.dtype)), np.nan, seen.astype(np.float64))
         valid = known[np.isfinite(known)]
         if not valid.size or not roughness > 0.0 or not _roughness(known) > 0.0:
@@ -61,10 +59,11 @@ def proposed(
     return tuple(found + curved)[: MOST_RAW_GUIDES - 1]
 
 
-def from_network(guide: np.ndarray) -> tuple[RawGuide, ...]:
-    """What the network makes, as a guide for taps: it is on the target's scale already."""
-    middle = float(np.median(_some(guide)))
-    away = max(float(guide.max()) - middle, middle - float(guide.min()))
+def from_network(rows: np.ndarray, low: float, high: float) -> tuple[RawGuide, ...]:
+    """What the network makes, as a guide for taps: it is on the target's scale already. ``rows`` of that,
+    and its span."""
+    middle = float(np.median(rows))
+    away = max(high - middle, middle - low)
     return (_raw(FROM_NETWORK, middle, 0, away),) if 0.0 < away < 1e300 else ()
 
 
@@ -78,12 +77,6 @@ def _raw(number: int, middle: float, inverse: int, away: float, curved: bool = F
 
 def _exponent(ratio: float) -> int:
     return round(math.log2(ratio)) if 0.0 < ratio < math.inf else 0
-
-
-def _some(array: np.ndarray) -> np.ndarray:
-    """Rows of ``array`` from all over it, flat."""
-    rows = np.ma.getdata(array).reshape(-1, array.shape[-1] if array.ndim else 1)
-    return rows[:: max(1, -(-rows.size // _SEEN))].reshape(-1)
 
 
 def _roughness(values: np.ndarray) -> float:

@@ -19,13 +19,14 @@ from lossyzip.candidates import (
     kind_of,
     plan_alone,
     try_multigrid,
+    try_plan,
     try_raster,
     try_still,
     try_wavelet,
     with_step,
 )
 from lossyzip.container.header import Header
-from lossyzip.decompose import lattice, multiples
+from lossyzip.decompose import lorenzo, multiples
 from lossyzip.decompose.families import Plan, quantizer
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
@@ -38,15 +39,22 @@ from lossyzip.threads import in_order
 
 _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
 _CLOSE = 1.03
+_MAY_TURN, _ALIKE = 1.35, 1.15  # times as large as the best; as what was judged by a smaller sample
 _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
-_LOW_RATE, _LOW_MARGIN = 0.6, 1.5  # bits a value, below which small blocks say little: their edges cost most
-_EDGE_BITS = (
-    0.2  # a value: about what edges of the first sample cost, more for some families than for others,
+_LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
+_CLOSE_BITS = 0.05  # a value
+_TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
+# Below so many bits a value: how many times the best size that of the best of each kind may be on a small
+# sample, whose edges cost some kinds more than others.
+_MARGINS = (
+    (_LOW_RATE, dict(zip(_TRIES, (1.5, 1.5, 1.5, 1.3), strict=True))),
+    (2.0, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.3), strict=True))),
+    (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
 )
-_CLOSE_BITS, _HIGH_RATE = 0.05, 2.0  # and for folds of one family; a rate at which edges matter little
-_MIXED_BLOCK = 1 << 18
+_MIXED_BLOCK = 1 << 20
+_FEW_BYTES = 1 << 14  # of a field: one place may take most of them, so that a whole tile is mixed
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
 _NOTHING = 0.1  # bits a value
@@ -73,7 +81,7 @@ def choose_plan(
         return None
     coded = coded_blocks(source, header, sample_blocks(header.shape, effort), beside)
     if not coded:
-        return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
+        return Lattice(lorenzo.X) if idempotent else Multigrid(Fold.MERGED, 1)
     served = round(effort.times * math.prod(header.shape))
     near = coded if len(coded) == 1 else coded_blocks(source, header, fit_blocks(header.shape), beside)
     sparse = effort.brief and served >= MANY
@@ -107,13 +115,17 @@ def choose_plan(
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
         judged.append(final.size(best_lattice(small)[1]))
+    if scouted and sparse and header.tile_shape == header.shape:
+        judged = _surely_judged(judged, scouted, replace(final, blocks=near))
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
-        block = [middle_of(coded[0], _MIXED_BLOCK)]
+        most = _MIXED_BLOCK if beside is None else _MIXED_BLOCK // 4
+        part = replace(effort, block=math.prod(header.tile_shape) if size < _FEW_BYTES else most, blocks=1)
+        block = coded_blocks(source, header, sample_blocks(header.shape, part), beside) or coded[:1]
         plan = _best_mixed(judged, replace(final, blocks=block), threads)
     if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
         return None
-    return _for_tiles(plan, header)
+    return _for_tiles(plan, header.tile_shape)
 
 
 def best_of_each_kind(source: Source, header: Header, effort: Effort, threads: int = 1) -> list[Plan]:
@@ -144,13 +156,13 @@ def best_of_each_kind(source: Source, header: Header, effort: Effort, threads: i
             for kind, judged in zip(kinds, scouted, strict=True)
         ]
     best = [min(judge_all(kind, judge, threads), key=lambda pair: pair[0]) for kind in kinds]
-    return [_for_tiles(plan, header) for _, plan in sorted(best, key=lambda pair: pair[0])]
+    return [_for_tiles(plan, header.tile_shape) for _, plan in sorted(best, key=lambda pair: pair[0])]
 
 
-def _for_tiles(plan: Plan, header: Header) -> Plan:
-    """``plan`` with as many levels as a tile of the field has; the sample may have fewer."""
+def _for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
+    """``plan`` with as many levels as a tile of ``shape`` has; the sample may have fewer."""
     if isinstance(plan, Multigrid):
-        return replace(plan, levels=most_levels(fold(header.tile_shape, plan.fold)))
+        return replace(plan, levels=most_levels(fold(shape, plan.fold)))
     return plan
 
 
@@ -164,18 +176,18 @@ def _shortlist(
         rasters = [c for c in candidates if c.func is try_raster]
         judged = judge_all(rasters, scout, threads)
         most = _CLOSE_FOLD * min(size for size, _ in judged)
-        folds = {c.keywords["how"] for c, (size, _) in zip(rasters, judged, strict=True) if size <= most}
+        good = {c.keywords["how"] for c, (size, _) in zip(rasters, judged, strict=True) if size <= most}
+        folds = {Fold.MERGED, *good}  # the usual one, too: a raster's fold says little of a multigrid's there
         others = [c for c in candidates if c.keywords.get("how") in folds and c.func is not try_raster]
         others += [c for c in candidates if c.keywords.get("step") == USUAL_STEP]
         tried = rasters + others
     judged += judge_all(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
-    close, most = _CLOSE * best, margin * best + _SLACK
+    close, margins = _CLOSE * best, dict.fromkeys(_TRIES, margin)
     if scout.sparse:
-        bit = scout.served / 8.0
-        close = best + _CLOSE_BITS * bit
-        most = best + (_CLOSE_BITS if best > _HIGH_RATE * bit else _EDGE_BITS) * bit
-        most = min(most, _LOW_MARGIN * best) + _SLACK
+        rate = 8.0 * best / scout.served
+        close = best * (1.0 + _CLOSE_BITS / rate)
+        margins = next(margins for below, margins in _MARGINS if rate <= below)
     best_of_kind: dict[tuple[str, bool, bool], float] = {}
     for size, plan in judged:
         kind = kind_of(plan)
@@ -183,7 +195,7 @@ def _shortlist(
     chosen = []
     for candidate, (size, plan) in zip(tried, judged, strict=True):
         best_of_its = size == best_of_kind[kind_of(plan)]
-        if size <= close or (best_of_its and size <= most):
+        if size <= close or (best_of_its and size <= margins[candidate.func] * best + _SLACK):
             chosen.append(candidate)
     if scout.brief:
         of_wavelet = [size for size, plan in judged if isinstance(plan, Wavelet)]
@@ -208,6 +220,26 @@ def _best_without_guides(
     return [*wavelets, *fitted], [(size, plan) for size, plan, _ in best.values()]
 
 
+def _surely_judged(
+    judged: list[tuple[float, Plan]], scouted: Sequence[tuple[float, Plan]], whole: Judge
+) -> list[tuple[float, Plan]]:
+    """The best of each kind by the whole field, which is one tile, where that may have another best one: some
+    are not far behind, and a value takes more or less in smaller samples, which lie elsewhere."""
+    best, before = min(size for size, _ in judged), min(size for size, _ in scouted)
+    near = [pair for pair in _best_of_kinds(judged).values() if pair[0] < _MAY_TURN * best]
+    if len(near) == 1 or 1.0 / _ALIKE < best / before < _ALIKE:
+        return judged
+    return [try_plan(whole, _for_tiles(plan, whole.blocks[0].shape)) for _, plan in near]
+
+
+def _best_of_kinds(judged: Sequence[tuple[float, Plan]]) -> dict[tuple[str, bool, bool], tuple[float, Plan]]:
+    best: dict[tuple[str, bool, bool], tuple[float, Plan]] = {}
+    for pair in judged:
+        kind = kind_of(pair[1])
+        best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
+    return best
+
+
 def _has_low_rate(size: float, served: int) -> bool:
     return 8.0 * size < _LOW_RATE * served
 
@@ -215,12 +247,10 @@ def _has_low_rate(size: float, served: int) -> bool:
 def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, threads: int) -> Plan:
     """The best by mixed coding of ``judged`` plans: static coding is no judge of plans that are nearly as
     good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
-    best: dict[tuple[str, bool, bool], tuple[float, Plan]] = {}
-    for pair in judged:
-        kind = kind_of(pair[1])
-        best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
+    best = _best_of_kinds(judged)
     smallest = min(size for size, _ in best.values())
-    plans = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING + _SLACK]
+    near = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING + _SLACK]
+    plans = [_for_tiles(plan, judge.blocks[0].shape) for plan in near]
     if len(plans) == 1:
         return plans[0]
     sizes = list(in_order((partial(judge.mixed_size, plan) for plan in plans), threads))

@@ -12,7 +12,7 @@ import pytest
 
 import lossyzip as lz
 from datasets import synthetic
-from lossyzip import trial
+from lossyzip import scratch, trial
 from lossyzip.container.archive import pack_archive, unpack_archive, unpack_related
 from lossyzip.dataset import Learning, compress_related, needed_by
 from lossyzip.decompressor import Frame
@@ -62,17 +62,56 @@ def test_every_value_is_within_its_bound(archive):
         assert not exact.violations(field, decoded[name], eps).size
 
 
-def test_only_what_a_field_depends_on_is_decoded(archive, monkeypatch):
-    from lossyzip import api
-
+@pytest.mark.parametrize("limit", [0, 1 << 28])
+def test_only_what_a_field_depends_on_is_decoded(archive, monkeypatch, limit):
     graph = unpack_related(archive)[1]
-    everything, calls, honest = lz.decompress_fields(archive), [], api.decompress
-    monkeypatch.setattr(api, "decompress", lambda *a, **k: calls.append(a) or honest(*a, **k))
+    everything, calls, honest = lz.decompress_fields(archive), [], Frame.tiles
+    monkeypatch.setattr(scratch, "IN_MEMORY", limit)
+    monkeypatch.setattr(Frame, "tiles", lambda *a, **k: calls.append(a) or honest(*a, **k))
     for name in everything:
         calls.clear()
         (found,) = lz.decompress_fields(archive, only=[name]).values()
         assert found.tobytes() == everything[name].tobytes()
         assert len(calls) == len(needed_by([name], graph))
+
+
+def test_a_region_decodes_what_it_needs(monkeypatch):
+    monkeypatch.setattr("lossyzip.field.TILE_VALUES", 1500)
+    a = state()["a"]
+    fields = {"b": (2 * a + 0.01 * state()["b"]).astype("f4"), "a": a, "counts": np.arange(5)}
+    options = {"learned": True, "train_seconds": 0, "enhance": "offsets"}
+    blob = lz.compress_fields(fields, {"*": lz.absolute(0.02)}, **options)
+    frames, graph = unpack_related(blob)
+    ((name, _),) = ((name, needs) for name, needs in graph.items() if needs)
+    whole, calls, honest = lz.decompress_fields(blob), [], Frame._decode
+    monkeypatch.setattr(Frame, "_decode", lambda *a: calls.append(a) or honest(*a))
+    del whole["counts"]
+    for region in (np.s_[3:5, 7, ::-3], np.s_[-1], np.s_[..., 2:2], np.s_[5, 6, 7]):
+        for threads in (1, 2):
+            found = lz.decompress_fields(blob, only=whole, region=region, threads=threads)
+            for key, values in found.items():
+                assert np.array_equal(values, whole[key][region])
+    calls.clear()
+    lz.decompress_fields(blob, only=[name], region=np.s_[5, 6, 7])
+    assert len(calls) == 2  # a tile of each
+    assert Frame.of_bytes(bytes(frames[name])).tile_count > 10
+    twice = {**graph, name: graph[name] * 2}  # as no archive of ours says it
+    again = pack_archive({key: bytes(frame) for key, frame in frames.items()}, twice)
+    part = lz.decompress_fields(again, only=[name], region=np.s_[3:5, 7])[name]
+    assert np.array_equal(part, whole[name][3:5, 7])
+
+
+def test_a_region_where_references_are_in_another_order():
+    a, b = state()["a"], state()["b"]
+    fields = {"sum": (a + b).astype("f4"), "a": a, "b": b}
+    blob = lz.compress_fields(fields, {"*": lz.absolute(0.02)}, learned=True, train_seconds=0)
+    frames, graph = unpack_related(blob)
+    assert max(map(len, graph.values())) == 2
+    turned = {name: needs[::-1] for name, needs in graph.items()}
+    again = pack_archive({name: bytes(frame) for name, frame in frames.items()}, turned)
+    whole = lz.decompress_fields(blob)
+    for name, part in lz.decompress_fields(again, region=np.s_[2:9, 4]).items():
+        assert np.array_equal(part, whole[name][2:9, 4])
 
 
 def test_the_same_seed_gives_the_same_bytes(archive):

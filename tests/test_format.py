@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from functools import cache
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import FAMILIES, STATIC, frame_with, random_plan
 from reference.codes import Codes
-from reference.readers import Bytes
+from reference.readers import Bytes, sections
 
 import lossyzip as lz
 from datasets import synthetic
 from lossyzip import field
+from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import FrameReader
+from lossyzip.container.guided import FROM_NETWORK
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import read_plan
 from lossyzip.decompose.fold import Fold
@@ -29,6 +32,7 @@ from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.effort import EFFORTS
 from lossyzip.entropy import contexts
+from lossyzip.learned.enhancer import Enhancer
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 GOLDEN = Path(__file__).parent / "golden"
@@ -248,13 +252,51 @@ GOLDEN_FILES = json.loads((GOLDEN / "expected.json").read_text())
 
 @pytest.mark.parametrize("name", GOLDEN_FILES)
 def test_golden_files(name):
-    data = (GOLDEN / name).read_bytes()
-    if name.endswith(".lza"):
+    data, model = (GOLDEN / name).read_bytes(), (GOLDEN / name).with_suffix(".lzm")
+    if model.exists():
+        known = model.read_bytes()
+        decoded = [lz.decompress_fields(data, model=lz.Model.from_bytes(known))]
+        decoded.append(reference.decode_archive(data, known))
+    elif name.endswith(".lza"):
         decoded = [lz.decompress_fields(data), reference.decode_archive(data)]
     else:
         decoded = [{"": lz.decompress(data)}, {"": reference.decode_frame(data)}]
     for fields in decoded:
         assert {key: described(array) for key, array in fields.items()} == GOLDEN_FILES[name]
+
+
+@pytest.mark.parametrize("name", ["enhanced.lz", "objective.lz"])
+def test_plain_values_of_golden_files(name):
+    """Their checksums are in the frames."""
+    data = (GOLDEN / name).read_bytes()
+    plain = reference.decode_frame(data, plain=True)
+    assert lz.decompress(data, enhance=False).tobytes() == plain.tobytes()
+    assert described(plain) != GOLDEN_FILES[name][""]
+
+
+def test_the_objective_of_a_golden_file():
+    data = (GOLDEN / "objective.lz").read_bytes()
+    size = int.from_bytes(data[-12:-8], "little")
+    number, *errors = struct.unpack("<Bdd", sections(data[-12 - size : -12])["o"])
+    assert (number, lz.inspect(data).objective) == (1, "spectrum")
+    assert lz.inspect(data).objective_errors == tuple(errors) == (0.010111600662070775, 0.008387527067734513)
+    assert lz.inspect((GOLDEN / "enhanced.lz").read_bytes()).objective == "psnr"
+
+
+def test_golden_files_have_what_they_are_for():
+    """Versions of enhancers, what is in models: tests/golden/README.md."""
+    archive = unpack_archive((GOLDEN / "guided-enhanced.lza").read_bytes())
+    found = {name: sections(reader_of(bytes(frame)).header)["E"] for name, frame in archive.items()}
+    assert {name: data[0] & 15 for name, data in found.items()} == {"second": 1, "first": 0}
+    enhancer = Enhancer.from_bytes(found["second"])
+    assert enhancer.guides == (FROM_NETWORK,)
+    assert {feature.plane for feature in enhancer.features} == {0, 1, 2}
+    assert enhancer.hidden
+    assert enhancer.filter is not None
+    archive = unpack_archive((GOLDEN / "in-model.lza").read_bytes())
+    tags = {name: sections(reader_of(bytes(frame)).header).keys() for name, frame in archive.items()}
+    assert tags["second"] >= {"G", "N"}
+    assert tags["first"] >= {"K"}
 
 
 def described(array: np.ndarray) -> dict[str, object]:

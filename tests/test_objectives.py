@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import exact
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 import lossyzip as lz
 from datasets import synthetic
+from lossyzip.aimed import Aimed
 from lossyzip.cli import lossyzip as group
 from lossyzip.container.enhanced import Objective, objective_section, objective_told
 from lossyzip.learned import enhancement as training
@@ -90,7 +92,7 @@ def test_no_objective_is_made_worse_by_enhancers_that_lie(objective, monkeypatch
         for one in trained(*arguments):
             output = one.enhancer.output
             other = output._replace(weights=-output.weights, biases=-output.biases)
-            found.append(one._replace(enhancer=training.replace(one.enhancer, output=other)))
+            found.append(one._replace(enhancer=dataclasses.replace(one.enhancer, output=other)))
         return found
 
     array = rough()
@@ -100,6 +102,16 @@ def test_no_objective_is_made_worse_by_enhancers_that_lie(objective, monkeypatch
     before, after = (MEASURES[objective](array, lz.decompress(some)) for some in (plain, blob))
     assert blob == plain or after < before
     assert not exact.violations(array, lz.decompress(blob), lz.inspect(blob).eps).size
+
+
+def test_the_whole_field_has_the_last_word():
+    """An objective that is not better never pays, and one that is has to be worth its bytes."""
+    pass_ = object.__new__(Aimed)
+    pass_._slope, pass_._written = 2.0, type("Written", (), {"size": 1000})
+    assert pass_._pays(0.0, 1.0, 0.75, 1100)
+    assert not pass_._pays(0.0, 1.0, 0.85, 1100)
+    for before, after in ((1.0, 1.0), (1.0, 1.25), (0.0, 0.0), (1.0, np.nan), (np.nan, 1.0)):
+        assert not pass_._pays(9.0, before, after, 10)
 
 
 def test_psnr_is_the_objective_with_a_psnr_bound():

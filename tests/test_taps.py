@@ -22,6 +22,7 @@ from lossyzip.grid import onto
 from lossyzip.guide import FieldGuide
 from lossyzip.learned.network import Network
 from lossyzip.linear_relations import mask_of, promising
+from lossyzip.parts import rows_of
 from lossyzip.raw_guides import proposed, values_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -73,7 +74,7 @@ def test_any_plan_decodes_by_the_format(family, shape, mixed, seed):
 
 def guided(array: np.ndarray, bound: lz.Bound, references: list[np.ndarray], **options: object) -> bytes:
     parts: list[bytes] = []
-    taps = proposed(array, dict(enumerate(references)), ())
+    taps = proposed(rows_of(array), {k: rows_of(other) for k, other in enumerate(references)}, ())
     guide = FieldGuide(
         b"", references, array.shape, array.dtype.newbyteorder("="), subtracted=False, taps=taps
     )
@@ -170,7 +171,7 @@ def test_a_network_subtracted_and_tapped():
     raw = RawGuide(FROM_NETWORK, False, 0.0, 0, 4)
     for subtracted in (True, False):
         parts: list[bytes] = []
-        taps = (raw, *proposed(array, {0: other}, ()))
+        taps = (raw, *proposed(rows_of(array), {0: rows_of(other)}, ()))
         guide = FieldGuide(network, [other], array.shape, array.dtype, subtracted=subtracted, taps=taps)
         compress_field(array, lz.absolute(0.02), parts.append, guide=guide)
         blob = b"".join(parts)

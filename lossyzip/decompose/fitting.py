@@ -24,6 +24,7 @@ from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet, bands, splits, true_coefficients
 
 T = TypeVar("T")
+_COMMON = 1 / 8  # of the rows: a class that has as many is a common one
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points
 _LEVELS_OF_SPARSE = 3  # levels that are fitted where it matters how long that takes: beyond it are 0.2 %
 _MOST_BESIDE = 10_000  # samples, where there are guides: enough for a hundred weights
@@ -142,7 +143,7 @@ def fit_raster(
     """Weights fitted on ``blocks`` of one shape; ``scale`` is how many times their values the field has.
 
     Regressors get uniform noise of one step: they will be reconstructed values. NaN is no value.
-    ``common_alone``: only the class of most rows is fitted. ``guides`` (guides, values): of each block, if
+    ``common_alone``: only classes of many rows are fitted. ``guides`` (guides, values): of each block, if
     there are any; they are what a decoder has, and get no noise.
     """
     field = fold(blocks[0].shape, how)
@@ -154,7 +155,8 @@ def fit_raster(
     most = min(most, _MOST_BESIDE) if count_beside else most
     classes = row_classes(field)
     if common_alone:
-        classes = [max(classes, key=lambda row_class: rows_of_class(field, row_class))]
+        rows = {row_class: rows_of_class(field, row_class) for row_class in classes}
+        classes = [row_class for row_class in classes if rows[row_class] >= _COMMON * sum(rows.values())]
     for row_class in classes:
         values_served = len(blocks) * rows_of_class(field, row_class) * field.x
         taps = class_taps(row_class, field.z > 1, field.y > 1)

@@ -39,9 +39,11 @@ from lossyzip.io.related import Opener, compress_datasets
 from lossyzip.io.report import FieldRow, FileReport
 from lossyzip.io.selection import Candidate, Choice, check_patterns, choose, named_by
 from lossyzip.io.tree import Tree, copy_tree, reading
+from lossyzip.scratch import Space
 from lossyzip.threads import thread_count
 
 if TYPE_CHECKING:
+    from lossyzip.field import Source
     from lossyzip.learned.model import Model
 
 PathLike = str | os.PathLike[str]
@@ -76,9 +78,10 @@ def compress_file(
     fields, and those that would not get smaller, stay as they are, as does everything else in the file; the
     report tells.
 
-    ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`. One
-    is in memory as a whole at a time, and those, as decoded, that are references to come.
-    So they do with ``model``, which knows them by their paths. ``autoencoder``: see `compress_fields`.
+    ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`. Those, as
+    decoded, that are references to come are in memory up to 256 MiB, further ones in scratch files without
+    a name beside ``target``. So they do with ``model``, which knows them by their paths.
+    ``autoencoder``: see `compress_fields`.
     ``enhance``: see `compress`; ``train_seconds`` are those of each field.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
@@ -123,7 +126,8 @@ def decompress_file(
     DecodeError subclass that names the field for damaged bytes, otherwise as `compress_file`.
     ``model``: the one that fields were compressed with. ``keep_going``: a damaged field is copied as it is,
     still compressed, and named in the report.
-    ``enhance``: see `decompress`.
+    ``enhance``: see `decompress`. Fields that others need are decoded into memory, or scratch files beside
+    ``target`` where these are more than 256 MiB.
     """
 
     def work(stop: Stop) -> FileReport:
@@ -191,7 +195,7 @@ def naming(field: str) -> Iterator[None]:
 class WatchedSource:
     """A dataset as `compress_field` reads it: stops between tiles, and says so when HDF5 cannot read."""
 
-    def __init__(self, dataset: h5py.Dataset, check: Check) -> None:
+    def __init__(self, dataset: Source, check: Check) -> None:
         self.shape, self.dtype = dataset.shape, dataset.dtype
         self._dataset, self._check = dataset, check
 
@@ -226,7 +230,8 @@ class _Compression:
         if self._learning is not None:
             model = self._learning.model
             alike = fields if model is None else [name for name in fields if name in model.names]
-            self._learn({name: bound for name in alike if (bound := choices[name].bound)}, tell)
+            chosen = {name: bound for name in alike if (bound := choices[name].bound)}
+            self._learn(chosen, tell, Space(output.path.parent))
         makers = {name: partial(self._make, name=name, choice=choices[name], tell=tell) for name in fields}
         with _create_like(self._tree.file, output) as file:
             copy_tree(self._tree, file, makers, leave_out=stored.ATTRIBUTES, check=self._check)
@@ -263,7 +268,7 @@ class _Compression:
         self.rows.append(row)
         return dataset.id
 
-    def _learn(self, bounds: dict[str, Bound], tell: Progress) -> None:
+    def _learn(self, bounds: dict[str, Bound], tell: Progress, space: Space) -> None:
         """Compress the fields that may help one another; whole frames of theirs are copied later."""
         assert self._learning is not None
 
@@ -275,11 +280,11 @@ class _Compression:
             self._check()
             tell(f"{name}: training, {part:.0%}", 0, 0)
 
-        def watched(dataset: h5py.Dataset) -> WatchedSource:
+        def watched(dataset: Source) -> WatchedSource:
             return WatchedSource(dataset, self._check)
 
         self._related = compress_datasets(
-            self._tree.file, watched, bounds, self._learning, self._options, done, training
+            self._tree.file, watched, bounds, self._learning, self._options, done, training, space
         )
 
 
@@ -305,7 +310,7 @@ class _Decompression:
     ) -> None:
         self._tree, self._check, self._progress, self._threads = tree, check, progress, threads
         self._keep_going, self._enhance = keep_going, enhance
-        self._opener = Opener(tree.file, threads, model)
+        self._model = model
         self.rows: list[FieldRow] = []
         self.damaged: dict[str, str] = {}
 
@@ -315,23 +320,24 @@ class _Decompression:
         check_patterns(patterns, candidates)
         fields = [c.names[0] for c in candidates if named_by(c, patterns) is not None]
         tell = _progress_of(self._tree, fields, self._progress)
-        makers = {name: partial(self._make, name=name, tell=tell) for name in fields}
+        opener = Opener(self._tree.file, fields, Space(output.path.parent), self._threads, self._model)
+        makers = {name: partial(self._make, name=name, tell=tell, opener=opener) for name in fields}
         with _create_like(self._tree.file, output) as file:
             copy_tree(self._tree, file, makers, leave_out=stored.ATTRIBUTES, check=self._check)
 
-    def _make(self, file: h5py.File, *, name: str, tell: Progress) -> h5d.DatasetID | None:
+    def _make(self, file: h5py.File, *, name: str, tell: Progress, opener: Opener) -> h5d.DatasetID | None:
         try:
-            return self._restored(file, name, tell)
+            return self._restored(file, name, tell, opener)
         except DecodeError as error:
             if not self._keep_going:
                 raise
             self.damaged[name] = str(error)
             return None
 
-    def _restored(self, file: h5py.File, name: str, tell: Progress) -> h5d.DatasetID:
+    def _restored(self, file: h5py.File, name: str, tell: Progress, opener: Opener) -> h5d.DatasetID:
         compressed = self._tree.file[name]
         with naming(name), reading("its bytes"):
-            frame = self._opener.open(name)
+            frame = opener.open(name)
             dataset, lost = stored.create_restored(file, compressed, frame)
             started = time.perf_counter()
             tiles: Iterable[stored.Tile] = frame.tiles(threads=self._threads, enhance=self._enhance)

@@ -33,6 +33,7 @@ ATTRIBUTES = (
 _CREATION = "lossyzip_dataset"
 CHUNK_CACHE_BYTES = 1 << 27  # a chunk that two tiles share should not be decompressed twice
 _CHUNK_CACHE_SLOTS = 40_009
+_CHUNK_CACHE_POLICY = 0.75  # with 1.0 HDF5 keeps all chunks that were read in part, beyond any limit
 _CHUNK = 1 << 16
 _BUFFER = 64 * _CHUNK
 _SLAB_BYTES = 1 << 28
@@ -243,5 +244,5 @@ def _can_encode(code: int) -> bool:
 
 def _access() -> h5p.PropDAID:
     access = h5p.create(h5p.DATASET_ACCESS)
-    access.set_chunk_cache(_CHUNK_CACHE_SLOTS, CHUNK_CACHE_BYTES, 1.0)
+    access.set_chunk_cache(_CHUNK_CACHE_SLOTS, CHUNK_CACHE_BYTES, _CHUNK_CACHE_POLICY)
     return access

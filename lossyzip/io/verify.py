@@ -19,6 +19,7 @@ from lossyzip.io.hdf5 import Progress, compressed_fields, opened
 from lossyzip.io.interrupt import Stop, interruptible
 from lossyzip.io.related import Opener
 from lossyzip.io.tree import Link, Tree, attribute_names, encode, reading
+from lossyzip.scratch import Space
 
 if TYPE_CHECKING:
     from lossyzip.learned.model import Model
@@ -75,7 +76,7 @@ def verify_file(
                 if progress is not None:
                     progress(name, done, total)
 
-            opener = Opener(new, threads, model)
+            opener = Opener(new, packed, Space(), threads, model)
             rows = [
                 _verify_field(name, old.get(name), opener, threads, partial(tell, name)) for name in packed
             ]

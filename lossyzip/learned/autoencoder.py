@@ -7,6 +7,7 @@ noise in the place of rounding (Balle et al. 2017) and what their differences ab
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,19 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from lossyzip.learned.descent import Schedule, descend, in_one_thread
 from lossyzip.learned.latents import Latents, corners_of, grid_of
 from lossyzip.learned.neighbourhood import FIRST_LATENT, LARGEST_INPUT, Input, rounded
 from lossyzip.learned.network import Network
-from lossyzip.learned.perceptron import Perceptron, batches, cost_of, in_one_thread, trained
+from lossyzip.learned.perceptron import Perceptron, batches, cost_of, trained
 from lossyzip.learned.rounding import to_integers
 from lossyzip.learned.training import CHANNELS, WEIGHT_BITS, Lesson, size_of
 
 STEPS_A_SECOND = 400  # nominal
 _LEAST_STEPS = 200
 _BATCH = 256  # patches
-_LR, _LR_OF_LATENTS = 1e-2, 0.1
-_CYCLE = {"pct_start": 0.15, "cycle_momentum": False}
-_BETAS = (0.9, 0.99)
+_SCHEDULE = Schedule(1e-2, (0.9, 0.99), {"pct_start": 0.15, "cycle_momentum": False}, fused=True)
+_STEPS_OF_LATENTS = 10.0  # that are as much larger
 _STEP = 0.25  # of a latent, as the network is trained to see it
 _ROUNDED = 0.8  # of the steps, after which latents are rounded, no more noisy
 
@@ -72,6 +73,7 @@ def train(
     return Autoencoder(best, latents) if best.latents else None
 
 
+@in_one_thread()
 def _descend(
     lesson: Lesson,
     points: np.ndarray,
@@ -94,46 +96,35 @@ def _descend(
     shares = torch.from_numpy((lesson.shares / lesson.shares.sum()).astype(np.float32))
     price = math.prod(grid) * channels / math.prod(lesson.full)
     steps = max(round(seconds * STEPS_A_SECOND), _LEAST_STEPS)
-    with in_one_thread():
-        net = Perceptron(x.shape[2] + channels, CHANNELS, rng)
-        start = 0.5 * rng.standard_normal((math.prod(grid), channels)).astype(np.float32)
-        latents = torch.nn.Parameter(torch.from_numpy(start))
-        groups = [{"params": net.parameters(), "lr": _LR}, {"params": [latents], "lr": _LR_OF_LATENTS}]
-        optimizer = torch.optim.Adam(groups, betas=_BETAS, fused=True)
-        rates = [group["lr"] for group in groups]
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, steps, **_CYCLE)
-        noise = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
-        for step, chosen in enumerate(batches(len(x), _BATCH, steps, rng), start=1):
-            optimizer.zero_grad()
-            near = latents.index_select(0, index.index_select(0, chosen).view(-1))
-            if step < _ROUNDED * steps:
-                near = near + (torch.rand(near.shape, generator=noise) - 0.5)
-            else:
-                near = near + (near.round() - near).detach()
-            near = near.view(-1, index.shape[2], channels)
-            between = (near * weight.index_select(0, chosen).view(-1, index.shape[2], 1)).sum(dim=1)
-            seen = torch.cat(
-                [x.index_select(0, chosen).view(len(between), x.shape[2]), _STEP * between], dim=1
-            )
-            errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)
-            bits = cost_of(errors, bends)
-            if counts is not None:
-                bits = bits * counts.index_select(0, chosen)
-            loss = (bits @ shares).mean() + price * _rate(near)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if tell is not None and step % STEPS_A_SECOND == 0:
-                tell(step / steps)
-        with torch.no_grad():
-            whole = latents.round().T.reshape(channels, *grid)
-            if not bool((whole.abs() <= LARGEST_INPUT).all()):
-                return None, None
-            between = (latents.round()[index.view(-1)].view(*index.shape, channels) * weight[..., None]).sum(
-                dim=2
-            )
-            features = torch.cat([x, _STEP * between], dim=2)
-            return trained(net, features), whole.numpy().astype(np.int16)
+    net = Perceptron(x.shape[2] + channels, CHANNELS, rng)
+    start = 0.5 / _STEPS_OF_LATENTS * rng.standard_normal((math.prod(grid), channels)).astype(np.float32)
+    small = torch.nn.Parameter(torch.from_numpy(start))
+    noise = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+    taken = itertools.count(1)
+
+    def loss(chosen: torch.Tensor) -> torch.Tensor:
+        near = _STEPS_OF_LATENTS * small.index_select(0, index.index_select(0, chosen).view(-1))
+        if next(taken) < _ROUNDED * steps:
+            near = near + (torch.rand(near.shape, generator=noise) - 0.5)
+        else:
+            near = near + (near.round() - near).detach()
+        near = near.view(-1, index.shape[2], channels)
+        between = (near * weight.index_select(0, chosen).view(-1, index.shape[2], 1)).sum(dim=1)
+        seen = torch.cat([x.index_select(0, chosen).view(len(between), x.shape[2]), _STEP * between], dim=1)
+        errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)
+        bits = cost_of(errors, bends)
+        if counts is not None:
+            bits = bits * counts.index_select(0, chosen)
+        return (bits @ shares).mean() + price * _rate(near)
+
+    descend([*net.parameters(), small], loss, batches(len(x), _BATCH, rng), steps, _SCHEDULE, tell)
+    with torch.no_grad():
+        latents = (_STEPS_OF_LATENTS * small).round()
+        if not bool((latents.abs() <= LARGEST_INPUT).all()):
+            return None, None
+        between = (latents[index.view(-1)].view(*index.shape, channels) * weight[..., None]).sum(dim=2)
+        features = torch.cat([x, _STEP * between], dim=2)
+        return trained(net, features), latents.T.reshape(channels, *grid).numpy().astype(np.int16)
 
 
 def _rate(near: torch.Tensor) -> torch.Tensor:

@@ -34,11 +34,24 @@ def grid_of(shape: tuple[int, ...], strides: Sequence[int]) -> tuple[int, ...]:
 
 
 class Latents:
-    """Those for a field of ``shape``: ``values`` (channels, separate, z, y, x) of int16."""
+    """Those for a field of ``shape`` or a part of it: ``values`` (channels, separate, z, y, x) of int16."""
 
     def __init__(self, values: np.ndarray, strides: Sequence[int], shape: tuple[int, ...]) -> None:
         self.strides, self.shape = tuple(strides), shape
         self._values = values
+        self._separate = np.arange(values.shape[1])  # numbers of the part's,
+        self._first: tuple[int, ...] = (0,) * _AXES  # and its place
+
+    def part(self, where: tuple[slice, ...]) -> Latents:
+        """What a part of the whole field sees, which slices with a start and an end say; where the field is
+        longer than 1 in the last three such axes, so is the part."""
+        more = Latents(self._values, self.strides, tuple(s.stop - s.start for s in where))
+        long = [(s, n) for s, n in zip(where, self.shape, strict=True) if n != 1]
+        numbers = self._separate.reshape([n for _, n in long[:-_AXES]])
+        more._separate = numbers[tuple(s for s, _ in long[:-_AXES])].reshape(-1)
+        near = [s.start for s, _ in long[-_AXES:]]
+        more._first = (*(0,) * (_AXES - len(near)), *near)
+        return more
 
     @property
     def channels(self) -> int:
@@ -82,16 +95,16 @@ class Latents:
     def between(self, channel: int, separate: int, index: Sequence[np.ndarray]) -> np.ndarray:
         """(z, y, x) float64 that hold integers: the channel at the places ``index`` of z, y and x, the
         product of all strides times itself."""
-        values = self._values[channel, separate].astype(np.float64)
-        for axis, (places, stride) in enumerate(zip(index, self.strides, strict=True)):
-            before, part = np.divmod(places, stride)
+        values = self._values[channel, self._separate[separate]].astype(np.float64)
+        for axis, (places, first, stride) in enumerate(zip(index, self._first, self.strides, strict=True)):
+            before, part = np.divmod(places + first, stride)
             after = np.minimum(before + 1, values.shape[axis] - 1)  # it weighs nothing there
             weight = part.astype(np.float64).reshape([-1 if a == axis else 1 for a in range(_AXES)])
             values = values.take(before, axis) * (stride - weight) + values.take(after, axis) * weight
         return values
 
     def at(self, channel: int, points: np.ndarray) -> np.ndarray:
-        """The same at ``points`` (points, 4)."""
+        """The same at ``points`` (points, 4) of the whole field."""
         numbers, weights = corners_of(points, self._values.shape[1:], self.strides)
         return np.asarray((self._values[channel].reshape(-1)[numbers] * weights).sum(axis=1), np.float64)
 

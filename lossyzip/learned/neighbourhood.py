@@ -72,6 +72,32 @@ def folded(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return math.prod(long[:-3]), z, y, x
 
 
+def haloed(box: Box, full: tuple[int, int, int, int]) -> tuple[Box, Box]:
+    """(``box`` with as much around it as a network sees, where it lies in that)"""
+    wide, inner = [box[0]], [slice(0, 1)]
+    for s, n in zip(box[1:], full[1:], strict=True):
+        start = max(s.start - REACH, 0)
+        wide.append(slice(start, min(s.stop + REACH, n)))
+        inner.append(slice(s.start - start, s.stop - start))
+    return (wide[0], *wide[1:]), (inner[0], *inner[1:])  # type: ignore[return-value]
+
+
+def unfolded(box: Box, full: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where a ``box`` of an array of ``shape`` lies that is read as ``full``, folded or as it is; the box has
+    one index of the separate axis."""
+    if full == shape:
+        return box
+    long = [axis for axis, n in enumerate(shape) if n != 1]
+    where = [slice(0, n) for n in shape]
+    for axis, s in zip(long[::-1], box[:0:-1], strict=False):
+        where[axis] = s
+    number = box[0].start
+    for axis in long[-4::-1]:
+        number, here = divmod(number, shape[axis])
+        where[axis] = slice(here, here + 1)
+    return tuple(where)
+
+
 def planes(
     inputs: Sequence[Input],
     references: Sequence[np.ndarray],

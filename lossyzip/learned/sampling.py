@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossyzip.learned.neighbourhood import REACH, Box, Input, Planes, places, planes
+from lossyzip.learned.neighbourhood import FEATURES, Box, Input, haloed, places, rounded, unfolded
 from lossyzip.learned.network_bytes import storable
+from lossyzip.parts import values_at
+
+if TYPE_CHECKING:
+    from lossyzip.field import Source
 
 _BOXES = 16  # of a field too large to be taken as a whole,
 _BOX_VALUES = 1 << 20  # with so many points each
@@ -20,12 +25,15 @@ _CURVED = 12.0  # tails longer than so many half distances of the quartiles are 
 _SPAN = 4096.0  # integers between the quantiles 0.01 and 0.99
 
 
+_AROUND = sorted({place for kind in range(FEATURES) for place, _ in places(kind)})
+
+
 @dataclass(frozen=True)
 class Patches:
     """Blocks of 2 x 2 x 2 points, less along axes of length 1."""
 
     shape: tuple[int, int, int]
-    boxes: list[tuple[Planes, np.ndarray]]  # (inputs around, (patches, points) flat indices into these)
+    seen: np.ndarray  # (inputs, places of _AROUND, patches, points) int16: inputs around each point
     values: np.ndarray  # (patches, points) float64: the target, 0.0 where it is not valid
     valid: np.ndarray  # (patches, points) bool
     first: np.ndarray  # (patches, 4) int64: the place (separate, z, y, x) of their first points
@@ -39,27 +47,23 @@ class Patches:
         """(patches, points, wanted) float32: integers, of ``wanted`` (input, kind) and patches ``which``."""
         which = np.arange(len(self.values)) if which is None else which
         found = np.empty((len(which), self.values.shape[1], len(wanted)), np.float32)
-        start = 0
-        for around, index in self.boxes:
-            here = (which >= start) & (which < start + len(index))
-            at = index[which[here] - start]
-            start += len(index)
-            flat = around.values.reshape(-1)
-            for k, (item, kind) in enumerate(wanted):
-                total = np.zeros(at.shape)
-                for place, sign in places(kind):
-                    total += sign * flat.take(at + around.offset(item, place))
-                found[here, :, k] = total
+        for k, (item, kind) in enumerate(wanted):
+            total = np.zeros(found.shape[:2], np.int32)
+            for place, sign in places(kind):
+                total += sign * self.seen[item, _AROUND.index(place), which].astype(np.int32)
+            found[:, :, k] = total
         return found
 
 
-def inputs_for(references: Sequence[np.ndarray], usable: np.ndarray, rng: np.random.Generator) -> list[Input]:
-    """One input for each reference that is not constant, on a scale of its middle 98 %."""
-    points = np.flatnonzero(usable)
-    chosen = rng.choice(points, min(points.size, _SEEN)) if points.size else points
+def inputs_for(references: Sequence[Source], target: Source, rng: np.random.Generator) -> list[Input]:
+    """One input for each reference that is not constant, on a scale of its middle 98 %, where ``target`` is
+    finite."""
+    size = math.prod(target.shape)
+    chosen = rng.integers(size, size=min(size, _SEEN))
+    chosen = chosen[np.isfinite(values_at(target, chosen))]
     found = []
     for k, reference in enumerate(references):
-        seen = reference.reshape(-1)[chosen].astype(np.float64)
+        seen = values_at(reference, chosen).astype(np.float64)
         seen = np.sort(seen[np.isfinite(seen)])
         span = float(seen[-1] - seen[0]) if seen.size else 0.0
         if not 1e-300 < span < 1e300:
@@ -77,39 +81,51 @@ def inputs_for(references: Sequence[np.ndarray], usable: np.ndarray, rng: np.ran
 
 
 def draw(
-    target: np.ndarray,
-    usable: np.ndarray,
+    target: Source,
+    full: tuple[int, int, int, int],
     inputs: Sequence[Input],
-    references: Sequence[np.ndarray],
+    references: Sequence[Source],
     count: int,
     rng: np.random.Generator,
 ) -> Patches:
-    """Up to about ``count`` patches that have a usable point, of arrays (separate, z, y, x)."""
-    full = target.shape
+    """Up to about ``count`` patches that have a point where ``target`` is finite, of arrays that are read as
+    ``full`` (separate, z, y, x): boxes from all over them are, one by one."""
     nz, ny, nx = (min(n, 2) for n in full[1:])
     corners = np.indices((nz, ny, nx)).reshape(3, -1)
     chosen = _boxes(full, rng)
     share = -(-count // len(chosen))
-    boxes, values, valid, first_points = [], [], [], []
+    seen = np.empty((len(inputs), len(_AROUND), share * len(chosen), nz * ny * nx), np.int16)
+    values: list[np.ndarray] = []
+    valid: list[np.ndarray] = []
+    starts: list[np.ndarray] = []
+    drawn = 0
     for box in chosen:
+        wide, inner = haloed(box, full)
         sizes = np.array([s.stop - s.start for s in box[1:]])
         first = [rng.integers(0, n - k + 1, 2 * share) for n, k in zip(sizes, (nz, ny, nx), strict=True)]
         z, y, x = (start[:, None] + corner for start, corner in zip(first, corners, strict=True))
-        here = target[box][0], usable[box][0]
-        kept = np.flatnonzero(here[1][z, y, x].any(axis=1))[:share]
+        here = target[unfolded(box, full, tuple(target.shape))].reshape(sizes)
+        usable = np.isfinite(here)
+        kept = np.flatnonzero(usable[z, y, x].any(axis=1))[:share]
         z, y, x = z[kept], y[kept], x[kept]
-        around = planes(inputs, references, full, box)
-        boxes.append((around, around.offset(0, (REACH, REACH, REACH)) + around.offset(0, (z, y, x))))
-        starts = [
-            np.full(len(kept), box[0].start),
-            *(s.start + c[:, 0] for s, c in zip(box[1:], (z, y, x), strict=True)),
-        ]
-        first_points.append(np.stack(starts, axis=1))
-        valid.append(here[1][z, y, x])
-        values.append(np.where(valid[-1], here[0][z, y, x], 0).astype(np.float64))
-    return Patches(
-        (nz, ny, nx), boxes, np.concatenate(values), np.concatenate(valid), np.concatenate(first_points)
-    )
+        starts.append(
+            np.stack([s.start + c[:, 0] for s, c in zip(box, (0 * z, z, y, x), strict=True)], axis=1)
+        )
+        lengths = [s.stop - s.start for s in wide[1:]]
+        for k, item in enumerate(inputs):
+            source = references[item.reference]
+            whole = source[unfolded(wide, full, tuple(source.shape))].reshape(lengths)
+            for number, place in enumerate(_AROUND):
+                at = (
+                    np.clip(near + s.start + step, 0, n - 1)
+                    for near, s, step, n in zip((z, y, x), inner[1:], place, lengths, strict=True)
+                )
+                seen[k, number, drawn : drawn + kept.size] = rounded(item, whole[tuple(at)])
+        drawn += kept.size
+        valid.append(usable[z, y, x])
+        values.append(np.where(valid[-1], here[z, y, x], 0).astype(np.float64))
+    parts = map(np.concatenate, (values, valid, starts))
+    return Patches((nz, ny, nx), seen[:, :, :drawn], *parts)
 
 
 def _boxes(full: tuple[int, int, int, int], rng: np.random.Generator) -> list[Box]:

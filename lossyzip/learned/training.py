@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from lossyzip.learned.network_bytes import storable
 from lossyzip.learned.rounding import outputs, to_integers
 from lossyzip.learned.sampling import Patches, draw, inputs_for
 from lossyzip.learned.selection import select
+
+if TYPE_CHECKING:
+    from lossyzip.field import Source
 
 STEPS_A_SECOND = 1500  # nominal: a slower machine takes longer, and finds the same
 _LEAST_STEPS = 200
@@ -35,11 +38,10 @@ _JUDGED = 8  # one patch in so many: by these one of them is chosen
 
 
 def train(
-    target: np.ndarray,
-    references: Sequence[np.ndarray],
+    target: Source,
+    references: Sequence[Source],
     eps: float,
     *,
-    valid: np.ndarray | None = None,
     stacked: bool = False,
     seconds: float = 5.0,
     seed: int = 0,
@@ -48,8 +50,8 @@ def train(
 ) -> Network:
     """A network that makes a guide for ``target``, to be coded within ``eps``, of ``references``.
 
-    All are of one shape; ``references`` as the decoder will have them, and NaN where they mean nothing.
-    ``valid`` (bool) leaves out values of the target; those that are not finite are left out anyhow.
+    All are of one shape, and read in parts; ``references`` as the decoder will have them, and NaN where they
+    mean nothing. Values of the target that are not finite are left out.
     ``stacked``: they are (separate, z, y, x), and nothing looks across the first axis: that of snapshots.
     ``seconds`` are nominal; about so many ``patches`` are learned from. References that have nothing to say
     give a guide next to constant. ``tell`` is told now and then what part is done. Raises
@@ -63,7 +65,7 @@ def train(
     from lossyzip.learned.perceptron import learn
 
     rng = np.random.default_rng(seed)
-    lesson = lesson_of(target, references, eps, valid=valid, stacked=stacked, rng=rng, patches=patches)
+    lesson = lesson_of(target, references, eps, stacked=stacked, rng=rng, patches=patches)
     if not isinstance(lesson, Lesson):
         return Network.constant(lesson)
     if not lesson.inputs:
@@ -119,28 +121,26 @@ class Lesson(NamedTuple):
 
 
 def lesson_of(
-    target: np.ndarray,
-    references: Sequence[np.ndarray],
+    target: Source,
+    references: Sequence[Source],
     eps: float,
     *,
-    valid: np.ndarray | None = None,
     stacked: bool = False,
     rng: np.random.Generator,
     patches: int = PATCHES,
 ) -> Lesson | float:
     """See `train`. A number where there is nothing to learn: what is as good everywhere."""
-    if any(reference.shape != target.shape for reference in references):
-        shapes = [reference.shape for reference in references]
-        raise InvalidArgumentError(f"references {shapes} for a target {target.shape}: one shape is needed")
+    shape, shapes = tuple(target.shape), [tuple(reference.shape) for reference in references]
+    if not set(shapes) <= {shape}:
+        raise InvalidArgumentError(f"references {shapes} for a target {shape}: one shape is needed")
     if not 0 < eps < math.inf:
         raise InvalidArgumentError(f"a guide is trained for 0 < eps < inf, not {eps}")
-    usable = np.isfinite(target) if valid is None else np.isfinite(target) & valid
-    inputs = inputs_for(references, usable, rng)
-    full = target.shape if stacked else folded(target.shape)
-    target, usable = target.reshape(full), usable.reshape(full)
-    references = [reference.reshape(full) for reference in references]
-    drawn = draw(target, usable, inputs, references, patches, rng) if usable.any() else None
-    if drawn is None or not len(drawn.values):
+    if 0 in shape:
+        return 0.0
+    inputs = inputs_for(references, target, rng)
+    full = (shape[0], shape[1], shape[2], shape[3]) if stacked else folded(shape)
+    drawn = draw(target, full, inputs, references, patches, rng)
+    if not len(drawn.values):
         return 0.0
     middle = storable(float(np.median(drawn.values[drawn.valid])))
     magnitude = float(np.abs(drawn.values).max())
@@ -157,7 +157,7 @@ def lesson_of(
     whole = drawn.valid @ (terms != 0.0).T.astype(np.float32) == np.count_nonzero(terms, axis=1)
     goal = ((drawn.values - middle) / scale @ terms.T).astype(np.float32)
     return Lesson(
-        (full[0], full[1], full[2], full[3]),
+        full,
         eps,
         inputs,
         drawn,

@@ -1,13 +1,19 @@
 """Writes the golden frames and what they decode to. Run by hand, when the format changes, and never by tests.
 
-python tests/golden/make.py
+python tests/golden/make.py NAME...
+
+Files that still decode stay as they are: of those that are there the names are said.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +27,8 @@ from lossyzip.container.archive import unpack_archive
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
 from lossyzip.guide import FieldGuide
-from lossyzip.learned import enhancement as training
+from lossyzip.learned import corrections
+from lossyzip.learned.enhancer import Enhancer
 from lossyzip.learned.latents import Latents, grid_of
 from lossyzip.learned.model import Target
 from lossyzip.learned.neighbourhood import FIRST_LATENT, Input
@@ -30,15 +37,25 @@ from lossyzip.learned.network import Feature, Layer, Network
 HERE = Path(__file__).parent
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     EFFORTS["balanced"] = replace(EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
-    expected: dict[str, object] = {}
-    (HERE / "model.lzm").write_bytes(model().to_bytes())
-    for name, blob in frames().items():
+    made, path = makers(), HERE / "expected.json"
+    expected = json.loads(path.read_text())
+    for name in names:
+        if name.endswith(".lzm"):
+            (HERE / name).write_bytes(models()[name]().to_bytes())
+            continue
+        blob = made[name]()
         (HERE / name).write_bytes(blob)
-        fields = lz.decompress_fields(blob) if name.endswith(".lza") else {"": lz.decompress(blob)}
+        of_it = (HERE / name).with_suffix(".lzm")
+        known = lz.Model.from_bytes(of_it.read_bytes()) if of_it.exists() else None
+        if name.endswith(".lza"):
+            fields = lz.decompress_fields(blob, model=known)
+        else:
+            fields = {"": lz.decompress(blob)}
         expected[name] = {key: described(array) for key, array in fields.items()}
-    (HERE / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
+    told = {name: expected[name] for name in made if name in expected}
+    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def described(array: np.ndarray) -> dict[str, object]:
@@ -48,7 +65,7 @@ def described(array: np.ndarray) -> dict[str, object]:
     return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest.hexdigest()}
 
 
-def frames() -> dict[str, bytes]:
+def makers() -> dict[str, Callable[[], bytes]]:
     rng = np.random.default_rng(1)
     smooth = waves((240, 320), np.random.default_rng(0))[:70, :90]
     winds = waves((6, 5, 12, 13), rng) + 0.02 * rng.standard_normal((6, 5, 12, 13)).astype("<f4")
@@ -79,29 +96,34 @@ def frames() -> dict[str, bytes]:
     swells[2, 5:9], swells[3, 3, 3:8] = np.nan, -0.0
     archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
     return {
-        "multigrid.lz": coded_as("multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
-        "raster.lz": coded_as("raster", winds, lz.relative(1e-3)),
-        "still.lz": coded_as("raster", rain, lz.relative(0.03)),
-        "wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3)),
-        "mixed.lz": coded_as("raster", winds, lz.relative(1e-3), effort="max"),
-        "mixed-multigrid.lz": coded_as("multigrid", smooth, lz.relative(1e-2), effort="max"),
-        "mixed-wavelet.lz": coded_as("wavelet", noisy, lz.relative(0.3), effort="max"),
-        "lattice.lz": coded_as("lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"),
-        "centred.lz": coded_as("lattice", disorder, lz.absolute(0.01), effort="fast"),
-        "special.lz": coded_as("raster", special, lz.absolute(1e-3), fill_value=1e20),
-        "tiles.lz": in_tiles(winds[:, 0], lz.relative(1e-2)),
-        "pointwise.lz": coded_as("raster", decades, lz.pointwise_relative(0.05)),
-        "integers.lz": coded_as("raster", counts, lz.absolute(20)),
-        "halves.lz": coded_as("raster", halves, lz.absolute(0.05)),
-        "complex.lz": coded_as("raster", vectors, lz.relative(0.02)),
-        "masked.lz": coded_as("raster", sea, lz.relative(0.01)),
-        "regions.lz": lz.compress(noisy[:4], lz.absolute(finer)),
-        "enhanced.lz": enhanced(swells, lz.relative(0.02)),
-        "psnr.lz": coded_as("wavelet", patterns, lz.psnr(26)),
-        "lossless.lz": coded_as("lossless", precise, lz.lossless()),
-        "archive.lza": lz.compress_fields(archived, {"*": lz.relative(1e-2)}),
-        "guided.lza": guided(),
-        "latents.lz": with_latents(noisy[:8, :18].reshape(2, 4, 18, 28)),
+        "multigrid.lz": partial(coded_as, "multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
+        "raster.lz": partial(coded_as, "raster", winds, lz.relative(1e-3)),
+        "still.lz": partial(coded_as, "raster", rain, lz.relative(0.03)),
+        "wavelet.lz": partial(coded_as, "wavelet", noisy, lz.relative(0.3)),
+        "mixed.lz": partial(coded_as, "raster", winds, lz.relative(1e-3), effort="max"),
+        "mixed-multigrid.lz": partial(coded_as, "multigrid", smooth, lz.relative(1e-2), effort="max"),
+        "mixed-wavelet.lz": partial(coded_as, "wavelet", noisy, lz.relative(0.3), effort="max"),
+        "lattice.lz": partial(
+            coded_as, "lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"
+        ),
+        "centred.lz": partial(coded_as, "lattice", disorder, lz.absolute(0.01), effort="fast"),
+        "special.lz": partial(coded_as, "raster", special, lz.absolute(1e-3), fill_value=1e20),
+        "tiles.lz": partial(in_tiles, winds[:, 0], lz.relative(1e-2)),
+        "pointwise.lz": partial(coded_as, "raster", decades, lz.pointwise_relative(0.05)),
+        "integers.lz": partial(coded_as, "raster", counts, lz.absolute(20)),
+        "halves.lz": partial(coded_as, "raster", halves, lz.absolute(0.05)),
+        "complex.lz": partial(coded_as, "raster", vectors, lz.relative(0.02)),
+        "masked.lz": partial(coded_as, "raster", sea, lz.relative(0.01)),
+        "regions.lz": partial(lz.compress, noisy[:4], lz.absolute(finer)),
+        "enhanced.lz": partial(enhanced, swells, lz.relative(0.02)),
+        "psnr.lz": partial(coded_as, "wavelet", patterns, lz.psnr(26)),
+        "lossless.lz": partial(coded_as, "lossless", precise, lz.lossless()),
+        "archive.lza": partial(lz.compress_fields, archived, {"*": lz.relative(1e-2)}),
+        "guided.lza": guided,
+        "guided-enhanced.lza": guided_enhanced,
+        "objective.lz": for_an_objective,
+        "in-model.lza": in_model,
+        "latents.lz": partial(with_latents, noisy[:8, :18].reshape(2, 4, 18, 28)),
     }
 
 
@@ -136,11 +158,7 @@ def guided() -> bytes:
         )
     finally:
         trial._LEAST_FOR_NETWORK = least
-    tell = []
-    for name, data in unpack_archive(blob).items():
-        header = Frame.of_bytes(bytes(data))._header
-        tell.append((name, header.family, header.guided))
-    print(*tell, sep="\n")  # look whether all is there
+    tell(blob)
     return blob
 
 
@@ -162,6 +180,89 @@ def with_latents(array: np.ndarray) -> bytes:
     compress_field(array, lz.absolute(0.05), parts.append, guide=guide)
     assert lz.inspect(b"".join(parts)).sections["latents"]
     return b"".join(parts)
+
+
+def guided_enhanced() -> bytes:
+    """An enhancer that sees what a network says, and a filter of that and of the values."""
+    known, options = lz.Model((as_first(),)), {"embed_model": True, "enhance": "network", "train_seconds": 2}
+    with worth_it():
+        blob = lz.compress_fields(snapshot(2), {"*": lz.relative(0.02)}, model=known, **options)
+    tell(blob)
+    return blob
+
+
+def for_an_objective() -> bytes:
+    """Of waves of all lengths: what lowers squares would take power from the short ones."""
+    rng, shape = np.random.default_rng(5), (10, 20, 22)
+    lengths = np.sqrt(sum(np.square(k) for k in np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij")))
+    noise = np.fft.fftn(rng.standard_normal(shape)) / (lengths + 0.02) ** 2.5
+    array = np.fft.ifftn(noise).real.astype("<f4")
+    blob = lz.compress(array, lz.relative(0.03), enhance="spectrum", train_seconds=2)
+    about = lz.inspect(blob)
+    assert about.objective == "spectrum", about
+    print(about.objective_errors)
+    return blob
+
+
+def snapshot(seed: int) -> dict[str, np.ndarray]:
+    """The second field is the first, but for long waves."""
+    rng, shape = np.random.default_rng(seed), (8, 24, 28)
+    first = waves(shape, np.random.default_rng(3), 6) + 0.5 * rng.standard_normal(shape)
+    second = first + 0.1 * waves(shape, rng, 6)
+    return {"second": second.astype("<f4"), "first": first.astype("<f4")}
+
+
+def in_model() -> bytes:
+    """Frames that name a network and an enhancer of a model: that of `trained_model`."""
+    model = lz.Model.from_bytes((HERE / "in-model.lzm").read_bytes())
+    with worth_it():
+        blob = lz.compress_fields(snapshot(2), {"*": lz.relative(0.02)}, model=model, enhance=True)
+    tell(blob)
+    return blob
+
+
+def trained_model() -> lz.Model:
+    """With enhancers of both fields."""
+    with worth_it():
+        trained = lz.train([snapshot(1)], {"*": lz.relative(0.02)}, train_seconds=1, enhance="offsets")
+    return lz.Model((as_first(),), trained.enhanced)
+
+
+def as_first() -> Target:
+    """A network that says of the second field what the first is."""
+    none, one = np.zeros(1, np.int64), np.ones((1, 1), np.int64)
+    inputs, seen = (Input(0, False, 0.0, 1.0, 4096.0),), (Feature(0, 0, 0),)
+    network = Network(inputs, seen, (), Layer(one, none, none), 1, 0.0, 2.0**-12)
+    return Target("second", ("first",), 0.02, network.to_bytes())
+
+
+def tell(archive: bytes) -> None:
+    """Look whether all is there."""
+    for name, data in unpack_archive(archive).items():
+        header = Frame.of_bytes(bytes(data))._header
+        print(name, header.family, header.guided)
+        if isinstance(header.enhancer, bytes):
+            enhancer = Enhancer.from_bytes(header.enhancer)
+            features = [tuple(feature) for feature in enhancer.features if feature.plane]
+            print(" ", len(enhancer.hidden), "hidden,", enhancer.guides, features, enhancer.filter)
+        elif header.enhancer is not None:
+            print(" ", header.enhancer)
+
+
+@contextlib.contextmanager
+def worth_it() -> Iterator[None]:
+    """Networks and enhancers, which would not pay in small fields."""
+    before = trial._LEAST_FOR_NETWORK, corrections.Price.of, second_pass._cheaper
+    trial._LEAST_FOR_NETWORK = 0
+    corrections.Price.of, second_pass._cheaper = (lambda *_: 0.0), (lambda *_: True)
+    try:
+        yield
+    finally:
+        trial._LEAST_FOR_NETWORK, corrections.Price.of, second_pass._cheaper = before
+
+
+def models() -> dict[str, Callable[[], lz.Model]]:
+    return {"model.lzm": model, "in-model.lzm": trained_model}
 
 
 def model() -> lz.Model:
@@ -189,13 +290,9 @@ def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: Any) ->
 
 
 def enhanced(array: np.ndarray, bound: lz.Bound) -> bytes:
-    """By a network, which would not pay in so small a field."""
-    price, training.Price.of = training.Price.of, lambda *_: 0.0
-    cheaper, second_pass._cheaper = second_pass._cheaper, lambda *_: True
-    try:
+    """By a network."""
+    with worth_it():
         blob = lz.compress(array, bound, enhance="network", train_seconds=2)
-    finally:
-        training.Price.of, second_pass._cheaper = price, cheaper
     assert lz.inspect(blob).enhancer == "network", lz.inspect(blob)
     return blob
 
@@ -222,4 +319,4 @@ def in_tiles(array: np.ndarray, bound: lz.Bound) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 
-from reference.frame import opening
-from reference.readers import Bits, Bytes, require
+from reference.readers import Bits, Bytes, opening, require
 
 KINDS = 28  # of features
 
@@ -64,6 +63,10 @@ def read_model(data: bytes) -> tuple[int, dict[str, dict[str, Any]]]:
     for place, name in enumerate(names):
         require(not set(found[name]["references"]) & set(names[place:]), "a target that needs a later one")
     return xxhash.xxh3_64_intdigest(table + sections.get("E", b"")), found
+
+
+def read_networks(data: bytes) -> list[Network]:
+    return [said["network"] for said in read_model(data)[1].values()]
 
 
 def read_enhancers(data: bytes) -> list[tuple[str, bytes]]:

@@ -63,3 +63,22 @@ class Bits:
     def signed(self, k: int) -> int:
         folded = self.rice(k)
         return -((folded + 1) >> 1) if folded & 1 else folded >> 1
+
+
+def sections(data: bytes) -> dict[str, bytes]:
+    reader, found = Bytes(data), {}
+    while reader.at < len(data):
+        tag = reader.take(1).decode("ascii")
+        require(tag.isalpha() and tag not in found, f"section {tag!r}")
+        found[tag] = reader.sized().data
+    return found
+
+
+def opening(reader: Bytes, magic: bytes, version: int, known: str) -> dict[str, bytes]:
+    """What frames and archives begin with: magic, version, sections, checksum."""
+    require(reader.take(4) == magic, "magic")
+    require(reader.varint() == version, "version")
+    found = sections(reader.sized().data)
+    require(all(tag in known or tag.islower() for tag in found), "unknown section")
+    reader.check_crc(0)
+    return found

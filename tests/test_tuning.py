@@ -1,0 +1,72 @@
+"""What is chosen on samples of a field, against what codes all of it in the fewest bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import lossyzip as lz
+from datasets import varied
+from lossyzip.blocks import Block, middle_of, sample_blocks
+from lossyzip.container.header import Header
+from lossyzip.decompose.families import Plan, write_plan
+from lossyzip.effort import EFFORTS
+from lossyzip.field import summarize, tile_shape
+from lossyzip.tile import encode_tile
+from lossyzip.tuning import best_of_each_kind, choose_plan
+
+BALANCED = EFFORTS["balanced"]
+
+
+@pytest.fixture(scope="module")
+def fields():
+    return varied.fields()
+
+
+def _header(values: np.ndarray, rel: float) -> Header:
+    summary = summarize(iter([values]), values.dtype, ())
+    eps = rel * (float(summary.high) - float(summary.low))
+    bound, span = lz.absolute(eps), (summary.coded_low, summary.coded_high)
+    tile = tile_shape(values.shape)
+    return Header(
+        *(values.dtype, values.shape, tile, bound, eps, *span, summary.specials, "lossless", b"", (0, 1, 0))
+    )
+
+
+def _size(values: np.ndarray, header: Header, plan: Plan) -> int:
+    header = replace(header, family=plan.name, plan=write_plan(plan))
+    tiles = (np.ascontiguousarray(values[where]) for where in header.tile_slices())
+    return len(header.plan) + sum(len(encode_tile(tile, header, plan, False)) for tile in tiles)
+
+
+@pytest.mark.parametrize("name", ["shells", "orbitals", "front", "interface_f64", "drifting"])
+@pytest.mark.parametrize("rel", [1e-2, 1e-4])
+def test_what_balanced_chooses_on_samples_is_about_as_small_as_the_best_family(fields, name, rel):
+    values = fields[name]
+    header = _header(values, rel)
+    chosen = choose_plan(values, header, BALANCED)
+    assert chosen is not None
+    best = min(_size(values, header, plan) for plan in best_of_each_kind(values, header, BALANCED))
+    assert _size(values, header, chosen) <= 1.05 * best
+
+
+def test_fields_of_many_values_are_the_same_every_time_and_of_the_kinds_they_are_named_for(fields):
+    again = varied.fields()
+    for name, values in fields.items():
+        assert values.size > 1 << 20
+        assert values.dtype == (np.float64 if name.endswith("_f64") else np.float32)
+        assert np.isfinite(values).all()
+        assert np.array_equal(values, again[name])
+    assert 0.2 < (fields["shells"] == 0).mean() < 0.99
+    assert (fields["counts"] == np.rint(fields["counts"])).all()
+    assert np.unique(fields["degrees"]).size < 1000
+    assert {0.0, 1.0} <= set(np.unique(fields["clouds"]))
+
+
+def test_blocks_of_four_axes_keep_volumes_longer_than_their_number():
+    (block,) = sample_blocks((32, 40, 40, 40), replace(BALANCED, blocks=1))
+    assert [s.stop - s.start for s in block] == [8, 20, 20, 20]
+    block = middle_of(Block(np.zeros((1, 2, 40, 40), np.float32)), 800)
+    assert block.shape == (1, 2, 20, 20)
