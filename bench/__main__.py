@@ -226,6 +226,7 @@ def enhance_related_command(
 @main.command("learned")
 @measuring(effort="max", bounds=ENDS)
 @click.option("--train-seconds", type=float, help="For each set and bound, in all. Default: 60 for 100 MB.")
+@click.option("--autoencoder", is_flag=True, help="With latents, too: prints what these gain.")
 @peers_cache_option
 def learned_command(
     fields: list[Field],
@@ -233,15 +234,17 @@ def learned_command(
     output: Path | None,
     bounds: list[float],
     train_seconds: float | None,
+    autoencoder: bool,
     peers_cache: Path | None,
 ) -> None:
     """Fields with and without references; exit code 1 if any value is outside its bound."""
-    cache, learning = PeerCache(peers_cache), Learning(train_seconds)
+    cache, learning = PeerCache(peers_cache), Learning(train_seconds, autoencoder=autoencoder)
     try:
-        rows = learned.run(fields, bounds, effort, learning, cache, output, told(lines.all_of))
+        peers = None if autoencoder else cache  # what latents gain has nothing to do with them
+        rows = learned.run(fields, bounds, effort, learning, peers, output, told(lines.all_of))
     finally:
         cache.close()
-    click.echo(table.learned_table(rows))
+    click.echo((table.latents_table if autoencoder else table.learned_table)(rows))
     exit_for(rows)
 
 
@@ -249,6 +252,8 @@ def learned_command(
 @measuring(effort="max", bounds=ENDS)
 @click.option("--targets", type=numbers(str), default=[], help="Only these fields.  [default: all]")
 @click.option("--others", type=float, help="Of the others: eps / range.  [default: the same]")
+@click.option("--references", type=numbers(str), help="Only these are the others; '-' for none.")
+@click.option("--autoencoder", is_flag=True, help="With latents, too.")
 def given_command(
     fields: list[Field],
     effort: str,
@@ -256,9 +261,12 @@ def given_command(
     bounds: list[float],
     targets: list[str],
     others: float | None,
+    references: list[str] | None,
+    autoencoder: bool,
 ) -> None:
     """Each field given all others of its set; exit code 1 for a value outside its bound."""
-    rows = given.run(fields, targets, bounds, others, effort, output, told(lines.all_of))
+    about = references, autoencoder
+    rows = given.run(fields, targets, bounds, others, effort, output, told(lines.all_of), *about)
     click.echo(table.given_table(rows))
     exit_for(rows)
 

@@ -1,4 +1,5 @@
-"""Each field of a set given all others as decoded, whatever an order would allow: how much is there to tell?
+"""Each field of a set given all others, or some, as decoded, whatever an order would allow: how much is
+there to tell?
 
 The bytes of the others do not count, networks do. Every value that comes back is checked.
 """
@@ -25,6 +26,7 @@ COLUMNS = (
     "raw_bytes",
     "plain_bytes",
     "given_bytes",
+    "latents_bytes",
     "violations",
 )
 
@@ -37,9 +39,12 @@ def run(
     effort: str,
     output: Path | None,
     tell: Callable[[Row], None],
+    named: list[str] | None = None,
+    autoencoder: bool = False,
 ) -> list[Row]:
     """A row for each of ``targets`` (names; all fields if there are none) of each file, and each bound. The
-    others are decoded from frames at ``others_rel``, or at the same bound."""
+    others, or those ``named``, are decoded from frames at ``others_rel``, or at the same bound.
+    ``autoencoder``: with latents, too."""
     sets: dict[str, list[tuple[Field, Prepared]]] = defaultdict(list)
     for field in fields:
         if (prepared := prepare(field)) is not None:
@@ -50,11 +55,12 @@ def run(
             wanted = [field.name for field, _ in together if not targets or field.name in targets]
             if len(together) < 2 or not wanted:
                 continue
-            beside = {f.name: _decoded(p, others_rel or rel, effort) for f, p in together}
+            known = [pair for pair in together if named is None or pair[0].name in named]
+            beside = {f.name: _decoded(p, others_rel or rel, effort) for f, p in known}
             for field, prepared in together:
                 if field.name in wanted:
                     others = [array for name, array in beside.items() if name != field.name]
-                    rows.append(_row(field, prepared, rel, others_rel or rel, others, effort))
+                    rows.append(_row(field, prepared, rel, others_rel or rel, others, effort, autoencoder))
                     tell(rows[-1])
     if output is not None:
         write(output, COLUMNS, rows)
@@ -66,12 +72,23 @@ def _decoded(prepared: Prepared, rel: float, effort: str) -> np.ndarray:
 
 
 def _row(
-    field: Field, prepared: Prepared, rel: float, others_rel: float, others: list[np.ndarray], effort: str
+    field: Field,
+    prepared: Prepared,
+    rel: float,
+    others_rel: float,
+    others: list[np.ndarray],
+    effort: str,
+    autoencoder: bool,
 ) -> Row:
     values, eps = prepared.values, prepared.eps(rel)
     plain = compress(values, absolute(eps), effort=effort)
     given = compress(values, absolute(eps), effort=effort, references=others)
-    decoded = decompress(plain), decompress(given, references=others)
+    decoded = [decompress(plain), decompress(given, references=others)]
+    latents = ""
+    if autoencoder:
+        blob = compress(values, absolute(eps), effort=effort, references=others, autoencoder=True)
+        decoded.append(decompress(blob, references=others))
+        latents = str(len(blob))
     return {
         "file": field.file,
         "field": field.name,
@@ -81,5 +98,6 @@ def _row(
         "raw_bytes": str(values.nbytes),
         "plain_bytes": str(len(plain)),
         "given_bytes": str(len(given)),
+        "latents_bytes": latents,
         "violations": str(sum(int(np.count_nonzero(outside(values, array, eps))) for array in decoded)),
     }

@@ -24,11 +24,14 @@ from lossyzip.container.header import Header
 from lossyzip.dataset import Coded, Learning, compress_related
 from lossyzip.grid import onto
 from lossyzip.guide import checksum
+from lossyzip.learned.latents import Latents
 from lossyzip.learned.network import Network
 
 COLUMNS = (
-    *("file", "field", "shape", "rel", "raw_bytes", "plain_bytes", "tapped_bytes", "learned_bytes"),
+    *("file", "field", "shape", "rel", "raw_bytes", "plain_bytes", "tapped_bytes", "guided_bytes"),
     *(
+        "learned_bytes",
+        "latent_bytes",
         "network_bytes",
         "references",
         "gain",
@@ -47,7 +50,7 @@ def run(
     bounds: list[float],
     effort: str,
     learning: Learning,
-    peers: PeerCache,
+    peers: PeerCache | None,
     output: Path | None,
     tell: Callable[[Row], None],
 ) -> list[Row]:
@@ -68,7 +71,9 @@ def run(
     return rows
 
 
-def _rows_of(fields: list[Field], rel: float, effort: str, learning: Learning, peers: PeerCache) -> list[Row]:
+def _rows_of(
+    fields: list[Field], rel: float, effort: str, learning: Learning, peers: PeerCache | None
+) -> list[Row]:
     read = {field.name: field.read() for field in fields}
     arrays = {name: np.ascontiguousarray(values) for name, (values, _) in read.items()}
     fills = tuple(sorted({fill for _, fills in read.values() for fill in fills}))
@@ -99,7 +104,9 @@ def _rows_of(fields: list[Field], rel: float, effort: str, learning: Learning, p
             "raw_bytes": str(arrays[name].nbytes),
             "plain_bytes": str(one.plain_bytes),
             "tapped_bytes": str(min(one.tapped_bytes, one.plain_bytes)),
+            "guided_bytes": str(one.guided_bytes),
             "learned_bytes": str(len(one.frame)),
+            "latent_bytes": str(one.report.latent_bytes),
             "network_bytes": str(one.network_bytes),
             "references": " ".join(one.references),
             "gain": f"{one.plain_bytes / len(one.frame):.4f}",
@@ -128,17 +135,18 @@ def _speed(one: Coded, references: list[np.ndarray], shape: tuple[int, ...]) -> 
     by_checksum = {checksum(array): array for array in references}
     network = Network.from_bytes(guided.network)
     seen = [onto(by_checksum[number], shape) for number in guided.references]
+    latents = Latents.from_bytes(guided.latents, shape) if guided.latents else None
     walls = []
     for _ in range(2):
         started = time.perf_counter()
-        network.guide(seen)
+        network.guide(seen, latents=latents)
         walls.append(time.perf_counter() - started)
     return f"{math.prod(shape) / min(walls):.4g}"
 
 
-def _best_peer(field: Field, rel: float, peers: PeerCache) -> str:
-    prepared = prepare(field)
-    if prepared is None:
+def _best_peer(field: Field, rel: float, peers: PeerCache | None) -> str:
+    prepared = None if peers is None else prepare(field)
+    if peers is None or prepared is None:
         return ""
     (row,) = peers.rows(field, prepared, [rel])
     sizes = [int(row[f"{peer.name}_bytes"]) for peer in PEERS if row[f"{peer.name}_bytes"]]

@@ -81,14 +81,63 @@ def learned_table(rows: list[Row]) -> str:
     return markdown(header, lines, left=4)
 
 
+def latents_table(rows: list[Row]) -> str:
+    """Ratios of all that references tell, without latents and with, of the fields that have some; geometric
+    means over all."""
+    header = [
+        "set",
+        "field",
+        "rel",
+        "references",
+        "alone",
+        "without",
+        "with latents",
+        "gain",
+        "latents",
+        "network",
+    ]
+    lines = []
+    for row in rows:
+        if row["latent_bytes"] != "0":
+            raw = int(row["raw_bytes"])
+            ratios = [f"{raw / int(row[f'{how}_bytes']):.2f}" for how in ("plain", "guided", "learned")]
+            names = [row["file"], row["field"], row["rel"], row["references"].replace(" ", ", ")]
+            own = [_gain_of_latents(row), row["latent_bytes"], row["network_bytes"]]
+            lines.append([*names, *ratios, f"{own[0]:.4f}", *own[1:]])
+    for name in (*dict.fromkeys(row["file"] for row in rows), "all"):
+        some = [_gain_of_latents(row) for row in rows if name in (row["file"], "all")]
+        lines.append([name, f"{len(some)} rows", *[""] * 5, f"{geometric_mean(some):.3f}", "", ""])
+    return markdown(header, lines, left=4)
+
+
+def _gain_of_latents(row: Row) -> float:
+    return int(row["guided_bytes"]) / int(row["learned_bytes"])
+
+
 def given_table(rows: list[Row]) -> str:
-    """Ratios of fields alone and given all others of their set."""
+    """Ratios of fields alone, given others of their set, and with latents beside these."""
     lines = []
     for row in rows:
         plain, given = (int(row["raw_bytes"]) / int(row[f"{how}_bytes"]) for how in ("plain", "given"))
         ratios = [f"{plain:.2f}", f"{given:.2f}", f"{given / plain:.4f}"]
+        latents = int(row["latents_bytes"] or 0)
+        ratios += (
+            [f"{int(row['raw_bytes']) / latents:.2f}", f"{int(row['given_bytes']) / latents:.4f}"]
+            if latents
+            else ["", ""]
+        )
         lines.append([row["file"], row["field"], row["rel"], row["others_rel"], *ratios])
-    header = ["set", "field", "rel", "rel of the others", "alone", "given all others", "gain"]
+    header = [
+        "set",
+        "field",
+        "rel",
+        "rel of the others",
+        "alone",
+        "given others",
+        "gain",
+        "with latents",
+        "gain of these",
+    ]
     return markdown(header, lines, left=4)
 
 

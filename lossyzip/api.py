@@ -78,6 +78,7 @@ def compress(
     threads: int | None = None,
     fill_value: Number | Iterable[Number] | None = None,
     references: Sequence[np.ndarray] = (),
+    autoencoder: bool = False,
     enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
@@ -102,6 +103,10 @@ def compress(
     staggered grid (one value more or fewer along an axis): what they tell of a field of float32 or float64 is
     learned in about ``train_seconds`` (60 s for 100 MB, 10 s at least, if nothing is said), and left out
     where it would not pay. `decompress` needs them, bit for bit.
+
+    ``autoencoder``: latents are tried, too: a few small grids of integers in the frame, from which, and from
+    ``references``, a network makes an estimate of the field. They are trained by torch in as much time again,
+    and left out where they do not pay; that is nearly everywhere without references.
 
     ``enhance``: what quantization left is estimated once the field is decoded, by what is learned for it in
     about ``train_seconds`` (60 s for 100 MB, 2 s at least). Values come nearer to the original's, each still
@@ -129,10 +134,10 @@ def compress(
         "fill_values": fill_values_of(fill_value),
         "enhancing": asked_for(enhance, train_seconds, seed, idempotent),
     }
-    if len(references):
+    if len(references) or autoencoder:
         from lossyzip.dataset import Learning, compress_referring
 
-        learning = Learning(train_seconds, seed)
+        learning = Learning(train_seconds, seed, autoencoder=autoencoder)
         return compress_referring(as_array(array), bound, references, learning, **options)
     parts: list[bytes] = []
     compress_field(as_array(array), bound, parts.append, **options)

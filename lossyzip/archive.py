@@ -34,6 +34,7 @@ def compress_fields(
     threads: int | None = None,
     fill_value: Number | Iterable[Number] | None = None,
     learned: bool = False,
+    autoencoder: bool = False,
     enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
@@ -46,6 +47,7 @@ def compress_fields(
     networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, 10 s at least, if nothing
     is said), where that is smaller. The same ``seed`` gives the same bytes.
     Decompression decodes what a field depends on, too.
+    ``autoencoder``: with ``learned``, each field is tried with latents, too; see `compress`.
     ``model`` (see `train`) takes the place of ``learned``: nothing is trained. Frames name it, and
     decompression needs it, unless ``embed_model`` puts its networks into them.
     ``enhance``: as for `compress`; references are enhanced, too. Fields that the model has an enhancer for
@@ -55,12 +57,14 @@ def compress_fields(
     """
     if learned and model is not None:
         raise InvalidArgumentError("learned=True trains anew, model=... does not: leave one of both out")
+    if autoencoder and not learned:
+        raise InvalidArgumentError("an autoencoder is trained beside what others tell: set learned=True, too")
     chosen = _bounds_for(fields, bounds)
     options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
     if learned or model is not None:
         from lossyzip.dataset import Learning, compress_related
 
-        learning = Learning(train_seconds, seed, model, embed_model)
+        learning = Learning(train_seconds, seed, model, embed_model, autoencoder)
         arrays = {name: as_array(field) for name, field in fields.items()}
         options["fill_values"] = fill_values_of(fill_value)
         options["enhancing"] = asked_for(enhance, _share(train_seconds, fields), seed, idempotent)

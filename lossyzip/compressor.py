@@ -67,6 +67,7 @@ class FieldReport:
     enhancer: str = ""  # its kind, if there is one,
     gain: float = 0.0  # and the dB that it adds
     objective: Objective | None = None
+    latent_bytes: int = 0
 
     @property
     def ratio(self) -> float:
@@ -204,6 +205,7 @@ def compress_field(
         done.header.enhancer_kind,
         done.gain,
         done.objective,
+        done.header.latent_bytes,
     )
 
 

@@ -39,8 +39,8 @@ _FEW = 1 << 12  # values, for which no reference is worth a search
 @dataclass(frozen=True)
 class Coded:
     """What became of one field: ``references`` helped it. Without them its frame has ``plain_bytes``; with
-    taps into them, but without a network, ``tapped_bytes``, if that was tried. ``best_bytes``: of what was
-    chosen, before it was enhanced."""
+    taps into them, but without a network, ``tapped_bytes``, if that was tried; ``guided_bytes``: the smallest
+    of all without latents. ``best_bytes``: of what was chosen, before it was enhanced."""
 
     name: str
     frame: bytes
@@ -48,6 +48,7 @@ class Coded:
     references: tuple[str, ...]
     plain_bytes: int
     tapped_bytes: int
+    guided_bytes: int
     best_bytes: int
     network_bytes: int
     train_seconds: float
@@ -57,12 +58,14 @@ class Coded:
 @dataclass(frozen=True)
 class Learning:
     """How long to train, in all (None: `usual_seconds`; 0: not at all), and the seed of all that is random;
-    or the model that is used instead, and whether its networks are put into the frames."""
+    or the model that is used instead, and whether its networks are put into the frames. ``autoencoder``:
+    latents are tried, too, beside references or none, in as much time again."""
 
     seconds: float | None = None
     seed: int = 0
     model: Model | None = None
     embed: bool = False
+    autoencoder: bool = False
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0.0 <= self.seconds < float("inf"):
@@ -74,7 +77,9 @@ class Learning:
         return self.model is None and self.seconds != 0.0
 
     def check(self) -> None:
-        """Raises MissingDependencyError without what this takes."""
+        """Raises MissingDependencyError without what this takes, InvalidArgumentError for what cannot be."""
+        if self.autoencoder and not self.trains:
+            raise InvalidArgumentError("latents are trained: with a model, or in no time, there are none")
         if self.trains:
             require_torch()
 
@@ -119,7 +124,7 @@ def compress_referring(
     """
     _check(options)
     learning.check()
-    if bound.kind == "pointwise_relative":
+    if bound.kind == "pointwise_relative" and len(references):
         raise InvalidArgumentError("references are of no use with a pointwise relative bound")
     others = [np.ma.getdata(reference) for reference in references]
     for other in others:
@@ -131,10 +136,27 @@ def compress_referring(
     plainly = trial.not_enhanced(options)
     told = trial.told_by(array, bound, others, range(len(others)), plainly)
     trials = [trial.compressed(array, bound, None, plainly), trial.tapped(array, bound, told, plainly)]
-    if learning.trains:
+    if learning.trains and others:
         trials.append(trial.guided(array, bound, others, told, seconds, learning.seed, plainly))
     best = min((one for one in trials if one is not None), key=lambda one: len(one.frame))
+    if learning.autoencoder:
+        best = _with_latents(best, array, bound, others, told, seconds, learning.seed, plainly)
     return trial.enhanced(best, array, bound, options).frame
+
+
+def _with_latents(
+    best: trial.Trial,
+    field: Source,
+    bound: Bound,
+    known: Sequence[Source],
+    told: trial.Told | None,
+    *about: Any,
+) -> trial.Trial:
+    """``best``, or the field with latents where that is smaller."""
+    from lossyzip.latent_trial import autoencoded  # which imports numba
+
+    found = autoencoded(field, bound, known, told, len(best.frame), *about)
+    return best if found is None or len(found.frame) >= len(best.frame) else found
 
 
 def plan_of(
@@ -242,7 +264,7 @@ class _Group:
         elif len(plan) > 1:
             plan = self.plan(SEARCH * seconds)
             seconds -= SEARCH * seconds
-        helped = sum(bool(references) for _, references in plan)
+        helped = sum(bool(references) or self._learning.autoencoder for _, references in plan)
         for place, (name, references) in enumerate(plan):
             needed = {other for _, others in plan[place + 1 :] for other in others}
             yield self._best(name, references, seconds / max(helped, 1), needed)
@@ -274,12 +296,18 @@ class _Group:
         plainly = trial.not_enhanced(self._options)
         best = plain = trial.compressed(field, bound, None, plainly)
         tapped, known = None, [self._decoded[reference] for reference in references]
-        if references:
+        if references or self._learning.autoencoder:
             told = trial.told_by(field, bound, known, range(len(known)), plainly)
+        if references:
             tapped = trial.tapped(field, bound, told, plainly)
             guided = self._by_network(name, field, known, told, len(plain.frame), seconds)
             found = [one for one in (plain, tapped, guided) if one is not None]
             best = min(found, key=lambda one: len(one.frame))
+        guided_bytes = len(best.frame)
+        if self._learning.autoencoder:
+            tell = partial(self._training, name) if self._training else None
+            about = seconds, self._learning.seed, plainly, tell
+            best = _with_latents(best, field, bound, known, told, *about)
         frame, report, _, network = trial.enhanced(best, field, bound, self._enhancing(name))
         kept = dict(zip(references, known, strict=True))
         used = tuple(trial.used_of(frame, kept))
@@ -293,7 +321,8 @@ class _Group:
             opened.decode_into(values, self._options.get("threads"))
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0
-        sizes = len(plain.frame), len((tapped or plain).frame), len(best.frame), len(network)
+        tapped_bytes = len((tapped or plain).frame)
+        sizes = len(plain.frame), tapped_bytes, guided_bytes, len(best.frame), len(network)
         return Coded(name, frame, report, used, *sizes, trained, self._searched)
 
     def _enhancing(self, name: str) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class Frame:
         self.tile_shape = self._header.tile_shape
         self.tile_count = self._header.tile_count()
         self.guided = guided = self._header.guided
+        self.latent_bytes = self._header.latent_bytes
         self.references = guided.references if guided else ()  # checksums of the arrays that it needs
         in_model = [guided.network if guided else b"", self._header.enhancer]
         named = [f"{where.checksum:016x}" for where in in_model if isinstance(where, InModel)]
@@ -157,13 +158,16 @@ class Frame:
         tiles = sum(record.size for record in self._reader.records)
         header = len(self._reader.header)
         rest = self.compressed_bytes - header - tiles
+        latents = {"latents": self.latent_bytes} if self.latent_bytes else {}
+        header -= self.latent_bytes
         if self._header.enhancer is None:
-            return {"header": header, "tiles": tiles, "index and framing": rest}
+            return {"header": header, **latents, "tiles": tiles, "index and framing": rest}
         enhancer = len(self._header.enhancer) if isinstance(self._header.enhancer, bytes) else 0
         payloads = [self._reader.tile(number).payload for number in range(self.tile_count)]
         marks = sum(len(p) - len(split(p)[1]) for p in payloads)
         return {
             "header": header - enhancer,
+            **latents,
             "enhancer": enhancer,
             "tiles": tiles - marks,
             "marks": marks,
@@ -183,12 +187,14 @@ class Frame:
             for number, where in enumerate(self._header.tile_slices())
             if region is None or all(_overlap(a, b) for a, b in zip(where, region, strict=True))
         ]
-        if self.references and self._guide is None:
+        if self.guided is not None and self._guide is None and not self.references:
+            self.refer_to((), self._model)
+        if self.guided is not None and self._guide is None:
             raise MissingReferenceError(
                 f"the field needs the {len(self.references)} references that it was compressed with"
             )
         alike = self._header.part == self._header.coded == self.dtype
-        into = into if alike and not self.masked and not self.references else None
+        into = into if alike and not self.masked and self.guided is None else None
         enhancer = self._enhancer() if enhance else None
         jobs = (
             partial(

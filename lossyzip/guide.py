@@ -1,8 +1,9 @@
 """Guides: what references tell of a field, in full to both sides.
 
 A reference is an array on the field's grid (grid.py) that a decoder has already. A network (learned/) makes
-a guide from several of them, which is subtracted from the field before it is coded; and taps of stencils may
-reach into raw guides (raw_guides.py). The frame holds what makes them, and checksums of the references.
+a guide from several of them, and from latents if the frame has some, which is subtracted from the field
+before it is coded; and taps of stencils may reach into raw guides (raw_guides.py). The frame holds what
+makes them, and checksums of the references.
 docs/FORMAT.md, "Guides".
 """
 
@@ -20,6 +21,7 @@ from lossyzip.container.in_model import InModel
 from lossyzip.errors import CorruptError, MissingReferenceError
 from lossyzip.field import Source, native, tile_shape, tile_slices
 from lossyzip.grid import near, onto
+from lossyzip.learned.latents import Latents
 from lossyzip.learned.model import Model, named
 from lossyzip.learned.neighbourhood import REACH
 from lossyzip.learned.network import Network
@@ -35,7 +37,8 @@ class FieldGuide:
     ``network``: its bytes, as a frame has them, or b""; raises a DecodeError subclass where they are none.
     ``where``: in which model a decoder finds it, if the frame is not to have it. ``subtracted``: what it
     makes is subtracted from the field. ``taps``: guides that taps reach into. ``mask``: the reference whose
-    special values are expected to be the field's. ``kept``: where what the network makes stays, if it does.
+    special values are expected to be the field's. ``latents``: those that the network sees, as bytes.
+    ``kept``: where what the network makes stays, if it does.
     """
 
     def __init__(
@@ -50,8 +53,11 @@ class FieldGuide:
         subtracted: bool = True,
         taps: tuple[RawGuide, ...] = (),
         mask: int | None = None,
+        latents: bytes = b"",
     ) -> None:
         self._network = Network.from_bytes(network) if network else None
+        self.latents = latents
+        self._latents = Latents.from_bytes(latents, shape) if latents else None
         self._arrays, self._shape, self._dtype = list(references), shape, dtype
         self.network: bytes | InModel = where or network
         self.references = tuple(map(checksum, references))
@@ -69,8 +75,7 @@ class FieldGuide:
     @property
     def network_references(self) -> int:
         """How many references, the first ones, the network needs."""
-        inputs = self._network.inputs if self._network else ()
-        return 1 + max((item.reference for item in inputs), default=-1)
+        return self._network.references if self._network else 0
 
     def beside(self, where: tuple[slice, ...], made: np.ndarray | None = None) -> np.ndarray:
         """The guides (guides, ...) that taps reach into, of a part; ``made``: what the network makes of
@@ -109,6 +114,7 @@ class FieldGuide:
         options: dict[str, Any] = {"subtracted": self.subtracted, "taps": taps, "mask": mask}
         more = FieldGuide(b"", references, self._shape, self._dtype, **options)
         more._network, more.network, more.whole = self._network, self.network, self.whole
+        more._latents, more.latents = self._latents, self.latents
         return more
 
     def _reference(self, number: int, where: tuple[slice, ...]) -> np.ndarray:
@@ -134,10 +140,11 @@ class FieldGuide:
             reach = REACH if axis in seen_across else 0
             wide[axis] = slice(max(s.start - reach, 0), min(s.stop + reach, self._shape[axis]))
             inner[axis] = slice(s.start - wide[axis].start, s.stop - wide[axis].start)
-        numbers = range(max(self.network_references, 1))
+        latents = None if self._latents is None else self._latents.part(tuple(wide))
+        numbers = range(max(self.network_references, int(latents is None)))
         seen = [self._reference(number, tuple(wide)) for number in numbers]
-        part: np.ndarray = self._network.guide(seen, tuple(inner)).astype(self._dtype, copy=False)
-        return part
+        made = self._network.guide(seen, tuple(inner), latents)
+        return made.astype(self._dtype, copy=False)
 
 
 def guide_of_frame(
@@ -162,7 +169,7 @@ def guide_of_frame(
         )
     found = [known[number] for number in guided.references]
     options: dict[str, Any] = {"subtracted": guided.subtracted, "taps": guided.taps, "mask": guided.mask}
-    return FieldGuide(network, found, shape, dtype, **options)
+    return FieldGuide(network, found, shape, dtype, latents=guided.latents, **options)
 
 
 def _network_in(model: Model | None, where: InModel) -> bytes:

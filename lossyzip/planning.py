@@ -113,7 +113,8 @@ def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -
     if not taps and not guide.subtracted and guide.mask is None:
         return draft
     guided = Guided(
-        *(draft.low, draft.high, guide.references, guide.network, guide.subtracted, taps, guide.mask)
+        *(draft.low, draft.high, guide.references, guide.network, guide.subtracted, taps, guide.mask),
+        guide.latents,
     )
     if not guide.subtracted:
         return replace(draft, guided=guided)
@@ -140,11 +141,12 @@ def _without_unused(header: Header, plan: Plan | None, guide: FieldGuide) -> Hea
     kept = sorted(numbers)
     if not kept and not network:
         return replace(header, guided=None)
-    kept = kept or [0]  # of a network that looks at none
+    kept = kept or [0][: len(guided.references)]  # of a network that looks at none
     places = {number: place for place, number in enumerate(kept)} | {FROM_NETWORK: FROM_NETWORK}
     few = guided._replace(
         references=tuple(guided.references[number] for number in kept),
         network=guided.network if network else b"",
+        latents=guided.latents if network else b"",
         taps=tuple(tap._replace(reference=places[tap.reference]) for tap in taps),
         mask=None if mask is None else places[mask],
     )

@@ -89,7 +89,7 @@ def guided(
     """With a network that is trained; None for a field that must come back as it is.
 
     Taps may reach into the ``references``, the first of those that are ``told``, and into what the network
-    makes of them: see `_in_ways`. ``space``: for what it makes.
+    makes of them: see `in_ways`. ``space``: for what it makes.
     """
     from lossyzip.guide import FieldGuide
     from lossyzip.learned.training import train
@@ -102,10 +102,10 @@ def guided(
     network = train(target, others, target.eps, seconds=seconds, seed=seed, tell=tell, **learning).to_bytes()
     native, space = target.dtype, space or Space()
     make = partial(FieldGuide, network, references, target.shape, native, kept=space)
-    return _in_ways(make, field, bound, told, options, subtracted)._replace(network=network)
+    return in_ways(make, field, bound, told, options, subtracted)._replace(network=network)
 
 
-def _in_ways(
+def in_ways(
     make: Callable[..., FieldGuide],
     field: Source,
     bound: Bound,
@@ -142,6 +142,8 @@ def told_by(
     from lossyzip.linear_relations import mask_of, promising
     from lossyzip.parts import rows_of
 
+    if field.dtype.kind != "f" or field.dtype.itemsize < 4 or bound.regions is not None:
+        return None
     fills = options.get("fill_values", ())
     target = Target(field, bound, fills)
     if not target.eps > 0.0 or bound.kind not in ("absolute", "relative") or options.get("effort") == "fast":
@@ -151,7 +153,7 @@ def told_by(
         return None
     at_points = [on_grid(one, target.shape) for one in known]
     with threadpool_limits(1):
-        told = promising(target, target.eps, at_points, fills)
+        told = promising(target, target.eps, at_points, fills) if at_points else []
     tapped = list(dict.fromkeys([*told, *named]))[:most]
     chosen = list(dict.fromkeys([*named, *tapped]))
     masked = isinstance(field, np.ma.MaskedArray)  # where is said in another way then
@@ -198,7 +200,7 @@ def guided_by(
     where = None if embed else InModel(model.checksum, number)
     native = np.dtype(field.dtype).newbyteorder("=")
     make = partial(FieldGuide, network, references, tuple(field.shape), native, kept=space, where=where)
-    return _in_ways(make, field, bound, told, options)._replace(network=b"" if where else network)
+    return in_ways(make, field, bound, told, options)._replace(network=b"" if where else network)
 
 
 def _with_taps(guide: FieldGuide, told: Told, fills: Sequence[float]) -> FieldGuide:

@@ -17,6 +17,7 @@ import zstandard
 from forgery import LEVELS, LOSSLESS, MASKED, OUTLIERS, SIGNED, SPECIAL, Codes, Parts, Payload
 
 import lossyzip as lz
+from lossyzip.carrier import NO_GUIDE
 from lossyzip.container import archive
 from lossyzip.container.enhanced import Part, join, split
 from lossyzip.container.frame import Tile, pack_sections, unpack_sections
@@ -27,6 +28,7 @@ from lossyzip.enhancement import enhance
 from lossyzip.entropy import tables
 from lossyzip.entropy.bits import put_varint
 from lossyzip.entropy.tokens import ESCAPE, GROUP_CELLS, OUTLIER_TOKEN
+from lossyzip.guide import guide_of_frame
 from lossyzip.learned.enhancer import Enhancer
 from lossyzip.tile import decode_tile
 
@@ -181,6 +183,20 @@ def _change_guide(parts: Parts, rng: random.Random, donors: Sequence[bytes], cha
     return replace(parts, header=pack_sections({**sections, "G": own}))
 
 
+def _change_latents(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
+    """The strides of latents, or the frame that holds them: changed, or another."""
+    sections = _sections_of(parts)
+    own = sections.get("Z", b"")
+    strides, grids = own[:3], own[3:]
+    if rng.random() < 0.3 or not own:
+        strides = bytes(rng.choice((0, 1, 2, 4, 8, 64, 65, 255)) for _ in range(3))
+    if donors and rng.random() < 0.2:
+        grids = rng.choice(donors)
+    elif grids and rng.random() < 0.8:
+        grids = mutate(grids, rng, donors)
+    return replace(parts, header=pack_sections({**sections, "Z": strides + grids}))
+
+
 def _change_plan(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
     """The plan of another family, of another frame, or another plan."""
     sections = _sections_of(parts)
@@ -235,7 +251,7 @@ def _change_payload(parts: Parts, rng: random.Random, donors: Sequence[bytes], c
 
 
 _WAYS = [_change_header, _change_section, _change_shape, _change_bound, _change_plan, _change_index]
-_WAYS += [_change_guide]
+_WAYS += [_change_guide, _change_latents]
 _WAYS += [_change_tiles, *[_change_payload] * 10]
 
 
@@ -379,13 +395,16 @@ def _with_right_contents(parts: Parts) -> Parts:
             return parts
         guides = header.raw_guides
         plan = None if header.family == "lossless" else read_plan(header.family, header.plan, guides)
+        known = header.guided is not None and not header.guided.references
+        guide = guide_of_frame(header.guided, [], header.shape, header.native) if known else None
         tiles = []
         for tile, where in zip(parts.tiles, header.tile_slices(), strict=True):
             shape = tuple(s.stop - s.start for s in where)
             own = header.enhancer
             enhancer = Enhancer.from_bytes(own) if isinstance(own, bytes) else None
             part, plain = (Part(None, b""), tile.payload) if own is None else split(tile.payload)
-            values = decode_tile(plain, shape, header, plan).values
+            told = NO_GUIDE if guide is None else guide.guiding(where, header.specials)
+            values = decode_tile(plain, shape, header, plan, None, told).values
             if enhancer is not None:
                 values = enhance(values, part, header, enhancer)
             tiles.append(Tile(tile.payload, content_checksum(values)))
@@ -397,7 +416,7 @@ def _with_right_contents(parts: Parts) -> Parts:
 def _sections_of(parts: Parts) -> dict[str, bytes]:
     """Those of the header; none where they are not sound."""
     try:
-        sections = unpack_sections(parts.header, "ABRSMLGNEP")
+        sections = unpack_sections(parts.header, "ABRSMLGNZEKP")
     except lz.DecodeError:
         return {}
     return {tag: payload for tag, payload in sections.items() if tag.isascii()}

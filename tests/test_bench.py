@@ -76,6 +76,17 @@ def test_enhancers():
     assert "| 0.01 | offsets | 1 | 1 |" in enhance.table(rows)
 
 
+def test_the_table_of_latents():
+    about = {"file": "made", "field": "walk", "rel": "0.01", "references": "one other"}
+    sizes = {"raw_bytes": "1000", "plain_bytes": "500", "guided_bytes": "400", "learned_bytes": "320"}
+    with_some = {**about, **sizes, "latent_bytes": "20", "network_bytes": "30"}
+    without = {**with_some, "field": "none", "learned_bytes": "400", "latent_bytes": "0"}
+    text = table.latents_table([with_some, without])
+    assert "| made | walk | 0.01 | one, other | 2.00 | 2.50 | 3.12 | 1.2500 | 20 | 30 |" in text
+    assert "none" not in text
+    assert "| all | 2 rows |  |  |  |  |  | 1.118 |" in text
+
+
 def test_enhancers_that_see_references(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # offsets are quick
     one, rng = small_field(), np.random.default_rng(5)

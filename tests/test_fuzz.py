@@ -20,8 +20,9 @@ import lossyzip as lz
 from lossyzip.container import archive
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
-GUIDED = (Path(__file__).parent / "golden" / "guided.lza").read_bytes()
-SEEDS = [*FRAMES.values(), ARCHIVE, GUIDED]
+GOLDEN = Path(__file__).parent / "golden"
+GUIDED, LATENTS = ((GOLDEN / name).read_bytes() for name in ("guided.lza", "latents.lz"))
+SEEDS = [*FRAMES.values(), ARCHIVE, GUIDED, LATENTS]
 CASES = 2000
 
 

@@ -32,7 +32,7 @@ class Stub:
     }
 
     def __init__(self, name: bytes) -> None:
-        self._make, self.inputs = self.makers[name], ()
+        self._make, self.references = self.makers[name], 0
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Stub:

@@ -18,6 +18,7 @@ from lossyzip.errors import InvalidArgumentError
 @options.effort_option
 @click.option("--idempotent", is_flag=True, help="Compressing again what was restored changes nothing.")
 @click.option("--learned", is_flag=True, help="Fields on one grid help one another.")
+@click.option("--autoencoder", is_flag=True, help="For --learned: try latents, too; as much time again.")
 @click.option(
     "--enhance",
     is_flag=True,
@@ -47,6 +48,7 @@ def command(
     effort: str,
     idempotent: bool,
     learned: bool,
+    autoencoder: bool,
     enhance: bool,
     objective: str | None,
     train_seconds: float | None,
@@ -81,6 +83,7 @@ def command(
             threads=threads,
             force=force,
             learned=learned,
+            autoencoder=autoencoder,
             enhance=objective or enhance,
             train_seconds=train_seconds,
             seed=seed,

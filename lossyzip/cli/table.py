@@ -122,11 +122,12 @@ def tuned_table(report: TuneReport) -> str:
 
 
 def _family(row: FieldRow) -> str:
-    """With what an enhancer adds to PSNR, or takes from another error."""
+    """With latents, and what an enhancer adds to PSNR, or takes from another error."""
+    family = row.family + (f" with {_size(row.latent_bytes)} of latents" if row.latent_bytes else "")
     if not row.enhancer:
-        return row.family
+        return family
     what = f"{row.objective} error x {row.objective_left:.2f}, " if row.objective else ""
-    return f"{row.family}, enhanced: {what}{row.psnr_gain:+.2f} dB"
+    return f"{family}, enhanced: {what}{row.psnr_gain:+.2f} dB"
 
 
 def _quoted(text: str) -> str:

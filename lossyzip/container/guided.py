@@ -46,6 +46,7 @@ class Guided(NamedTuple):
     subtracted: bool = True  # whether what the network makes is subtracted from the field before it is coded
     taps: tuple[RawGuide, ...] = ()
     mask: int | None = None  # the reference whose special values tell where the field's are
+    latents: bytes = b""  # section Z: learned/latents.py
 
 
 def pack_guided(guided: Guided, coded: np.dtype) -> bytes:
@@ -66,7 +67,7 @@ def pack_guided(guided: Guided, coded: np.dtype) -> bytes:
 
 
 def read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Guided:
-    """What sections G and N of the header say. Raises DecodeError."""
+    """What sections G, N and Z of the header say. Raises DecodeError."""
     data = sections["G"]
     part = part_of(dtype)
     if dtype.kind != "f" or coded_as(part) != part or bound.kind == "pointwise_relative":
@@ -81,7 +82,8 @@ def read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Gu
         at += 2 * part.itemsize
     count = data[at] if len(data) > at else 0
     start = at + 1 + 8 * count
-    if not count or len(data) < start:
+    latents = sections.get("Z", b"")
+    if not (count or latents) or len(data) < start:
         raise CorruptError(f"a guide of {count} references in {len(data)} bytes")
     references = struct.unpack(f"<{count}Q", data[at + 1 : start])
     mask = None
@@ -97,7 +99,9 @@ def read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Gu
         if network:
             raise CorruptError("a guide with two networks, one in the frame and one in a model")
         network = read_in_model(sections["N"])
-    return Guided(low, high, references, network, bool(flags & _SUBTRACTED), taps, mask)
+    if "Z" in sections and not (latents and network):
+        raise CorruptError(f"latents of {len(latents)} bytes, for no network or in none")
+    return Guided(low, high, references, network, bool(flags & _SUBTRACTED), taps, mask, latents)
 
 
 def _read_raw_guides(

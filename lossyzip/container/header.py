@@ -132,6 +132,11 @@ class Header:
         return len(self.guided.taps) if self.guided is not None else 0
 
     @property
+    def latent_bytes(self) -> int:
+        """Of the latents that a guide's network sees."""
+        return len(self.guided.latents) if self.guided is not None else 0
+
+    @property
     def tolerance(self) -> float:
         """What errors are compared with; 0.0 where every bit must come back.
 
@@ -239,6 +244,8 @@ class Header:
             sections["G"] = pack_guided(self.guided, self.coded)
             if isinstance(self.guided.network, InModel):
                 sections["N"] = pack_in_model(self.guided.network)
+            if self.guided.latents:
+                sections["Z"] = self.guided.latents
         if isinstance(self.enhancer, InModel):
             sections["K"] = pack_in_model(self.enhancer)
         elif self.enhancer is not None:
@@ -249,7 +256,7 @@ class Header:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSMLGNEKP")
+        sections = unpack_sections(data, known="ABRSMLGNZEKP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -276,8 +283,8 @@ class Header:
         specials = tuple(
             int.from_bytes(patterns[k : k + width], "little") for k in range(0, len(patterns), width)
         )
-        if "N" in sections and "G" not in sections:
-            raise CorruptError("the name of a network, and no guide")
+        if sections.keys() & {"N", "Z"} and "G" not in sections:
+            raise CorruptError("the name of a network or latents, and no guide")
         family, plan = _read_plan(sections["P"])
         return cls(
             dtype,

@@ -61,6 +61,7 @@ def compress_file(
     threads: int | None = None,
     force: bool = False,
     learned: bool = False,
+    autoencoder: bool = False,
     enhance: bool | str = False,
     train_seconds: float | None = None,
     seed: int = 0,
@@ -80,6 +81,7 @@ def compress_file(
     ``learned``: fields on one grid, staggered or not, help one another, see `compress_fields`. Those, as
     decoded, that are references to come are in memory up to 256 MiB, further ones in scratch files without
     a name beside ``target``. So they do with ``model``, which knows them by their paths.
+    ``autoencoder``: see `compress_fields`.
     ``enhance``: see `compress`; ``train_seconds`` are those of each field.
 
     ``target`` appears when it is complete and every frame in it has been read back; an existing file is
@@ -92,7 +94,7 @@ def compress_file(
             options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
             options["enhancing"] = asked_for(enhance, train_seconds, seed, idempotent)
             helped = learned or model is not None
-            learning = Learning(train_seconds, seed, model, embed_model) if helped else None
+            learning = Learning(train_seconds, seed, model, embed_model, autoencoder) if helped else None
             job = _Compression(tree, check, progress, options, learning)
             job.run(bounds, output)
             _read_back(output, [row.name for row in job.rows])
@@ -101,6 +103,8 @@ def compress_file(
     thread_count(threads)
     if learned and model is not None:
         raise InvalidArgumentError("a model is not trained: leave out either it or learned=True (--learned)")
+    if autoencoder and not learned:
+        raise InvalidArgumentError("an autoencoder is for learned=True (--learned)")
     return interruptible(work)
 
 

@@ -17,7 +17,8 @@ class FieldRow:
     Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
     restored field lacks, or what ``references``, fields that it needs, have saved. ``model``: the checksum of
     the one that it needs. ``enhancer``: its kind, the dB that it adds to PSNR, and if that is not what it is
-    for its ``objective``, and what it leaves of the error in that.
+    for its ``objective``, and what it leaves of the error in that. ``latent_bytes``: of what
+    an autoencoder's decoder sees, in the frame.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FieldRow:
     psnr_gain: float = 0.0
     objective: str = ""
     objective_left: float = 1.0
+    latent_bytes: int = 0
 
     @property
     def ratio(self) -> float:
@@ -75,6 +77,7 @@ class FieldRow:
             about.enhancer,
             about.gain,
             *_objective(about),
+            about.latent_bytes,
         )
 
 

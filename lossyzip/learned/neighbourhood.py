@@ -14,16 +14,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lossyzip.logarithms import log2
 
+if TYPE_CHECKING:
+    from lossyzip.learned.latents import Latents
+
 REACH = 4
 LARGEST_INPUT = (1 << 15) - 1
 NEAR = 4  # the first kinds of features: point, faces, edges, corners
 FEATURES = NEAR + 3 * REACH * 2  # then (axis, distance, sum or difference)
+FIRST_LATENT = 128  # inputs of this number and above are latents (latents.py), no references
 Box = tuple[slice, slice, slice, slice]
 
 
@@ -94,17 +98,26 @@ def unfolded(box: Box, full: tuple[int, int, int, int], shape: tuple[int, ...]) 
     return tuple(where)
 
 
-def planes(inputs: Sequence[Input], references: Sequence[np.ndarray], box: Box) -> Planes:
-    """Of folded ``references``; ``box`` has one index of the separate axis."""
+def planes(
+    inputs: Sequence[Input],
+    references: Sequence[np.ndarray],
+    full: tuple[int, ...],
+    box: Box,
+    latents: Latents | None = None,
+) -> Planes:
+    """Of ``references`` folded to the shape ``full``; ``box`` has one index of the separate axis."""
     separate, *near = box
-    shape = references[0].shape[1:]
     index = [
         np.clip(np.arange(s.start - REACH, s.stop + REACH), 0, n - 1)
-        for s, n in zip(near, shape, strict=True)
+        for s, n in zip(near, full[1:], strict=True)
     ]
     values = np.empty((len(inputs), *(i.size for i in index)))
     for k, item in enumerate(inputs):
-        values[k] = rounded(item, references[item.reference][separate.start][np.ix_(*index)])
+        if latents is not None and item.reference >= FIRST_LATENT:
+            seen = latents.between(item.reference - FIRST_LATENT, separate.start, index)
+        else:
+            seen = references[item.reference][separate.start][np.ix_(*index)]
+        values[k] = rounded(item, seen)
     return Planes(values)
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +21,19 @@ from lossyzip.learned import forward
 from lossyzip.learned.layers import padded
 from lossyzip.learned.neighbourhood import (
     FEATURES,
+    FIRST_LATENT,
     LARGEST_INPUT,
     REACH,
+    Box,
     Input,
     Planes,
     folded,
     places,
     planes,
 )
+
+if TYPE_CHECKING:
+    from lossyzip.learned.latents import Latents
 
 MOST_INPUTS = 64
 MOST_FEATURES = 512
@@ -82,18 +87,36 @@ class Network:
         except CorruptError:
             return None
 
-    def guide(self, references: Sequence[np.ndarray], where: tuple[slice, ...] | None = None) -> np.ndarray:
-        """The guide (float64, finite) for ``references``, all of one shape; or a part, ``where`` slices say.
+    @property
+    def references(self) -> int:
+        """How many references, the first ones, it needs."""
+        return 1 + max((i.reference for i in self.inputs if i.reference < FIRST_LATENT), default=-1)
+
+    @property
+    def latents(self) -> int:
+        """How many channels of latents, the first ones, it needs."""
+        return max([0, *(1 + item.reference - FIRST_LATENT for item in self.inputs)])
+
+    def guide(
+        self,
+        references: Sequence[np.ndarray],
+        where: tuple[slice, ...] | None = None,
+        latents: Latents | None = None,
+    ) -> np.ndarray:
+        """The guide (float64, finite) for ``references``, all of one shape, and ``latents`` for that; or a
+        part, ``where`` slices say.
 
         The parts equal the whole. Slices have a step of 1. What means nothing in references should be NaN.
-        Raises MissingReferenceError when there are too few references.
+        Raises MissingReferenceError when there are too few references, CorruptError when latents are.
         """
-        needed = 1 + max((item.reference for item in self.inputs), default=0)
+        needed = max(self.references, int(latents is None))
         if len(references) < needed:
             raise MissingReferenceError(
                 f"the network was made with {needed} or more references, {len(references)} were given"
             )
-        shape = references[0].shape
+        if self.latents > (0 if latents is None else latents.channels):
+            raise CorruptError(f"a network needs {self.latents} channels of latents, and not all are there")
+        shape = references[0].shape if latents is None else latents.shape
         if any(reference.shape != shape for reference in references):
             raise InvalidArgumentError(f"references of several shapes: {[r.shape for r in references]}")
         slices = tuple(slice(0, n) for n in shape) if where is None else where
@@ -109,19 +132,24 @@ class Network:
             numbers = np.arange(full[0]).reshape([n for n in shape if n != 1][:-3])
             into = out.reshape(-1, z.stop - z.start, y.stop - y.start, x.stop - x.start)
             for k, number in enumerate(numbers[tuple(long[:-3])].reshape(-1).tolist()):
-                self._fill(into[k], rows, number, (z, y, x))
+                self._fill(into[k], rows, latents, full, (slice(number, number + 1), z, y, x))
         return out
 
     def _fill(
-        self, out: np.ndarray, rows: list[np.ndarray], number: int, near: tuple[slice, slice, slice]
+        self,
+        out: np.ndarray,
+        rows: list[np.ndarray],
+        latents: Latents | None,
+        full: tuple[int, ...],
+        box: Box,
     ) -> None:
         """Fill ``out`` (z, y, x) with that box's guide, slab by slab."""
-        z, y, x = near
+        separate, z, y, x = box
         plane = (out.shape[1] + 2 * REACH) * (out.shape[2] + 2 * REACH) * max(len(self.inputs), 1)
         thick = max(4 * REACH, _SLAB // plane)
         for start in range(z.start, z.stop, thick):
             stop = min(start + thick, z.stop)
-            around = planes(self.inputs, rows, (slice(number, number + 1), slice(start, stop), y, x))
+            around = planes(self.inputs, rows, full, (separate, slice(start, stop), y, x), latents)
             self._run(around, out[start - z.start : stop - z.start])
         out *= self.scale
         out += self.centre

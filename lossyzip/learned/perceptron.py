@@ -80,7 +80,7 @@ def learn(
     """What ``steps`` steps on ``batch`` of the patches of ``features`` (patches, points, inputs) lead to.
 
     The errors of a patch are ``terms`` (terms, points) @ its output - its ``target`` (patches, terms), times
-    its ``weights`` (the same) if there are any; each costs `_cost_of`, in proportion to its bend. All are
+    its ``weights`` (the same) if there are any; each costs `cost_of`, in proportion to its bend. All are
     float32. ``tell`` is told now and then what part is done.
     """
     device = training_device()
@@ -94,13 +94,13 @@ def learn(
         errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)
         if counts is not None:
             errors = errors * counts.index_select(0, chosen)
-        return (_cost_of(errors, corners) @ shares).sum() / len(chosen)
+        return (cost_of(errors, corners) @ shares).sum() / len(chosen)
 
-    descend(list(net.parameters()), loss, _batches(len(x), batch, rng), steps, _SCHEDULE, tell)
-    return _trained(net, x)
+    descend(list(net.parameters()), loss, batches(len(x), batch, rng), steps, _SCHEDULE, tell)
+    return trained(net, x)
 
 
-def _cost_of(errors: torch.Tensor, bends: torch.Tensor) -> torch.Tensor:
+def cost_of(errors: torch.Tensor, bends: torch.Tensor) -> torch.Tensor:
     """About the bits that each of the ``errors`` takes: the root of hypot(error / bend, 1) / 2. It grows
     faster than a logarithm, and slower than errors do: fronts, which no network hits, do not outweigh all
     else."""
@@ -108,7 +108,7 @@ def _cost_of(errors: torch.Tensor, bends: torch.Tensor) -> torch.Tensor:
     return (halves * halves + 0.25) ** 0.25
 
 
-def _batches(count: int, batch: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
+def batches(count: int, batch: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
     """Numbers of patches, in an order of their own each time they have all been seen."""
     order, at = rng.permutation(count), 0
     while True:
@@ -120,7 +120,7 @@ def _batches(count: int, batch: int, rng: np.random.Generator) -> Iterator[torch
 
 @in_one_thread()
 @torch.no_grad()
-def _trained(net: Perceptron, features: torch.Tensor) -> Trained:
+def trained(net: Perceptron, features: torch.Tensor) -> Trained:
     largest = [torch.zeros_like(layer.bias) for layer in net.hidden]
     for chunk in features.split(_CHUNK):
         for k, now in enumerate(net.activations(chunk.reshape(-1, features.shape[2]))):

@@ -36,6 +36,12 @@ class Patches:
     seen: np.ndarray  # (inputs, places of _AROUND, patches, points) int16: inputs around each point
     values: np.ndarray  # (patches, points) float64: the target, 0.0 where it is not valid
     valid: np.ndarray  # (patches, points) bool
+    first: np.ndarray  # (patches, 4) int64: the place (separate, z, y, x) of their first points
+
+    def points(self) -> np.ndarray:
+        """(patches, points, 4) int64: where all points are."""
+        corners = np.indices(self.shape).reshape(3, -1).T
+        return self.first[:, None] + np.pad(corners, ((0, 0), (1, 0)))
 
     def features(self, wanted: Sequence[tuple[int, int]], which: np.ndarray | None = None) -> np.ndarray:
         """(patches, points, wanted) float32: integers, of ``wanted`` (input, kind) and patches ``which``."""
@@ -91,6 +97,7 @@ def draw(
     seen = np.empty((len(inputs), len(_AROUND), share * len(chosen), nz * ny * nx), np.int16)
     values: list[np.ndarray] = []
     valid: list[np.ndarray] = []
+    starts: list[np.ndarray] = []
     drawn = 0
     for box in chosen:
         wide, inner = haloed(box, full)
@@ -101,6 +108,9 @@ def draw(
         usable = np.isfinite(here)
         kept = np.flatnonzero(usable[z, y, x].any(axis=1))[:share]
         z, y, x = z[kept], y[kept], x[kept]
+        starts.append(
+            np.stack([s.start + c[:, 0] for s, c in zip(box, (0 * z, z, y, x), strict=True)], axis=1)
+        )
         lengths = [s.stop - s.start for s in wide[1:]]
         for k, item in enumerate(inputs):
             source = references[item.reference]
@@ -114,7 +124,8 @@ def draw(
         drawn += kept.size
         valid.append(usable[z, y, x])
         values.append(np.where(valid[-1], here[z, y, x], 0).astype(np.float64))
-    return Patches((nz, ny, nx), seen[:, :, :drawn], np.concatenate(values), np.concatenate(valid))
+    parts = map(np.concatenate, (values, valid, starts))
+    return Patches((nz, ny, nx), seen[:, :, :drawn], *parts)
 
 
 def _boxes(full: tuple[int, int, int, int], rng: np.random.Generator) -> list[Box]:

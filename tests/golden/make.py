@@ -22,13 +22,16 @@ import numpy as np
 import lossyzip as lz
 from datasets.synthetic import waves
 from lossyzip import field, second_pass, trial
+from lossyzip.compressor import compress_field
 from lossyzip.container.archive import unpack_archive
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
+from lossyzip.guide import FieldGuide
 from lossyzip.learned import corrections
 from lossyzip.learned.enhancer import Enhancer
+from lossyzip.learned.latents import Latents, grid_of
 from lossyzip.learned.model import Target
-from lossyzip.learned.neighbourhood import Input
+from lossyzip.learned.neighbourhood import FIRST_LATENT, Input
 from lossyzip.learned.network import Feature, Layer, Network
 
 HERE = Path(__file__).parent
@@ -120,6 +123,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "guided-enhanced.lza": guided_enhanced,
         "objective.lz": for_an_objective,
         "in-model.lza": in_model,
+        "latents.lz": partial(with_latents, noisy[:8, :18].reshape(2, 4, 18, 28)),
     }
 
 
@@ -156,6 +160,26 @@ def guided() -> bytes:
         trial._LEAST_FOR_NETWORK = least
     tell(blob)
     return blob
+
+
+def with_latents(array: np.ndarray) -> bytes:
+    """Two channels of latents, and a network that sees no reference; numbers at random."""
+    rng = np.random.default_rng(5)
+    strides = (2, 8, 4)
+    grid = (2, *grid_of(array.shape, strides))
+    latents = Latents(rng.integers(-20, 20, grid).astype(np.int16), strides, array.shape)
+    inputs = tuple(Input(FIRST_LATENT + k, False, 0.0, 1 / 64, 64.0) for k in range(2))
+    features = tuple(Feature(k, kind, kind) for k in range(2) for kind in (0, 1, 4))
+    none = np.zeros(1, np.int64)
+    hidden = Layer(rng.integers(-90, 90, (4, 6)), rng.integers(-9000, 9000, 4), np.full(4, 7))
+    network = Network(
+        inputs, features, (hidden,), Layer(rng.integers(-90, 90, (1, 10)), none, none), 12, 0.1, 2.0**-22
+    )
+    guide = FieldGuide(network.to_bytes(), [], array.shape, array.dtype, latents=latents.to_bytes())
+    parts: list[bytes] = []
+    compress_field(array, lz.absolute(0.05), parts.append, guide=guide)
+    assert lz.inspect(b"".join(parts)).sections["latents"]
+    return b"".join(parts)
 
 
 def guided_enhanced() -> bytes:

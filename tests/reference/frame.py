@@ -32,7 +32,7 @@ def decode_frame(
 ) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    found = opening(reader, b"LsyZ", 2, "ABRSMLGNEKP")
+    found = opening(reader, b"LsyZ", 2, "ABRSMLGNZEKP")
     header = Header.read(found)
     if "K" in found:
         require("E" not in found, "two enhancers")
@@ -40,7 +40,10 @@ def decode_frame(
     guides = None
     if "G" in found:
         network = in_model(found["N"], model, read_networks) if "N" in found else None
-        guides = Guides(found["G"], header, references, network)
+        latents = None
+        if "Z" in found:
+            latents = decode_frame(found["Z"][3:]), found["Z"][:3]
+        guides = Guides(found["G"], header, references, network, latents)
         header = replace(header, coded=guides.span)
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]

@@ -30,9 +30,14 @@ NOTHING = Told()
 
 class Guides:
     def __init__(
-        self, data: bytes, header: Header, references: Sequence[np.ndarray], network: Any = None
+        self,
+        data: bytes,
+        header: Header,
+        references: Sequence[np.ndarray],
+        network: Any = None,
+        latents: tuple[np.ndarray, bytes] | None = None,
     ) -> None:
-        """``network``: that of a model."""
+        """``network``: that of a model. ``latents``: (channels, separate, z, y, x), and their strides."""
         reader, self.header = Bytes(data), header
         (self.flags,) = reader.numbers("B")
         require(self.flags in ((0, 1, 3, 4, 5, 7) if network is None else (0, 2, 4, 6)), "flags of guides")
@@ -45,10 +50,12 @@ class Guides:
         raw = [RawGuide.read(reader) for _ in range(reader.numbers("B")[0])]
         self.made = None
         network = networks.read(reader.rest()) if self.flags & 1 else network
+        require(latents is None or network is not None, "latents and no network")
         if network is not None:
             with np.errstate(over="ignore"):
                 seen = [at_points(reference, header.shape) for reference in self.references]
-                made = networks.guide(network, seen)
+                channels = [] if latents is None else networks.channels(*latents, header.shape)
+                made = networks.guide(network, seen, channels, header.shape)
                 self.made = made.astype(header.dtype)
         require(reader.rest() == b"", "bytes behind the guides")
         self.raw = [one.values(self.source(one.reference), header) for one in raw]

@@ -86,13 +86,43 @@ def whole(item, value):
     return max(-32767, min(32767, round(t) if math.isfinite(t) else int(math.copysign(32767, t))))
 
 
-def guide(network, references):
+def channels(grids, strides, shape):
+    """Latents at every point of a field of this shape, each the product of the strides times itself."""
+    long = [axis for axis, n in enumerate(shape) if n != 1]
+    near = [None] * (3 - len(long)) + long[-3:]
+    require(
+        grids.shape[2:]
+        == tuple(
+            (-(-(shape[axis] - 1) // s) if axis is not None else 0) + 1
+            for axis, s in zip(near, strides, strict=True)
+        ),
+        "a grid of latents",
+    )
+    found = [np.empty(shape) for _ in grids]
+    for point in np.ndindex(*shape):
+        separate = 0
+        for axis in long[:-3]:
+            separate = separate * shape[axis] + point[axis]
+        ends = []
+        for axis, s in zip(near, strides, strict=True):
+            first, part = divmod(point[axis] if axis is not None else 0, s)
+            ends.append([(first, s - part), *([(first + 1, part)] if part else [])])
+        for values, grid in zip(found, grids, strict=True):
+            total = 0
+            for (z, a), (y, b), (x, c) in itertools.product(*ends):
+                total += int(grid[separate, z, y, x]) * a * b * c
+            values[point] = total
+    return found
+
+
+def guide(network, references, latents=(), shape=None):
     """The guide at every point, float64."""
-    shape = references[0].shape
+    shape = references[0].shape if shape is None else shape
+    sources = dict(enumerate(references)) | {128 + k: values for k, values in enumerate(latents)}
     long = [axis for axis, n in enumerate(shape) if n != 1][-3:]
     axes = [None] * (3 - len(long)) + long
     integers = [
-        np.array([whole(item, v) for v in references[item.reference].reshape(-1)], object).reshape(shape)
+        np.array([whole(item, v) for v in sources[item.reference].reshape(-1)], object).reshape(shape)
         for item in network.inputs
     ]
     out = np.empty(shape)
