@@ -19,6 +19,7 @@ from bench import (
     generations,
     given,
     learned,
+    lines,
     lossless,
     previous_step,
     rate_distortion,
@@ -27,44 +28,29 @@ from bench import (
     speed,
     table,
 )
-from bench.fields import find, prepared_fields
+from bench.fields import Field, prepared_fields
+from bench.lines import told
+from bench.options import (
+    csv_option,
+    existing_file,
+    exit_for,
+    measuring,
+    new_file,
+    new_folder,
+    numbers,
+    peers_cache_option,
+)
 from bench.peer_cache import PeerCache
 from bench.peer_curves import PeerCurves
 from bench.rows import Row, read
 from lossyzip.dataset import Learning
 
 CURVE = "1e-2,3e-3,1e-3,3e-4,1e-4"
+ENDS = "1e-2,1e-3"
+MILLION = 1_000_000
 
-existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
-existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-new_file = click.Path(dir_okay=False, path_type=Path)
-new_folder = click.Path(file_okay=False, path_type=Path)
-
-
-def numbers(kind: type) -> click.ParamType:
-    """A list such as 1e-2,1e-3."""
-
-    def parse(text: str) -> list:
-        return [kind(word) for word in text.split(",")]
-
-    parse.__name__ = f"{kind.__name__},..."
-    return click.types.FuncParamType(parse)
-
-
-data_option = click.option(
-    "--data", type=existing_folder, help="Folder of HDF5 files; generated fields without it."
-)
-fields_option = click.option(
-    "--fields", "pattern", default="*", help='Only fields like this: "U*", "file/field".'
-)
-bounds_option = click.option(
-    "--bounds", type=numbers(float), default="1e-2,1e-3,1e-4", show_default=True, help="eps / range."
-)
-min_values_option = click.option(
-    "--min-values", default=100_000, show_default=True, help="Leave smaller fields out."
-)
-effort_option = click.option("--effort", default="balanced", show_default=True)
-csv_option = click.option("--csv", "output", type=new_file, help="Write the rows to this file.")
+note = partial(click.echo, err=True)
+plots_option = click.option("--plots", type=new_folder, help="Write a PNG for each field to this folder.")
 
 
 @click.group()
@@ -73,18 +59,13 @@ def main() -> None:
 
 
 @main.command("peers")
-@data_option
-@fields_option
-@bounds_option
-@min_values_option
+@measuring(csv=False)
 @click.argument("peers_cache", type=new_file)
-def peers_command(
-    data: Path | None, pattern: str, bounds: list[float], min_values: int, peers_cache: Path
-) -> None:
+def peers_command(fields: list[Field], bounds: list[float], peers_cache: Path) -> None:
     """Measure the peers alone and keep the results in the CSV file PEERS_CACHE."""
     cache = PeerCache(peers_cache)
     try:
-        for field, prepared in prepared_fields(find(data, min_values, pattern)):
+        for field, prepared in prepared_fields(fields):
             cache.rows(field, prepared, bounds)
             click.echo(f"{field.file}/{field.name}")
     finally:
@@ -92,45 +73,28 @@ def peers_command(
 
 
 @main.command("ratio")
-@data_option
-@fields_option
-@effort_option
-@csv_option
-@bounds_option
-@min_values_option
-@click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
+@measuring(effort="balanced")
+@peers_cache_option
 def ratio_command(
-    data: Path | None,
-    pattern: str,
-    effort: str,
-    output: Path | None,
-    bounds: list[float],
-    min_values: int,
-    peers_cache: Path | None,
+    fields: list[Field], effort: str, output: Path | None, bounds: list[float], peers_cache: Path | None
 ) -> None:
     """Ratios at the same bound, every value of ours checked; exit code 1 if any is outside."""
     cache = PeerCache(peers_cache)
     try:
-        rows = ratio.run(find(data, min_values, pattern), bounds, effort, cache, output, _tell_ratio)
+        rows = ratio.run(fields, bounds, effort, cache, output, told(lines.ratio))
     finally:
         cache.close()
     click.echo(table.ratio_summary(rows))
-    if any(row["problem"] or row["violations"] != "0" for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("speed")
-@data_option
-@fields_option
-@effort_option
-@csv_option
-@click.option("--bounds", type=numbers(float), default="1e-3", show_default=True, help="eps / range.")
+@measuring(effort="balanced", bounds="1e-3", min_values=None)
 @click.option("--threads", type=numbers(int), default="1,2", show_default=True)
 @click.option("--min-megabytes", default=16.0, show_default=True, help="Leave smaller fields out.")
 @click.option("--repeats", default=2, show_default=True, help="After one that warms up; the best counts.")
 def speed_command(
-    data: Path | None,
-    pattern: str,
+    fields: list[Field],
     effort: str,
     output: Path | None,
     bounds: list[float],
@@ -139,36 +103,23 @@ def speed_command(
     repeats: int,
 ) -> None:
     """MB/s of CPU and wall time, verification apart."""
-    fields = [field for field in find(data, 1, pattern) if field.raw_bytes >= min_megabytes * 1e6]
-    rows = speed.run(fields, bounds, effort, threads, repeats, output, _tell_speed)
+    large = [field for field in fields if field.raw_bytes >= min_megabytes * 1e6]
+    rows = speed.run(large, bounds, effort, threads, repeats, output, told(lines.speed))
     click.echo(table.one_thread_table(rows))
     click.echo(table.threads_table(rows))
-    if any(row["problem"] for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("rate-distortion")
-@data_option
-@fields_option
-@csv_option
-@click.option(
-    "--bounds",
-    type=numbers(float),
-    default="1e-2,3e-3,1e-3,3e-4,1e-4",
-    show_default=True,
-    help="eps / range.",
-)
-@min_values_option
-@click.option("--compressors", "pattern_of_names", default="*", help='Only those like this: "max*".')
+@measuring(bounds=CURVE)
+@click.option("--compressors", "pattern", default="*", help='Only those like this: "max*".')
 @click.option("--jobs", default=1, show_default=True, help="Processes that measure.")
-@click.option("--plots", type=new_folder, help="Write a PNG for each field to this folder.")
+@plots_option
 def rate_distortion_command(
-    data: Path | None,
-    pattern: str,
+    fields: list[Field],
     output: Path | None,
     bounds: list[float],
-    min_values: int,
-    pattern_of_names: str,
+    pattern: str,
     jobs: int,
     plots: Path | None,
 ) -> None:
@@ -176,74 +127,49 @@ def rate_distortion_command(
 
     Rows that --csv has are not measured again. Exit code 1 if ours failed, or is outside its bound.
     """
-    contestants = [one for one in (*curves.THEIRS, *curves.OURS) if fnmatchcase(one.name, pattern_of_names)]
-    fields = find(data, min_values, pattern)
-    note = partial(click.echo, err=True)
-    rows = curves.run(fields, bounds, contestants, output, jobs, _tell_curve, note)
+    contestants = [one for one in (*curves.THEIRS, *curves.OURS) if fnmatchcase(one.name, pattern)]
+    rows = curves.run(fields, bounds, contestants, output, jobs, told(lines.curve), note)
     _show_curves(rows, plots)
-    ours = [row for row in rows if row["compressor"] in curve_tables.OUR_NAMES]
-    if any(row["problem"] or row["violations"] != "0" for row in ours):
-        sys.exit(1)
+    exit_for(row for row in rows if row["compressor"] in curve_tables.OUR_NAMES)
 
 
 @main.command("psnr")
-@data_option
-@fields_option
-@effort_option
-@csv_option
-@bounds_option
-@click.option(
-    "--min-values", default=1_000_000, show_default=True, help="Leave smaller fields out: PSNR is a mean."
-)
-@click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
+@measuring(effort="balanced", min_values=MILLION)
+@peers_cache_option
 def psnr_command(
-    data: Path | None,
-    pattern: str,
-    effort: str,
-    output: Path | None,
-    bounds: list[float],
-    min_values: int,
-    peers_cache: Path | None,
+    fields: list[Field], effort: str, output: Path | None, bounds: list[float], peers_cache: Path | None
 ) -> None:
-    """PSNR at the bits a value of the smallest peer; exit code 1 if ours could not be measured."""
+    """PSNR at the bits a value of the smallest peer; exit code 1 if ours could not be measured.
+
+    A PSNR is a mean: small fields tell little.
+    """
     curves = PeerCurves(peers_cache)
     try:
-        fields = find(data, min_values, pattern)
-        rows = rate_distortion.run(fields, bounds, effort, curves, output, _tell_psnr)
+        rows = rate_distortion.run(fields, bounds, effort, curves, output, told(lines.psnr))
     finally:
         curves.close()
     click.echo(table.psnr_table(rows))
     click.echo(table.psnr_summary(rows))
-    if any(row["problem"] for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("lossless")
-@data_option
-@fields_option
-@csv_option
-@click.option("--min-values", default=1, show_default=True, help="Leave smaller fields out.")
-def lossless_command(data: Path | None, pattern: str, output: Path | None, min_values: int) -> None:
+@measuring(bounds=None, min_values=1)
+def lossless_command(fields: list[Field], output: Path | None) -> None:
     """Sizes without loss beside byte shuffle + zstd; exit code 1 if a bit is another one."""
-    rows = lossless.run(find(data, min_values, pattern), output, _tell_lossless)
+    rows = lossless.run(fields, output, told(lines.lossless))
     click.echo(table.lossless_table(rows))
-    if any(row["problem"] for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("generations")
-@data_option
-@fields_option
-@csv_option
+@measuring(bounds=None)
 @click.option("--rel", default=1e-3, show_default=True, help="eps / range.")
-@min_values_option
-def generations_command(
-    data: Path | None, pattern: str, output: Path | None, rel: float, min_values: int
-) -> None:
+def generations_command(fields: list[Field], output: Path | None, rel: float) -> None:
     """Errors of values that are compressed again and again: the smallest field of each file."""
-    first = {field.file: field for field in reversed(find(data, min_values, pattern))}
+    first = {field.file: field for field in reversed(fields)}
     contestants = generations.lossyzips() | generations.peers()
-    rows = generations.run(list(first.values()), rel, contestants, output, _tell_generations)
+    rows = generations.run(list(first.values()), rel, contestants, output, told(lines.all_of))
     click.echo(table.generations_table(rows))
 
 
@@ -254,7 +180,7 @@ def generations_command(
 def robustness_command(pattern: str, only: str, output: Path | None) -> None:
     """What odd inputs and damaged streams lead to; exit code 1 if ours let anything pass."""
     contestants = [one for one in robustness.installed() if fnmatchcase(one.name, only)]
-    rows = robustness.run(pattern, contestants, output, partial(click.echo, err=True))
+    rows = robustness.run(pattern, contestants, output, note)
     if not rows:
         raise click.UsageError(f"no row is like {pattern!r}, or no compressor like {only!r}")
     click.echo(table.robustness_table(rows))
@@ -263,143 +189,94 @@ def robustness_command(pattern: str, only: str, output: Path | None) -> None:
 
 
 @main.command("enhance")
-@data_option
-@fields_option
-@click.option("--effort", default="max", show_default=True)
-@csv_option
-@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
-@click.option("--min-values", default=1_000_000, show_default=True, help="Leave smaller fields out.")
+@measuring(effort="max", bounds=ENDS, min_values=MILLION)
 @click.option("--kinds", type=numbers(str), default="offsets,network,best", show_default=True)
 @click.option("--train-seconds", type=float, help="Of each field. Default: 60 for 100 MB.")
 def enhance_command(
-    data: Path | None,
-    pattern: str,
+    fields: list[Field],
     effort: str,
     output: Path | None,
     bounds: list[float],
-    min_values: int,
     kinds: list[str],
     train_seconds: float | None,
 ) -> None:
     """Better values from a few more bytes, by kind of enhancer; exit code 1 if any is outside its bound."""
-    rows = enhance.run(
-        find(data, min_values, pattern), bounds, effort, kinds, train_seconds, output, _tell_enhance
-    )
+    rows = enhance.run(fields, bounds, effort, kinds, train_seconds, output, told(lines.enhance))
     click.echo(enhance.table(rows))
-    if any(row["violations"] != "0" for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("enhance-related")
-@data_option
-@fields_option
-@click.option("--effort", default="balanced", show_default=True)
-@csv_option
-@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
-@click.option("--min-values", default=1_000_000, show_default=True, help="Leave smaller fields out.")
+@measuring(effort="balanced", bounds=ENDS, min_values=MILLION)
 @click.option("--train-seconds", type=float, help="Of networks for guides. Default: 60 for 100 MB.")
 def enhance_related_command(
-    data: Path | None,
-    pattern: str,
+    fields: list[Field],
     effort: str,
     output: Path | None,
     bounds: list[float],
-    min_values: int,
     train_seconds: float | None,
 ) -> None:
     """What enhancers gain when they see references; exit code 1 if a value is outside its bound."""
-    fields, learning = find(data, min_values, pattern), Learning(train_seconds)
-    rows = enhance_related.run(fields, bounds, effort, learning, output, _tell_enhance_related)
+    learning = Learning(train_seconds)
+    rows = enhance_related.run(fields, bounds, effort, learning, output, told(lines.all_of))
     click.echo(enhance_related.table(rows))
-    if any(row["violations"] != "0" for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("learned")
-@data_option
-@fields_option
-@csv_option
-@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
-@click.option("--effort", default="max", show_default=True)
+@measuring(effort="max", bounds=ENDS)
 @click.option("--train-seconds", type=float, help="For each set and bound, in all. Default: 60 for 100 MB.")
-@click.option("--peers-cache", type=new_file, help="CSV file that keeps the peers' results.")
-@min_values_option
+@peers_cache_option
 def learned_command(
-    data: Path | None,
-    pattern: str,
+    fields: list[Field],
+    effort: str,
     output: Path | None,
     bounds: list[float],
-    effort: str,
     train_seconds: float | None,
     peers_cache: Path | None,
-    min_values: int,
 ) -> None:
     """Fields with and without references; exit code 1 if any value is outside its bound."""
     cache, learning = PeerCache(peers_cache), Learning(train_seconds)
     try:
-        fields = find(data, min_values, pattern)
-        rows = learned.run(fields, bounds, effort, learning, cache, output, _tell_learned)
+        rows = learned.run(fields, bounds, effort, learning, cache, output, told(lines.all_of))
     finally:
         cache.close()
     click.echo(table.learned_table(rows))
-    if any(row["violations"] != "0" for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("given")
-@data_option
-@fields_option
-@csv_option
+@measuring(effort="max", bounds=ENDS)
 @click.option("--targets", type=numbers(str), default=[], help="Only these fields.  [default: all]")
-@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
 @click.option("--others", type=float, help="Of the others: eps / range.  [default: the same]")
-@click.option("--effort", default="max", show_default=True)
-@min_values_option
 def given_command(
-    data: Path | None,
-    pattern: str,
-    output: Path | None,
-    targets: list[str],
-    bounds: list[float],
-    others: float | None,
+    fields: list[Field],
     effort: str,
-    min_values: int,
+    output: Path | None,
+    bounds: list[float],
+    targets: list[str],
+    others: float | None,
 ) -> None:
     """Each field given all others of its set; exit code 1 for a value outside its bound."""
-    rows = given.run(find(data, min_values, pattern), targets, bounds, others, effort, output, _tell_learned)
+    rows = given.run(fields, targets, bounds, others, effort, output, told(lines.all_of))
     click.echo(table.given_table(rows))
-    if any(row["violations"] != "0" for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("previous-step")
-@data_option
-@fields_option
-@csv_option
-@click.option("--bounds", type=numbers(float), default="1e-2,1e-3", show_default=True, help="eps / range.")
-@click.option("--effort", default="max", show_default=True)
-@min_values_option
-def previous_step_command(
-    data: Path | None, pattern: str, output: Path | None, bounds: list[float], effort: str, min_values: int
-) -> None:
+@measuring(effort="max", bounds=ENDS)
+def previous_step_command(fields: list[Field], effort: str, output: Path | None, bounds: list[float]) -> None:
     """Steps along the leading axis, each with the one before; exit code 1 for a value outside its bound."""
-    rows = previous_step.run(find(data, min_values, pattern), bounds, effort, output, _tell_learned)
+    rows = previous_step.run(fields, bounds, effort, output, told(lines.all_of))
     click.echo(table.previous_step_table(rows))
-    if any(row["violations"] != "0" for row in rows):
-        sys.exit(1)
+    exit_for(rows)
 
 
 @main.command("ablation")
-@data_option
-@fields_option
-@csv_option
-@bounds_option
-@min_values_option
-def ablation_command(
-    data: Path | None, pattern: str, output: Path | None, bounds: list[float], min_values: int
-) -> None:
+@measuring()
+def ablation_command(fields: list[Field], output: Path | None, bounds: list[float]) -> None:
     """Sizes without one part or another, relative to `balanced`."""
-    rows = ablation.run(find(data, min_values, pattern), bounds, output, _tell_variant)
+    rows = ablation.run(fields, bounds, output, told(lines.variant))
     click.echo(table.ablation_table(rows))
 
 
@@ -445,66 +322,6 @@ def _show_curves(rows: list[Row], plots: Path | None) -> None:
     click.echo(curve_tables.tables(rows))
     if plots is not None:
         curve_plots.draw(rows, plots)
-
-
-def _tell_curve(row: Row) -> None:
-    parts = [f"{row['file']}/{row['field']}", row["rel"], f"{row['compressor']}:"]
-    parts += [f"{row['bits']} bits", f"{row['psnr']} dB", f"spectrum {row['spectrum_error']}"]
-    parts += [f"SSIM {row['ssim']}", row["setting"], f"{row['encode']} s", row["problem"]]
-    click.echo("  ".join(parts).rstrip())
-
-
-def _tell_ratio(row: Row) -> None:
-    parts = [f"{row['file']}/{row['field']}", row["shape"], row["rel"]]
-    for name in ("ours", "sz3", "sperr", "zfp"):
-        size = row[f"{name}_bytes"]
-        parts.append(f"{name} {int(row['raw_bytes']) / int(size):.2f}" if size else f"{name} -")
-    parts += [f"gain {row['gain']}", f"violations {row['violations']}", f"{row['seconds']} s"]
-    click.echo("  ".join((*parts, row["families"], row["problem"])).rstrip())
-
-
-def _tell_psnr(row: Row) -> None:
-    parts = [f"{row['file']}/{row['field']}", row["rel"], f"{row['bits']} bits"]
-    parts += [f"{row['best_peer']} {row['peer_psnr']} dB", f"ours {row['ours_psnr']} dB"]
-    parts += [f"gain {row['gain']}", row["families"], f"{row['seconds']} s", row["problem"]]
-    click.echo("  ".join(parts).rstrip())
-
-
-def _tell_lossless(row: Row) -> None:
-    sizes = "  ".join(f"{name.removesuffix('_bytes')} {row[name]}" for name in row if name.endswith("_bytes"))
-    click.echo(f"{row['file']}/{row['field']}  {sizes}  {row['problem']}".rstrip())
-
-
-def _tell_enhance(row: Row) -> None:
-    name = f"{row['file']}/{row['field']} {row['rel']} {row['asked']}"
-    click.echo(f"{name}: {row['gain_db']} dB for {row['bytes_percent']} % ({row['kind'] or 'none'})")
-
-
-def _tell_enhance_related(row: Row) -> None:
-    click.echo("  ".join(row.values()))
-
-
-def _tell_learned(row: Row) -> None:
-    click.echo("  ".join(row.values()))
-
-
-def _tell_generations(row: Row) -> None:
-    click.echo("  ".join(row.values()))
-
-
-def _tell_variant(row: Row) -> None:
-    where = f"{row['file']}/{row['field']} {row['rel']}"
-    click.echo(f"{where}  {row['variant']}  {row['bytes']}  {row['relative_size']}  {row['family']}")
-
-
-def _tell_speed(row: Row) -> None:
-    times = "  ".join(
-        f"{name.removesuffix('_seconds')} {row[name]}"
-        for name in speed.COLUMNS
-        if name.endswith(("_cpu", "_wall", "_seconds"))
-    )
-    where = f"{row['file']}/{row['field']} {row['rel']}"
-    click.echo(f"{where}  {row['compressor']} x{row['threads']}  {times}  {row['problem']}".rstrip())
 
 
 if __name__ == "__main__":

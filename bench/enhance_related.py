@@ -25,7 +25,7 @@ from lossyzip.dataset import Learning, compress_related
 from lossyzip.decompressor import Frame
 from lossyzip.enhancing import asked_for
 from lossyzip.guide import guide_of_frame
-from lossyzip.learned import enhancement as training
+from lossyzip.learned import observations
 
 COLUMNS = (
     *("file", "field", "rel", "effort", "references", "sees", "kind", "plain_bytes", "enhanced_bytes"),
@@ -104,7 +104,7 @@ class _Field:
 
     def enhanced(self, sees_references: bool) -> Row:
         plain, before = self._plain
-        with patch.object(training, "view_of", training.view_of if sees_references else _itself):
+        with patch.object(observations, "view_of", observations.view_of if sees_references else _itself):
             blob, after = self._compressed(self._eps, "psnr")
         finer = len(plain)
         if after > before:
@@ -128,12 +128,12 @@ class _Field:
         }
 
 
-def _itself(seen: training.Seen, rng: np.random.Generator) -> training.View:
-    """As `training.view_of`, of a tile without guides."""
-    return training.View(filter=_VIEW_OF(seen._replace(guides={}), rng).filter)
+def _itself(seen: observations.Seen, rng: np.random.Generator) -> observations.View:
+    """As `observations.view_of`, of a tile without guides."""
+    return observations.View(filter=_VIEW_OF(seen._replace(guides={}), rng).filter)
 
 
-_VIEW_OF = training.view_of
+_VIEW_OF = observations.view_of
 
 
 def table(rows: list[Row]) -> str:

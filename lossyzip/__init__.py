@@ -15,14 +15,12 @@ if TYPE_CHECKING:
         Inspection,
         Verification,
         compress,
-        compress_fields,
         decompress,
-        decompress_fields,
         inspect,
-        train,
         tune,
         verify,
     )
+    from lossyzip.archive import compress_fields, decompress_fields, train
     from lossyzip.bound import Bound, absolute, lossless, pointwise_relative, psnr, relative
     from lossyzip.bound_search import Tuned
     from lossyzip.errors import (
@@ -49,11 +47,11 @@ _HOME = {
     "Inspection": "api",
     "Verification": "api",
     "compress": "api",
-    "compress_fields": "api",
+    "compress_fields": "archive",
     "decompress": "api",
-    "decompress_fields": "api",
+    "decompress_fields": "archive",
     "inspect": "api",
-    "train": "api",
+    "train": "archive",
     "tune": "api",
     "verify": "api",
     "Bound": "bound",

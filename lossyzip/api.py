@@ -1,4 +1,4 @@
-"""Arrays in, bytes out, and back: what `import lossyzip` offers for one field and for many.
+"""An array in, bytes out, and back: what `import lossyzip` offers for one field; archive.py does for many.
 
 The work is in compressor.py and decompressor.py; files are in io/.
 """
@@ -6,25 +6,23 @@ The work is in compressor.py and decompressor.py; files are in io/.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lossyzip.bound import Bound
 from lossyzip.compressor import compress_field
-from lossyzip.container.archive import pack_archive, unpack_related
 from lossyzip.decompressor import Frame
 from lossyzip.enhancing import asked_for
 from lossyzip.errors import DecodeError, InvalidArgumentError
+from lossyzip.region import resolve, shared
 
 if TYPE_CHECKING:
     from lossyzip.bound_search import Tuned
     from lossyzip.field import Number
     from lossyzip.learned.model import Model
-    from lossyzip.snapshots import Asked
 
 
 @dataclass(frozen=True)
@@ -128,16 +126,16 @@ def compress(
         "effort": effort,
         "idempotent": idempotent,
         "threads": threads,
-        "fill_values": _fill_values(fill_value),
+        "fill_values": fill_values_of(fill_value),
         "enhancing": asked_for(enhance, train_seconds, seed, idempotent),
     }
     if len(references):
         from lossyzip.dataset import Learning, compress_referring
 
         learning = Learning(train_seconds, seed)
-        return compress_referring(_as_array(array), bound, references, learning, **options)
+        return compress_referring(as_array(array), bound, references, learning, **options)
     parts: list[bytes] = []
-    compress_field(_as_array(array), bound, parts.append, **options)
+    compress_field(as_array(array), bound, parts.append, **options)
     return b"".join(parts)
 
 
@@ -169,20 +167,12 @@ def decompress(
             if not np.may_share_memory(result, values):
                 result[where] = values
         return _with_fill(result, frame)
-    box, rest = _resolve_region(region, frame.shape)
+    box, rest = resolve(region, frame.shape)
     result = _empty(tuple(s.stop - s.start for s in box), frame)
     if result.size:
         for where, values in frame.tiles(threads=threads, region=box, enhance=enhance):
-            inside = [
-                slice(max(w.start, b.start), min(w.stop, b.stop)) for w, b in zip(where, box, strict=True)
-            ]
-            target = tuple(
-                slice(s.start - b.start, s.stop - b.start) for s, b in zip(inside, box, strict=True)
-            )
-            part = tuple(
-                slice(s.start - w.start, s.stop - w.start) for s, w in zip(inside, where, strict=True)
-            )
-            result[target] = values[part]
+            of_box, of_tile = shared(where, box)
+            result[of_box] = values[of_tile]
     inner: np.ndarray = _with_fill(result, frame)[rest]
     return inner
 
@@ -238,7 +228,7 @@ def verify(
 
     Raises InvalidArgumentError when shape or dtype differ, a DecodeError subclass for damaged bytes.
     """
-    array = _as_array(array)
+    array = as_array(array)
     frame = Frame.of_bytes(blob)
     if array.shape != frame.shape or array.dtype != frame.dtype:
         raise InvalidArgumentError(
@@ -246,7 +236,7 @@ def verify(
         )
     if len(references) or not frame.references:
         frame.refer_to(references, model)
-    report = frame.compare(array, _fill_values(fill_value), threads=threads)
+    report = frame.compare(array, fill_values_of(fill_value), threads=threads)
     return Verification(
         report.max_error,
         report.violations,
@@ -255,124 +245,6 @@ def verify(
         frame.raw_bytes / frame.compressed_bytes,
         not report.violations and report.psnr_floor >= frame.least_psnr,
     )
-
-
-def compress_fields(
-    fields: Mapping[str, np.ndarray],
-    bounds: Mapping[str, Bound],
-    *,
-    effort: str = "balanced",
-    idempotent: bool = False,
-    threads: int | None = None,
-    fill_value: Number | Iterable[Number] | None = None,
-    learned: bool = False,
-    enhance: bool | str = False,
-    train_seconds: float | None = None,
-    seed: int = 0,
-    model: Model | None = None,
-    embed_model: bool = False,
-) -> bytes:
-    """Many fields as one archive. ``bounds`` maps patterns (as in a shell) to bounds; the first match counts.
-
-    ``learned``: fields of float32 and float64 on one grid, staggered or not, are predicted from others, by
-    networks that are trained in about ``train_seconds`` in all (60 s for 100 MB, 10 s at least, if nothing
-    is said), where that is smaller. The same ``seed`` gives the same bytes.
-    Decompression decodes what a field depends on, too.
-    ``model`` (see `train`) takes the place of ``learned``: nothing is trained. Frames name it, and
-    decompression needs it, unless ``embed_model`` puts its networks into them.
-    ``enhance``: as for `compress`; references are enhanced, too. Fields that the model has an enhancer for
-    take that.
-
-    Raises InvalidArgumentError for a field that no pattern names, and for a pattern that names no field.
-    """
-    if learned and model is not None:
-        raise InvalidArgumentError("learned=True trains anew, model=... does not: leave one of both out")
-    chosen = _bounds_for(fields, bounds)
-    options: dict[str, Any] = {"effort": effort, "idempotent": idempotent, "threads": threads}
-    if learned or model is not None:
-        from lossyzip.dataset import Learning, compress_related
-
-        learning = Learning(train_seconds, seed, model, embed_model)
-        arrays = {name: _as_array(field) for name, field in fields.items()}
-        options["fill_values"] = _fill_values(fill_value)
-        options["enhancing"] = asked_for(enhance, _share(train_seconds, fields), seed, idempotent)
-        coded = compress_related(arrays, chosen, learning, **options)
-        graph = {name: one.references for name, one in coded.items()}
-        return pack_archive({name: coded[name].frame for name in fields}, graph)
-    options |= {"fill_value": fill_value, "enhance": enhance, "seed": seed}
-    options["train_seconds"] = _share(train_seconds, fields)
-    return pack_archive({name: compress(field, chosen[name], **options) for name, field in fields.items()})
-
-
-def _share(seconds: float | None, fields: Mapping[str, np.ndarray]) -> float | None:
-    return None if seconds is None else seconds / max(len(fields), 1)
-
-
-def decompress_fields(
-    archive: bytes,
-    *,
-    only: Iterable[str] | None = None,
-    threads: int | None = None,
-    model: Model | None = None,
-    enhance: bool = True,
-) -> dict[str, np.ndarray]:
-    """The fields of an archive by name; ``only`` those named are read, and what they depend on.
-
-    ``model``: the one that they were compressed with. ``enhance``: as for `decompress`. Raises a DecodeError
-    subclass for damaged bytes, MissingModelError without the model, InvalidArgumentError for a name that is
-    not there.
-    """
-    from lossyzip.dataset import needed_by
-
-    frames, graph = unpack_related(archive)
-    names = list(frames) if only is None else list(only)
-    missing = [name for name in names if name not in frames]
-    if missing:
-        raise InvalidArgumentError(f"no field {missing[0]!r} in the archive; there are {', '.join(frames)}")
-    decoded: dict[str, np.ndarray] = {}
-    for name in needed_by(names, graph):
-        references = [decoded[reference] for reference in graph.get(name, ())]
-        decoded[name] = decompress(bytes(frames[name]), threads=threads, references=references, model=model)
-    if enhance:
-        return {name: decoded[name] for name in names}
-    plain = {}
-    for name in names:
-        options: dict[str, Any] = {"threads": threads, "model": model, "enhance": False}
-        references = [decoded[reference] for reference in graph.get(name, ())]
-        plain[name] = decompress(bytes(frames[name]), references=references, **options)
-    return plain
-
-
-def train(
-    snapshots: Sequence[Mapping[str, np.ndarray]],
-    bounds: Mapping[str, Bound],
-    *,
-    train_seconds: float | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    fill_value: Number | Iterable[Number] | None = None,
-    enhance: bool | str = False,
-) -> Model:
-    """What fields of ``snapshots`` tell of one another, for `compress_fields` of these and further ones.
-
-    Each snapshot has the same fields, in the same shape. ``bounds``: as for `compress_fields`, about those at
-    which fields will be compressed; others do no harm, but a network that was made for them may help more.
-    Which field is predicted from which, and how, is found on boxes of up to 2**23 values a field in all, in
-    about ``train_seconds`` (60 s for 100 MB of these, 10 s at least). Fields that nothing can help are
-    left out. The same ``seed`` gives the same model on the same machine. ``enhance``: enhancers are trained,
-    too, of the boxes as decoded, in a fifth of the time; `compress_fields` takes them where it is told to
-    enhance, and where they pay.
-
-    Raises MissingDependencyError without torch; InvalidArgumentError.
-    """
-    from lossyzip.dataset import Learning
-    from lossyzip.snapshots import model_of, stacks_of
-
-    if not snapshots:
-        raise InvalidArgumentError("a model is trained on one snapshot or more, not on none")
-    learning, fills = Learning(train_seconds, seed), _fill_values(fill_value)
-    asked = (_asked(fields, bounds, fills) for fields in snapshots)
-    return model_of(stacks_of(asked, len(snapshots), seed), learning, threads, enhancing=asked_for(enhance))
 
 
 def tune(
@@ -400,20 +272,11 @@ def tune(
     from lossyzip.bound_search import Targets, find_bound
 
     targets = Targets(psnr, ratio, max_error)
-    fills = _fill_values(fill_value)
-    return find_bound(_as_array(array), targets, effort=effort, threads=threads, fill_values=fills)
+    fills = fill_values_of(fill_value)
+    return find_bound(as_array(array), targets, effort=effort, threads=threads, fill_values=fills)
 
 
-def _asked(
-    fields: Mapping[str, np.ndarray], bounds: Mapping[str, Bound], fills: tuple[Number, ...]
-) -> dict[str, Asked]:
-    from lossyzip.snapshots import Asked
-
-    chosen = _bounds_for(fields, bounds)
-    return {name: Asked(_as_array(field), chosen[name], fills) for name, field in fields.items()}
-
-
-def _as_array(array: Any) -> np.ndarray:
+def as_array(array: Any) -> np.ndarray:
     return array if isinstance(array, np.ma.MaskedArray) else np.asarray(array)
 
 
@@ -423,24 +286,7 @@ def _with_fill(result: np.ndarray, frame: Frame) -> np.ndarray:
     return result
 
 
-def _bounds_for(names: Iterable[str], bounds: Mapping[str, Bound]) -> dict[str, Bound]:
-    chosen = {name: _bound_for(name, bounds) for name in names}
-    for pattern in bounds:
-        if not any(fnmatchcase(name, pattern) for name in chosen):
-            raise InvalidArgumentError(f"pattern {pattern!r} matches none of the fields {', '.join(chosen)}")
-    return chosen
-
-
-def _bound_for(name: str, bounds: Mapping[str, Bound]) -> Bound:
-    for pattern, bound in bounds.items():
-        if fnmatchcase(name, pattern):
-            return bound
-    raise InvalidArgumentError(
-        f"no bound for field {name!r}; '*' names all fields that no other pattern does"
-    )
-
-
-def _fill_values(fill_value: Number | Iterable[Number] | None) -> tuple[Number, ...]:
+def fill_values_of(fill_value: Number | Iterable[Number] | None) -> tuple[Number, ...]:
     if fill_value is None:
         return ()
     try:
@@ -448,37 +294,3 @@ def _fill_values(fill_value: Number | Iterable[Number] | None) -> tuple[Number, 
         return tuple(value if isinstance(value, int) else float(value) for value in values)
     except (TypeError, ValueError):
         raise InvalidArgumentError(f"fill values are numbers, not {fill_value!r}") from None
-
-
-def _resolve_region(region: Any, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[Any, ...]]:
-    """(the box of unit-step slices that holds the region, what to index the box with)."""
-    items = list(region) if isinstance(region, tuple) else [region]
-    if items.count(Ellipsis) > 1:
-        raise InvalidArgumentError("a region has at most one '...'")
-    if Ellipsis in items:
-        at = items.index(Ellipsis)
-        items[at : at + 1] = [slice(None)] * (len(shape) - len(items) + 1)
-    items += [slice(None)] * (len(shape) - len(items))
-    if len(items) != len(shape):
-        raise InvalidArgumentError(f"a region of {len(items)} indices for {len(shape)} axes")
-    box: list[slice] = []
-    rest: list[Any] = []
-    for axis, (item, length) in enumerate(zip(items, shape, strict=True)):
-        if isinstance(item, slice):
-            try:
-                chosen = range(length)[item]
-            except (TypeError, ValueError) as error:
-                raise InvalidArgumentError(f"{item} on axis {axis}: {error}") from None
-            low = min(chosen[0], chosen[-1]) if chosen else 0
-            high = max(chosen[0], chosen[-1]) + 1 if chosen else 0
-            box.append(slice(low, high))
-            rest.append(slice(None, None, item.step) if chosen else slice(0, 0))
-        elif isinstance(item, int | np.integer) and not isinstance(item, bool):
-            if not -length <= item < length:
-                raise InvalidArgumentError(f"index {item} is outside axis {axis} of length {length}")
-            place = int(item) % length
-            box.append(slice(place, place + 1))
-            rest.append(0)
-        else:
-            raise InvalidArgumentError(f"a region is made of integers and slices, not {item!r}")
-    return tuple(box), tuple(rest)

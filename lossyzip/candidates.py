@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from lossyzip.decompose import lattice, multiples
+from lossyzip.decompose import lorenzo, multiples
 from lossyzip.decompose.families import Plan, decompose, used_guides
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster, fit_wavelet
 from lossyzip.decompose.fold import Fold, fold
@@ -95,7 +95,7 @@ def best_lattice(judge: Judge) -> tuple[float, Plan]:
     In one thread: each is tried in less time than it takes another one to wake up.
     """
     shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
-    lengths = dict(zip((lattice.T, lattice.Z, lattice.Y, lattice.X), shape, strict=True))
+    lengths = dict(zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True))
     left = [axis for axis, n in lengths.items() if n > 1]
     centre = multiples.middle(judge.rule)
     judged: list[tuple[float, Plan]] = [judge.size(Lattice(0, start)) for start in {0: 0, centre: 0}]

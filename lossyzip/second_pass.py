@@ -31,6 +31,7 @@ from lossyzip.decompressor import checker_of, content_checksum, plan_of_header
 from lossyzip.enhancing import Enhancing, Ready
 from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
 from lossyzip.guide import FieldGuide
+from lossyzip.learned import corrections, observations
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.enhancer import MOST_ZOOM, Enhancer
 from lossyzip.learned.terms import UNITS
@@ -200,11 +201,11 @@ class Pass:
         self._plan = plan_of_header(self._header)
         self._where = self._header.tile_slices()
         self._objective = objective_of(objective, self._header.tile_shape)
-        self._price: training.Price | None = None
+        self._price: corrections.Price | None = None
         self._finer: tuple[float, np.ndarray] | None = None  # see `_priced`
         self._zoom = 0
 
-    def train(self, asked: Enhancing) -> training.Judged | None:
+    def train(self, asked: Enhancing) -> corrections.Judged | None:
         """An enhancer that pays on a sample."""
         sample, seconds = self._sample(asked)
         if self._price is None:
@@ -223,7 +224,7 @@ class Pass:
         count = len(self._where)
         return list(map(int, np.unique(np.linspace(0, count - 1, min(count, _TILES)).round())))
 
-    def _sample(self, asked: Enhancing) -> tuple[training.Sample, float]:
+    def _sample(self, asked: Enhancing) -> tuple[observations.Sample, float]:
         """Points of up to `_TILES` tiles, and the seconds to learn from them."""
         rng = np.random.default_rng(asked.seed)
         chosen = self._chosen()
@@ -233,13 +234,13 @@ class Pass:
         for number in [middle, *chosen]:
             seen = self.look(number)
             if number == middle:
-                view = training.view_of(seen, rng)
-            samples.append(training.draw(seen, view, -(-training.POINTS // (len(chosen) + 1)), rng))
+                view = observations.view_of(seen, rng)
+            samples.append(observations.draw(seen, view, -(-observations.POINTS // (len(chosen) + 1)), rng))
         size = sum(where_size(where) for where in self._where) * self._header.dtype.itemsize
         seconds = SECONDS_PER_BYTE * size if asked.seconds is None else asked.seconds
-        return training.joined(samples, rng), seconds
+        return observations.joined(samples, rng), seconds
 
-    def look(self, number: int) -> training.Seen:
+    def look(self, number: int) -> observations.Seen:
         """A tile, as an enhancer sees it; the middle one tells what bytes are worth."""
         original, guiding = self._original(number), self._guide(number)
         decoded, guides = self._decoded(number, guiding), enhancement.guides_of(guiding, self._header)
@@ -249,7 +250,7 @@ class Pass:
             self._price = self._priced(number, original, whole, values, void, guiding)
             self._zoom = self._zoom_of(whole, values, void) if not self._price.marked else 0
         scale = math.ldexp(self._header.eps, -self._zoom)
-        return training.Seen(values, whole, void, self._header.low, scale, guides)
+        return observations.Seen(values, whole, void, self._header.low, scale, guides)
 
     def _zoom_of(self, whole: np.ndarray, values: np.ndarray, void: Any) -> int:
         """That with which the scale is about the largest of errors that are as even as quantization's."""
@@ -266,7 +267,7 @@ class Pass:
         values: np.ndarray,
         void: Any,
         guide: Guiding,
-    ) -> training.Price:
+    ) -> corrections.Price:
         """What bytes are worth, found by coding a tile with a smaller eps; no less than `_RULE`.
 
         `_finer` has that tile then: its bytes over those that it had, and its values.
@@ -275,7 +276,7 @@ class Pass:
         rule = _RULE * 8.0 * self._written.size / total / 100.0
         marked = self._header.bound.kind != "psnr"
         if not marked:  # an enhancer costs next to nothing
-            return training.Price(rule, self._written.size, total, len(self._where), marked)
+            return corrections.Price(rule, self._written.size, total, len(self._where), marked)
         payload = self._reader.tile(number).payload
         tighter = replace(self._header, eps=_TIGHTER * self._header.eps)
         mixed = self._job.effort.mixes(self._header.tile_shape)
@@ -286,7 +287,7 @@ class Pass:
         self._finer = len(finer) / len(payload), seen
         more = 100.0 * (len(finer) / len(payload) - 1.0)
         found = 10.0 * math.log10(before / after) / more if more > 0.0 and before > after > 0.0 else 0.0
-        return training.Price(max(found, rule), self._written.size, total, len(self._where))
+        return corrections.Price(max(found, rule), self._written.size, total, len(self._where))
 
     def encode(
         self,

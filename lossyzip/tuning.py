@@ -25,7 +25,7 @@ from lossyzip.candidates import (
     with_step,
 )
 from lossyzip.container.header import Header
-from lossyzip.decompose import lattice, multiples
+from lossyzip.decompose import lorenzo, multiples
 from lossyzip.decompose.families import Plan, quantizer
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
@@ -78,7 +78,7 @@ def choose_plan(
         return None
     coded = coded_blocks(source, header, sample_blocks(header.shape, effort), beside)
     if not coded:
-        return Lattice(lattice.X) if idempotent else Multigrid(Fold.MERGED, 1)
+        return Lattice(lorenzo.X) if idempotent else Multigrid(Fold.MERGED, 1)
     served = round(effort.times * math.prod(header.shape))
     near = coded if len(coded) == 1 else coded_blocks(source, header, fit_blocks(header.shape), beside)
     sparse = effort.brief and served >= MANY

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,23 @@ settings.load_profile("lossyzip")
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240607)
+
+
+@pytest.fixture
+def trip(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """What makes a `trip.Trip`, whose files are closed behind the test."""
+    from trip import Trip
+
+    trips: list[Trip] = []
+
+    def make(*arguments, **options) -> Trip:
+        trips.append(Trip(tmp_path, *arguments, **options))
+        return trips[-1]
+
+    yield make
+    for one in trips:
+        for file in (one.old, one.packed, one.back):
+            file.close()
 
 
 @pytest.fixture(scope="session")

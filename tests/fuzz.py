@@ -26,7 +26,7 @@ import mutator
 import numpy as np
 import pytest
 from plans import FAMILIES, frame_with, random_plan
-from test_damage import ARCHIVE, FRAMES
+from small_frames import ARCHIVE, FRAMES
 
 import lossyzip as lz
 from lossyzip.container import archive

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from functools import partial
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,10 +24,12 @@ from bench import (
     table,
 )
 from bench import given as given_all
+from bench.__main__ import main
 from bench.fields import Field, find, prepare
+from bench.options import exit_for
 from bench.peer_curves import Point, psnr_at, psnr_of, quality_of, rel_of
+from bench.rows import read
 from lossyzip.dataset import Learning
-from lossyzip.learned import enhancement as training
 
 
 @given(st.floats(1e-9, 1.0))
@@ -73,7 +77,7 @@ def test_enhancers():
 
 
 def test_enhancers_that_see_references(monkeypatch):
-    monkeypatch.setattr(training.importlib.util, "find_spec", lambda _: None)  # offsets are quick
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # offsets are quick
     one, rng = small_field(), np.random.default_rng(5)
     array = (one.read()[0] + rng.standard_normal(one.shape)).astype(np.float32)
     other = Field("made", "noisy", one.shape, one.dtype, partial(lambda a: (a, ()), array))
@@ -166,3 +170,21 @@ def test_our_side_of_rate_and_distortion():
     blob = lz.compress(prepared.values, lz.psnr(psnr))
     assert 8 * len(blob) / prepared.values.size == pytest.approx(3.0, rel=0.03)
     assert float(row["gain"]) == pytest.approx(psnr - 50.0, abs=0.01)
+
+
+def test_the_command_line(tmp_path):
+    runner, output = CliRunner(), tmp_path / "rows.csv"
+    for name in main.commands:
+        assert runner.invoke(main, [name, "--help"]).exit_code == 0
+    done = runner.invoke(main, ["lossless", "--fields", "wave_2d", "--csv", str(output)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("synthetic/wave_2d  raw 307200")
+    assert [row["field"] for row in read(output)] == ["wave_2d"]
+
+
+def test_a_value_outside_its_bound_is_an_exit_code():
+    exit_for([{"violations": "0", "problem": ""}, {}])
+    for row in ({"violations": "1"}, {"problem": "x"}):
+        with pytest.raises(SystemExit) as leaving:
+            exit_for([{}, row])
+        assert leaving.value.code == 1

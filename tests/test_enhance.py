@@ -5,83 +5,38 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 
-import exact
 import h5py
 import numpy as np
 import pytest
 import reference
 from click.testing import CliRunner
+from enhanced_fields import (
+    FIELDS,
+    FILL,
+    assert_within,
+    compressed,
+    forged,
+    mean_square,
+    needs_torch,
+    waves,
+    with_specials,
+)
 from forgery import Parts
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import lossyzip as lz
-from datasets import synthetic
-from lossyzip import enhancement, field, second_pass
+from lossyzip import field, second_pass
 from lossyzip.cli import lossyzip as group
-from lossyzip.container.enhanced import Part, join, split
-from lossyzip.container.frame import pack_sections, unpack_sections
-from lossyzip.container.header import Header
+from lossyzip.container.frame import unpack_sections
+from lossyzip.learned import corrections, observations
 from lossyzip.learned import enhancement as training
-from lossyzip.learned.classify import CLASSES
 from lossyzip.learned.enhancer import Enhancer
-from lossyzip.learned.network import Layer
-from lossyzip.learned.terms import KINDS, LIMITS, Feature
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
-FILL = -9999.0
-needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="networks are trained by torch, which is not installed"
-)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_LEAST_SECONDS", 0.5)
-
-
-def waves(*shape: int, dtype: str = "<f4", noise: float = 0.02, seed: int = 3) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return (synthetic.waves(shape, rng, 6) + noise * rng.standard_normal(shape)).astype(dtype)
-
-
-def with_specials(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array[2:4, 5:9] = FILL
-    array[5, 1:30:4], array[6, 3:20:5], array[7, 2:33:3] = np.nan, np.inf, -0.0
-    array[8, 3], array[8, 5] = 3e38, 1e9
-    return array
-
-
-FIELDS = {
-    "3d": waves(14, 40, 45),
-    "float64": waves(14, 40, 45, dtype="<f8"),
-    "big-endian": waves(14, 40, 45, dtype=">f4"),
-    "4d": waves(3, 8, 30, 35),
-    "5d": waves(2, 3, 6, 25, 28),
-    "axes of length one": waves(1, 130, 1, 140, noise=0.05),
-    "specials": with_specials(waves(40, 30, 25)),
-    "masked": np.ma.masked_greater(waves(16, 60, 65), 0.5),
-}
-
-
-def compressed(
-    array: np.ndarray, kind: bool | str = "offsets", rel: float = 0.02, **options: object
-) -> bytes:
-    options = {"threads": 1, "fill_value": FILL, "train_seconds": 0.5} | options
-    span = np.ptp(np.ma.compressed(np.ma.masked_invalid(array[np.abs(array) < 1e3])).astype(float))
-    return lz.compress(array, lz.absolute(rel * float(span)), enhance=kind, **options)
-
-
-def mean_square(array: np.ndarray, decoded: np.ndarray) -> float:
-    usual = np.ma.filled(np.abs(array) < 1e3, False)
-    difference = np.ma.getdata(array)[usual].astype(float) - np.ma.getdata(decoded)[usual].astype(float)
-    return float(np.square(difference).mean())
-
-
-def assert_within(array: np.ndarray, decoded: np.ndarray, eps: float) -> None:
-    kept = ~np.ma.getmaskarray(array)
-    assert not exact.violations(np.ma.getdata(array)[kept], np.ma.getdata(decoded)[kept], eps, (FILL,)).size
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -124,7 +79,7 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("kind", ["offsets", pytest.param("network", marks=needs_torch)])
 def test_frames_decode_alike_by_the_format(name, kind, monkeypatch):
-    monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)  # small fields would have none
+    monkeypatch.setattr(corrections.Price, "of", lambda *_: 0.0)  # small fields would have none
     monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
     monkeypatch.setattr(training, "FEWEST", 500)
     blob = compressed(SMALL[name], kind)
@@ -132,84 +87,6 @@ def test_frames_decode_alike_by_the_format(name, kind, monkeypatch):
     for plain in (False, True):
         expected, decoded = lz.decompress(blob, enhance=not plain), reference.decode_frame(blob, plain=plain)
         assert np.ma.getdata(decoded).tobytes() == np.ma.getdata(expected).tobytes()
-
-
-# Enhancers that lie
-
-
-def random_enhancer(rng: np.random.Generator, layers: int) -> Enhancer:
-    kinds = tuple(Feature(0, kind) for kind in np.flatnonzero(rng.random(KINDS) < 0.4).tolist())
-    width, hidden = len(kinds), []
-    for channels in rng.integers(1, 5, layers).tolist():
-        shape = (channels, width)
-        weights, biases = rng.integers(-9, 10, shape), rng.integers(-50, 50, channels)
-        hidden.append(Layer(weights, biases, rng.integers(0, 6, channels)))
-        width = channels
-    inputs = (width if hidden else 0) + len(LIMITS) * len(kinds)
-    zero = np.zeros(1, np.int64)
-    output = Layer(rng.integers(-9, 10, (1, inputs)), rng.integers(-50, 50, 1), zero)
-    corrections = tuple(rng.integers(0, 33, CLASSES).tolist())
-    zoom = int(rng.choice([0, 0, 0, 1, 5, 15]))
-    return Enhancer(kinds, tuple(hidden), output, 7, int(rng.integers(0, 9)), corrections, zoom)
-
-
-@st.composite
-def hostile_tiles(draw):
-    """(original, decoded within eps of it, eps) with values at the bound, spikes, plateaus and specials."""
-    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    shape = draw(st.sampled_from([(4, 5, 6), (1, 9, 1), (40,), (3, 2, 4, 5), (1, 1), ()]))
-    dtype = np.dtype(draw(st.sampled_from(["f4", "f8"])))
-    eps = draw(st.sampled_from([1e-30, 1e-3, 0.5, 1.0, 1e20, 2.0**-20]))
-    size = draw(st.sampled_from([0.0, 1.0, 30.0, 1e6]))
-    original = (size * eps * rng.standard_normal(shape)).astype(dtype)
-    errors = rng.choice([-1.0, 1.0, 0.0, 0.5, *rng.uniform(-1, 1, 4)], shape) * eps
-    decoded = (original + errors).astype(dtype)
-    original, decoded = np.atleast_1d(original), np.atleast_1d(decoded)
-    for special in (np.nan, np.inf, -0.0, FILL, 1e37):
-        where = rng.random(original.shape) < 0.05
-        original[where] = decoded[where] = special
-    bad = exact.violations(original, decoded, eps, (FILL,))
-    decoded.reshape(-1)[bad] = original.reshape(-1)[bad]
-    return original, decoded, eps
-
-
-@given(hostile_tiles(), st.integers(0, 1 << 32), st.integers(0, 2))
-@settings(max_examples=300)
-def test_the_bound_holds_with_any_enhancer(tile, seed, layers):
-    original, decoded, eps = tile
-    usual = original[np.abs(original) < 1e36]
-    low, high = (float(usual.min()) + 0.0, float(usual.max()) + 0.0) if usual.size else (0.0, 0.0)
-    patterns = field.special_patterns(original.dtype, (FILL,))
-    header = Header(
-        *(original.dtype, original.shape, original.shape, lz.absolute(eps), eps, low, high),
-        *(tuple(patterns.tolist()), "raster", b"", ()),
-    )
-    decoded = np.where(np.abs(decoded) < 1e36, np.clip(decoded, low, high), decoded).astype(original.dtype)
-    decoded = np.where(original == 0, original, decoded)
-    enhancer = Enhancer.from_bytes(random_enhancer(np.random.default_rng(seed), layers).to_bytes())
-    moves = enhancement.Moves(decoded, header, enhancer)
-    marks = enhancement.mark(moves, original.reshape(-1), eps, patterns)
-    part = Part(7, enhancement.pack_marks(moves, marks))
-    found, rest = split(join(part, b"plain"))
-    assert (found, rest) == (part, b"plain")
-    enhanced = enhancement.enhance(decoded, found, header, enhancer)
-    plain_bad = exact.violations(original, decoded, eps, (FILL,))
-    assert set(exact.violations(original, enhanced, eps, (FILL,))) <= set(plain_bad)
-
-
-def test_a_lie_does_not_leave(monkeypatch):
-    """Marks that say nothing: the door finds what would leave the bound."""
-    monkeypatch.setattr(enhancement, "mark", lambda moves, *_: np.zeros(moves.moved.size, np.int32))
-    with pytest.raises(lz.BoundViolationError):
-        compressed(FIELDS["3d"])
-
-
-def test_an_enhancer_that_does_not_pay_is_left_out(monkeypatch):
-    array = FIELDS["3d"]
-    rng = np.random.default_rng(0)
-    liar = training.Judged(random_enhancer(rng, 1), 9.0, 9.0)
-    monkeypatch.setattr(training, "train", lambda *_: liar)
-    assert compressed(array) == compressed(array, False)
 
 
 def test_noise_is_not_enhanced():
@@ -256,7 +133,7 @@ def test_what_cannot_be_is_refused():
 
 
 def test_without_torch_there_are_offsets(monkeypatch):
-    monkeypatch.setattr(training.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert lz.inspect(compressed(FIELDS["3d"], True)).enhancer == "offsets"
     assert compressed(FIELDS["3d"], "network") == compressed(FIELDS["3d"], False)
 
@@ -293,10 +170,10 @@ def guided(train_seconds: float) -> tuple[np.ndarray, np.ndarray, bytes, bytes]:
     other = (array + waves(8, 22, 24, noise=0.02, seed=9) / 9).astype(array.dtype)
     options = {"references": [other], "rel": 0.05, "train_seconds": train_seconds}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Price, "of", lambda *_: 0.0)  # a small field would have none
+        patch.setattr(corrections.Price, "of", lambda *_: 0.0)  # a small field would have none
         patch.setattr(second_pass, "_cheaper", lambda *_: True)
         seen = compressed(array, "offsets", **options)
-        patch.setattr(training, "view_of", lambda *_: training.View())
+        patch.setattr(observations, "view_of", lambda *_: observations.View())
         return array, other, seen, compressed(array, "offsets", **options)
 
 
@@ -350,7 +227,7 @@ def test_a_psnr_is_reached_in_fewer_bytes(name, db):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("db", [34, 44])
 def test_enhanced_to_a_psnr_decodes_alike_by_the_format(db, monkeypatch):
-    monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)
+    monkeypatch.setattr(corrections.Price, "of", lambda *_: 0.0)
     monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
     array = waves(8, 24, 25)
     judged = second_pass.enhanced
@@ -423,69 +300,8 @@ def test_many_fields_and_files(tmp_path):
     assert squares[0] < squares[1]
 
 
-# Damage
-
-
-def test_cut_and_flipped_frames_raise():
-    blob = compressed(FIELDS["3d"])
-    for size in range(0, len(blob), 7):
-        with pytest.raises(lz.DecodeError):
-            lz.decompress(blob[:size])
-    for at in range(0, len(blob), 5):
-        flipped = bytearray(blob)
-        flipped[at] ^= 1 << at % 8
-        with pytest.raises(lz.DecodeError):
-            lz.decompress(bytes(flipped))
-
-
-def forged(blob: bytes, **sections: bytes | None) -> bytes:
-    parts = Parts.of(blob)
-    header = unpack_sections(parts.header, "ABRSMLGEP") | sections
-    kept = {tag: data for tag, data in header.items() if data is not None}
-    return Parts(pack_sections(kept), parts.tiles, parts.index, 0).forge()
-
-
-def test_forged_enhancers_raise():
-    blob = compressed(FIELDS["3d"])
-    own = unpack_sections(Parts.of(blob).header, "ABRSMLGEP")["E"]
-    wrong = [b"", own[:-1], own + b"\0", b"\x0f" + own[1:], bytes([own[0] | 0x30]) + own[1:], own[:9] * 50]
-    for data in wrong:
-        with pytest.raises(lz.DecodeError):
-            lz.decompress(forged(blob, E=data))
-    with pytest.raises(lz.DecodeError):
-        lz.decompress(forged(blob, E=None))
-    zero = b"\0" + bytes(8)
-    with pytest.raises(lz.DecodeError):
-        lz.decompress(forged(blob, B=zero))
-    with pytest.raises(lz.DecodeError):
-        lz.decompress(forged(compressed(FIELDS["3d"], False), E=own))
-
-
-def test_sums_that_may_not_be_exact_are_refused():
-    one = Layer(np.array([[1 << 20, 0, 0]]), np.zeros(1, np.int64), np.zeros(1, np.int64))
-    with pytest.raises(lz.CorruptError, match="exact"):
-        Enhancer((Feature(0, 0),), (), one, 7, 0, (0,) * CLASSES)
-
-
-def test_forged_marks_raise():
-    blob = compressed(FIELDS["3d"])
-    parts = Parts.of(blob)
-    part, plain = split(parts.tiles[0].payload)
-    assert part.content is not None
-    for marks in (b"", part.marks[:-2], part.marks + b"\0\0", part.marks[:9] + part.marks[12:], b"\1" * 99):
-        with pytest.raises(lz.DecodeError):
-            lz.decompress(parts.with_payload(join(Part(part.content, marks), plain)))
-    with pytest.raises(lz.ContentMismatchError):
-        lz.decompress(parts.with_payload(join(Part(None, b""), plain)))
-    with pytest.raises(lz.ContentMismatchError):
-        lz.decompress(parts.with_payload(join(Part(1, part.marks), plain)), enhance=False)
-    for payload in (b"", b"\xff\x7f", b"\3abc" + plain):
-        with pytest.raises(lz.DecodeError):
-            lz.decompress(parts.with_payload(payload))
-
-
 def test_prices_are_what_bytes_are_worth():
     """One percent more bytes for 0.1 dB: a gain of less than that is none."""
-    price = training.Price(0.1, 1000, 80_000, 1)
+    price = corrections.Price(0.1, 1000, 80_000, 1)
     assert price.of(10) == pytest.approx(0.1)
     assert second_pass.where_size((slice(2, 5), slice(0, 4))) == 12

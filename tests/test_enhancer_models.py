@@ -18,6 +18,7 @@ from lossyzip import second_pass
 from lossyzip.cli import lossyzip as group
 from lossyzip.container.archive import unpack_archive
 from lossyzip.container.frame import pack_sections, unpack_sections
+from lossyzip.learned import corrections
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.model import Enhanced, Model
 
@@ -86,7 +87,7 @@ def test_an_enhancer_is_put_into_the_frame(model):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_frames_decode_alike_by_the_format(model, monkeypatch):
-    monkeypatch.setattr(training.Price, "of", lambda *_: 0.0)  # a small field would have none
+    monkeypatch.setattr(corrections.Price, "of", lambda *_: 0.0)  # a small field would have none
     monkeypatch.setattr(second_pass, "_cheaper", lambda *_: True)
     blob = frame_of({"a": field(4)[:6, :19, :20]}, "a", model=model, enhance=True)
     assert lz.inspect(blob).enhancer == "model"

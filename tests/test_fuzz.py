@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutator import mutate, read
-from test_damage import ARCHIVE, FRAMES
+from small_frames import ARCHIVE, FRAMES
 
 import lossyzip as lz
 from lossyzip.container import archive

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from plans import FAMILIES, random_plan
 from reference import codes as reference_codes
 from reference import readers
-from reference.frame import lossless_array
+from reference.lossless import lossless_array
 from reference.passes import fold as reference_fold
 from reference.quantizer import Quantizer as ReferenceQuantizer
 

@@ -22,7 +22,7 @@ import lossyzip as lz
 from lossyzip import field
 from lossyzip.blocks import Block
 from lossyzip.candidates import best_lattice
-from lossyzip.decompose import families, lattice, multiples
+from lossyzip.decompose import families, lattice, lorenzo, multiples
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.judge import Judge
 
@@ -238,5 +238,5 @@ def test_the_plan_suits_the_field():
     rule = families.quantizer(sample.dtype, 0.01, float(sample.min()), float(sample.max()))
     judge = Judge([Block(sample)], [], rule, sample.size, points=0)
     _, plan = best_lattice(judge)
-    assert plan.axes & lattice.Y
-    assert not plan.axes & lattice.X
+    assert plan.axes & lorenzo.Y
+    assert not plan.axes & lorenzo.X

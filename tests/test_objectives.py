@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import exact
@@ -90,7 +91,7 @@ def test_no_objective_is_made_worse_by_enhancers_that_lie(objective, monkeypatch
         for one in trained(*arguments):
             output = one.enhancer.output
             other = output._replace(weights=-output.weights, biases=-output.biases)
-            found.append(one._replace(enhancer=training.replace(one.enhancer, output=other)))
+            found.append(one._replace(enhancer=dataclasses.replace(one.enhancer, output=other)))
         return found
 
     array = rough()

@@ -70,11 +70,11 @@ def test_a_gpu_gives_the_same_network_each_time(related):
 def test_recorded_steps_lead_where_live_ones_do(related, monkeypatch):
     if not torch.cuda.is_available():
         pytest.skip("no GPU that torch can use")
-    from lossyzip.learned import perceptron
+    from lossyzip.learned import descent
 
     target, references = related
     recorded = train(target, references, 0.02, seconds=0.2)
-    monkeypatch.setattr(perceptron, "_LIVE_STEPS", 1 << 30)
+    monkeypatch.setattr(descent, "_LIVE_STEPS", 1 << 30)
     assert train(target, references, 0.02, seconds=0.2).to_bytes() == recorded.to_bytes()
 
 

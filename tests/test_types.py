@@ -6,7 +6,7 @@ import exact
 import numpy as np
 import pytest
 import reference
-from test_inputs import wave
+from round_trip import wave
 
 import lossyzip as lz
 from lossyzip import field

@@ -1,21 +1,19 @@
 """Lattice: each value goes to the nearest multiple of one step (multiples.py), then everything is integers.
 
-Differences of the integers along some axes (Lorenzo predictor; Ibarria et al., 2003) are the codes.
-Nothing waits for anything before it in its row: contexts come from finished rows, decoding is a running
-sum. docs/FORMAT.md, "Lattice".
+Differences of the integers along some axes (lorenzo.py) are the codes. Nothing waits for anything before it
+in its row: contexts come from finished rows, decoding is a running sum. docs/FORMAT.md, "Lattice".
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from lossyzip._jit import helper, inlined, kernel, lean
-from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.lorenzo import Rows, T, X, Y, Z, differences, row_class, sum_rows
 from lossyzip.decompose.multiples import quantize, spacing
 from lossyzip.decompose.rows import Quantizer, clamp
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -25,7 +23,6 @@ from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, codes_of_row, larges
 from lossyzip.errors import CorruptError
 
 GROUPS = 1  # of context cells
-X, Y, Z, T = 1, 2, 4, 8  # bits of Lattice.axes
 _CENTRED, _CENTRE_BIAS = 16, 1 << 31  # in the place of axes; as it is written
 _FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
 _MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
@@ -55,83 +52,6 @@ class Lattice:
         if axes > X | Y | Z | T:
             raise CorruptError(f"lattice with axes {axes}")
         return cls(axes)
-
-
-class Rows(NamedTuple):
-    """The rows of a tile (t, z, y, x) and their differences.
-
-    A row of class c has ``taps[c]`` neighbouring rows, at ``offsets[c]`` and with ``signs[c]``: -1, -1, +1
-    and what comes with a third axis. It is differenced along x where ``along_x[c]``; its first value is
-    then taken relative to the one at ``first[c]`` (0: to none).
-    """
-
-    nt: int
-    nz: int
-    ny: int
-    nx: int
-    taps: np.ndarray
-    offsets: np.ndarray
-    signs: np.ndarray
-    along_x: np.ndarray
-    first: np.ndarray
-
-
-@lru_cache(maxsize=64)
-def differences(shape: tuple[int, ...], axes: int) -> Rows:
-    """The rows of a tile of ``shape``.
-
-    A point is differenced along those of ``axes`` along which it is not the first; where none is left,
-    along the last of all axes along which it is not the first.
-    """
-    field = fold(shape, Fold.VOLUMES)
-    strides = {Y: field.x, Z: field.y * field.x, T: field.z * field.y * field.x}
-    taps, offsets, signs = np.zeros(8, np.int64), np.zeros((8, 8), np.int64), np.zeros((8, 8), np.int32)
-    along_x, first = np.zeros(8, np.int64), np.zeros(8, np.int64)
-    for row_class in range(8):
-        before = [axis for axis, lacks in ((Y, 1), (Z, 2), (T, 4)) if not row_class & lacks]
-        used = [axis for axis in before if axes & axis]
-        corners = [(-strides[used[0]], -1)] if used else []
-        for axis in used[1:]:
-            corners += [(-strides[axis], -1)] + [(at - strides[axis], -sign) for at, sign in corners]
-        taps[row_class] = len(corners)
-        for k, (at, sign) in enumerate(corners):
-            offsets[row_class, k], signs[row_class, k] = at, sign
-        along_x[row_class] = int(bool(axes & X) or (axes != 0 and not used))
-        if along_x[row_class] and not used and before:
-            first[row_class] = -strides[before[0]]
-    return Rows(*field, taps, offsets, signs, along_x, first)
-
-
-@inlined
-def row_class(plane, nz, y):
-    """0: there is a row, a plane and a volume before this one; +1, +2, +4: there is none."""
-    return (0 if y > 0 else 1) + (0 if plane % nz > 0 else 2) + (0 if plane >= nz else 4)
-
-
-@helper
-def _sum_rows(total, q, base, taps, offsets, signs):
-    """Sum neighbouring rows, with their signs, into ``total`` (int32, modulo 2**32)."""
-    n = total.size
-    if taps == 0:
-        total[:] = np.int32(0)
-        return
-    first = q[base + offsets[0] : base + offsets[0] + n]
-    if taps == 1:
-        for i in range(n):
-            total[i] = -first[i]
-        return
-    second = q[base + offsets[1] : base + offsets[1] + n]
-    third = q[base + offsets[2] : base + offsets[2] + n]
-    for i in range(n):
-        total[i] = third[i] - first[i] - second[i]
-    for k in range(3, taps):
-        other = q[base + offsets[k] : base + offsets[k] + n]
-        if signs[k] > 0:
-            for i in range(n):
-                total[i] += other[i]
-        else:
-            for i in range(n):
-                total[i] -= other[i]
 
 
 @helper
@@ -276,7 +196,7 @@ def difference(values, rows, spacing, room, codes, cells, outliers, cursor):
                 _mend(values, q, base, rows, which, marks)
                 for i in range(nx):
                     cursor[1] += np.int64(abs(np.float64(q[base + i])) >= spacing.limit)
-            _sum_rows(total, q, base, taps[which], offsets[which], signs[which])
+            sum_rows(total, q, base, taps[which], offsets[which], signs[which])
             here = q[base : base + nx]
             for i in range(nx):
                 total[i] += here[i]
@@ -375,7 +295,7 @@ def integrate(values, rows, spacing, room, coder, extra, outliers, cursor):
                 )
                 position += nx
                 largest = largest_of(token)
-            _sum_rows(total, q, base, taps[which], offsets[which], signs[which])
+            sum_rows(total, q, base, taps[which], offsets[which], signs[which])
             running = q[base + first[which]] if first[which] != 0 else np.int32(0)
             here, point = q[base : base + nx], values[base : base + nx]
             if largest == 0:

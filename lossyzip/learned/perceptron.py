@@ -1,12 +1,10 @@
 """A perceptron in floats, and how torch trains it. Knows neither references nor integers.
 
-Imported by training alone: decoding needs no torch. Adam on a one-cycle schedule; on a CPU in one thread,
-since at a thousand weights more of them would wait for one another.
+Imported by training alone: decoding needs no torch.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
 
+from lossyzip.learned.descent import Schedule, descend, in_one_thread
 from lossyzip.learned.device import training_device
 
-_LR = 1.5e-2
-_CYCLE = {"pct_start": 0.15, "div_factor": 25.0, "final_div_factor": 40.0, "cycle_momentum": False}
-_BETAS = (0.9, 0.99)
+_SCHEDULE = Schedule(
+    1.5e-2,
+    (0.9, 0.99),
+    {"pct_start": 0.15, "div_factor": 25.0, "final_div_factor": 40.0, "cycle_momentum": False},
+    fused=True,
+)
 _CHUNK = 1024  # patches
-_TOLD = 100  # times, of progress
-_LIVE_STEPS = 3  # on a GPU, before they are recorded
 
 
 @dataclass(frozen=True)
@@ -87,71 +86,30 @@ def learn(
     device = training_device()
     x, goal, matrix, corners = (torch.from_numpy(a).to(device) for a in (features, target, terms.T, bends))
     counts = None if weights is None else torch.from_numpy(weights).to(device)
-    with _in_one_thread():
-        net = Perceptron(features.shape[2], hidden, rng).to(device)
-        on_gpu = device.type == "cuda"
-        rate = torch.tensor(_LR, device=device) if on_gpu else _LR  # what is recorded reads a tensor
-        optimizer = torch.optim.Adam(net.parameters(), lr=rate, betas=_BETAS, fused=True, capturable=on_gpu)
-        schedule = OneCycleLR(optimizer, _LR, steps, **_CYCLE)
+    net = Perceptron(features.shape[2], hidden, rng).to(device)
 
-        def step_on(chosen: torch.Tensor) -> None:
-            optimizer.zero_grad()
-            seen = x.index_select(0, chosen).view(-1, x.shape[2])
-            errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)
-            if counts is not None:
-                errors = errors * counts.index_select(0, chosen)
-            (torch.hypot(errors, corners).sum() / len(chosen)).backward()
-            optimizer.step()
+    def loss(chosen: torch.Tensor) -> torch.Tensor:
+        seen = x.index_select(0, chosen).view(-1, x.shape[2])
+        errors = net(seen).view(len(chosen), -1) @ matrix - goal.index_select(0, chosen)
+        if counts is not None:
+            errors = errors * counts.index_select(0, chosen)
+        return torch.hypot(errors, corners).sum() / len(chosen)
 
-        take = _Recorded(step_on) if on_gpu else step_on
-        for step, chosen in enumerate(_batches(len(x), batch, steps, rng), start=1):
-            take(chosen)
-            schedule.step()
-            if tell is not None and step * _TOLD // steps > (step - 1) * _TOLD // steps:
-                tell(step / steps)
-        return _trained(net, x)
+    descend(list(net.parameters()), loss, _batches(len(x), batch, rng), steps, _SCHEDULE, tell)
+    return _trained(net, x)
 
 
-class _Recorded:
-    """A step on a GPU, recorded once it was taken a few times and then replayed as a whole: asking for each
-    of its kernels takes longer than they do. All batches are of one length."""
-
-    def __init__(self, step: Callable[[torch.Tensor], None]) -> None:
-        self._step, self._left = step, _LIVE_STEPS
-        self._chosen: torch.Tensor | None = None
-        self._graph = torch.cuda.CUDAGraph()
-
-    def __call__(self, chosen: torch.Tensor) -> None:
-        if self._left:
-            self._left -= 1
-            self._beside(chosen.cuda())
-            return
-        if self._chosen is None:
-            self._chosen = chosen.cuda()
-            with torch.cuda.graph(self._graph):
-                self._step(self._chosen)
-        self._chosen.copy_(chosen)
-        self._graph.replay()
-
-    def _beside(self, chosen: torch.Tensor) -> None:
-        """In a stream of its own, as what comes before recording must be."""
-        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
-        beside.wait_stream(here)
-        with torch.cuda.stream(beside):
-            self._step(chosen)
-        here.wait_stream(beside)
-
-
-def _batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
+def _batches(count: int, batch: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
     """Numbers of patches, in an order of their own each time they have all been seen."""
     order, at = rng.permutation(count), 0
-    for _ in range(steps):
+    while True:
         if at + batch > count:
             order, at = rng.permutation(count), 0
         yield torch.from_numpy(order[at : at + batch])
         at += batch
 
 
+@in_one_thread()
 @torch.no_grad()
 def _trained(net: Perceptron, features: torch.Tensor) -> Trained:
     largest = [torch.zeros_like(layer.bias) for layer in net.hidden]
@@ -162,16 +120,6 @@ def _trained(net: Perceptron, features: torch.Tensor) -> Trained:
     biases = [layer.bias for layer in [*net.hidden, net.last]]
     layers = [(w.T.cpu().numpy(), b.cpu().numpy()) for w, b in zip(weights, biases, strict=True)]
     return Trained(layers, [most.cpu().numpy() for most in largest])
-
-
-@contextlib.contextmanager
-def _in_one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:

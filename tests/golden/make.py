@@ -19,7 +19,7 @@ from lossyzip import field, second_pass, trial
 from lossyzip.container.archive import unpack_archive
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
-from lossyzip.learned import enhancement as training
+from lossyzip.learned import corrections
 from lossyzip.learned.model import Target
 from lossyzip.learned.neighbourhood import Input
 from lossyzip.learned.network import Feature, Layer, Network
@@ -166,12 +166,12 @@ def coded_as(family: str, array: np.ndarray, bound: lz.Bound, **options: Any) ->
 
 def enhanced(array: np.ndarray, bound: lz.Bound) -> bytes:
     """By a network, which would not pay in so small a field."""
-    price, training.Price.of = training.Price.of, lambda *_: 0.0
+    price, corrections.Price.of = corrections.Price.of, lambda *_: 0.0
     cheaper, second_pass._cheaper = second_pass._cheaper, lambda *_: True
     try:
         blob = lz.compress(array, bound, enhance="network", train_seconds=2)
     finally:
-        training.Price.of, second_pass._cheaper = price, cheaper
+        corrections.Price.of, second_pass._cheaper = price, cheaper
     assert lz.inspect(blob).enhancer == "network", lz.inspect(blob)
     return blob
 
