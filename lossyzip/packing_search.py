@@ -1,0 +1,177 @@
+"""Whether the values of a field are whole multiples of a step, found on a sample. For the encoder alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from lossyzip.container.header import Header
+from lossyzip.container.packing import Packing, may_be_packed
+from lossyzip.field import Number, native, special_patterns
+from lossyzip.packing import packed
+
+_SAMPLE, _FIRST_LOOK = 4096, 256  # values
+_RUN = 4  # of them lie side by side, which memory has at the same time
+_GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly
+_MOST_STEPS = 16.0  # within eps: fields with more are coded as well without
+_WORTH = 1.05  # how much wider steps must be than 2 eps
+_LEAST_STEP = 16.0  # ulps of the largest value: below, numbers are not found reliably
+_ROUNDED = 2.0  # ulps that values may be off
+_TELLING = 16  # values other than the most frequent one: fewer say nothing
+_MOST_RAW = 1e-3
+_GAPS = 64
+_DOUBTFUL = 0.2  # steps
+_MOST_BESIDE = 0.05  # share of values that are farther from the scale: no need to look closer
+_ROUNDS = 40
+_MOST_DIGITS = 9
+_EXACT_POWER = 22  # of ten, that float64 holds
+_MOST_PARTS = 2.0**24
+
+
+class Sampler:
+    """Takes about `_SAMPLE` values of a field of ``size`` values from tiles that somebody else reads."""
+
+    def __init__(self, size: int, dtype: np.dtype, fill_values: Iterable[Number]) -> None:
+        self._size, self._fills = size, special_patterns(dtype.newbyteorder("="), fill_values)
+        self._taken: list[np.ndarray] = []
+
+    def watch(self, tiles: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """``tiles``, one after the other."""
+        for tile in tiles:
+            count = min(max(math.ceil(_SAMPLE * tile.size / self._size), _RUN), tile.size)
+            places = np.arange(count)
+            if count < tile.size:
+                runs = places[: -(-count // _RUN)] * _GOLDEN % 1.0 * (tile.size - _RUN)
+                places = (runs.astype(np.int64)[:, None] + np.arange(_RUN)).reshape(-1)
+            where = np.unravel_index(places, tile.shape)
+            taken = native(np.ma.getdata(tile)[where])
+            valid = np.isfinite(taken)
+            if isinstance(tile, np.ma.MaskedArray):
+                valid &= ~np.ma.getmaskarray(tile)[where]
+            if self._fills.size:
+                valid &= ~np.isin(taken.view(f"u{taken.itemsize}"), self._fills)
+            self._taken.append(taken[valid])
+            yield tile
+
+    def values(self) -> np.ndarray:
+        """Valid ones, in native order."""
+        return np.concatenate(self._taken) if self._taken else np.empty(0)
+
+
+def packing_of(sample: np.ndarray, header: Header) -> Packing | None:
+    """By which the field with this ``header``, of which ``sample`` are valid values, is coded in fewer bytes.
+
+    None where there is no step, where steps of 2 eps are as good, or where more than a few values have none.
+    """
+    if not may_be_packed(header.dtype, header.bound) or header.levels:
+        return None
+    for part in (sample[:: max(sample.size // _FIRST_LOOK, 1)], sample):
+        points, counts = np.unique(part.astype(np.float64), return_counts=True)
+        if points.size < 2 or part.size - counts.max() < _TELLING:
+            continue
+        ulp = float(np.spacing(header.part.type(np.abs(points[[0, -1]]).max())))
+        off, least = _ROUNDED * ulp, max(header.eps / _MOST_STEPS, _LEAST_STEP * ulp)
+        gaps = np.diff(points)
+        gaps = np.sort(gaps[gaps > 2.0 * off])[:_GAPS]
+        if gaps.size and gaps[0] < least:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = _fitted(points - points[0], _common_step(gaps, off, least), off) if gaps.size else None
+        if step is None or step < least:
+            continue
+        most = math.floor(header.eps / step * (1.0 + 1e-9))  # where it is one too many, values will be RAW
+        if (most + 0.5) * step <= _WORTH * header.eps:
+            return None
+        tried = [
+            (_raw(sample, header, packing), packing)
+            for packing in _candidates(points, step, off, most)
+            if packing.suits(header.low, header.high)
+        ]
+        raw, packing = min(tried, key=lambda pair: pair[0], default=(sample.size, None))
+        if raw <= _MOST_RAW * sample.size:
+            return packing
+    return None
+
+
+def _common_step(gaps: np.ndarray, off: float, least: float) -> float:
+    """What ``gaps``, each of which may be ``off``, are multiples of: Euclid's algorithm, as far as roundings let
+    it tell steps from ``least`` on."""
+    step, step_off = float(gaps[0]), off
+    for gap in gaps[1:].tolist():
+        larger, larger_off, smaller, smaller_off = gap, off, step, step_off
+        while smaller >= least:
+            times = max(round(larger / smaller), 1)
+            rest, rest_off = abs(larger - smaller * times), larger_off + smaller_off * times
+            if rest_off > least / 2.0:
+                break
+            if rest <= rest_off:
+                step, step_off = smaller, smaller_off
+                if larger_off < times * smaller_off:
+                    step, step_off = larger / times, larger_off / times
+                break
+            larger, larger_off, smaller, smaller_off = smaller, smaller_off, rest, rest_off
+        else:
+            return 0.0
+    return step
+
+
+def _fitted(spans: np.ndarray, step: float, off: float) -> float | None:
+    """The ``step`` of ``spans`` (sorted, from 0 on) by least squares, over a part of them that grows as it becomes
+    known better; None where it does not, or is 0."""
+    if not step:
+        return None
+    known = 1.0
+    for _ in range(_ROUNDS):
+        numbers = np.rint(spans / step)
+        trusted = (numbers > 0) & (numbers * (off / known) < _DOUBTFUL * step)
+        if not trusted.any():
+            return None
+        few = numbers[trusted]
+        step, known = float(few @ spans[trusted] / (few @ few)), float(few[-1])
+        if known == numbers[-1]:
+            rests = np.abs(spans - step * np.rint(spans / step))
+            return step if np.mean(rests > _DOUBTFUL * step) < _MOST_BESIDE else None
+    return None
+
+
+def _candidates(points: np.ndarray, step: float, off: float, most: int) -> Iterator[Packing]:
+    """With short decimals and quotients in the place of ``step``, and of the offset, where these fit as well."""
+    spans = points - points[0]
+    near = off / max(float(np.rint(spans[-1] / step)), 1.0)
+    quotients = [_decimal(step, near)]
+    parts = max(round(1.0 / step), 1) if step * _MOST_PARTS > 1.0 else 1
+    if abs(1.0 / parts - step) <= near:
+        quotients.append((1.0, float(parts)))
+    for numerator, denominator in filter(None, quotients):
+        exact = numerator / denominator
+        offset = float(points[0] + np.mean(spans - np.rint(spans / exact) * exact))
+        offset -= round(offset / exact) * exact
+        decimal = _decimal(abs(offset), off)
+        if abs(offset) <= off:
+            yield Packing(0.0, numerator, denominator, most)
+        elif decimal is not None:
+            yield Packing(math.copysign(decimal[0] / decimal[1], offset), numerator, denominator, most)
+        yield Packing(offset, numerator, denominator, most)
+    yield Packing(float(points[0] + np.mean(spans - np.rint(spans / step) * step)), step, 1.0, most)
+
+
+def _decimal(number: float, near: float) -> tuple[float, float] | None:
+    """The shortest decimal within ``near`` of ``number``, as a quotient of whole numbers."""
+    for digits in range(_MOST_DIGITS):
+        text = f"{number:.{digits}e}"
+        if abs(float(text) - number) <= near:
+            mantissa, exponent = text.split("e")
+            power = int(exponent) - digits
+            if abs(power) > _EXACT_POWER:
+                return None
+            whole = float(mantissa.replace(".", ""))
+            return (whole * 10.0**power, 1.0) if power >= 0 else (whole, 10.0**-power)
+    return None
+
+
+def _raw(sample: np.ndarray, header: Header, packing: Packing) -> int:
+    """How many values are not on the scale."""
+    return packed(sample, replace(header, packing=packing), packing)[3]
