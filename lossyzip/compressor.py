@@ -68,6 +68,7 @@ class FieldReport:
     enhancer: str = ""  # its kind, if there is one,
     gain: float = 0.0  # and the dB that it adds
     objective: Objective | None = None
+    step: float = 0.0  # as in an `Inspection`
 
     @property
     def ratio(self) -> float:
@@ -209,6 +210,7 @@ def compress_field(
         done.header.enhancer_kind,
         done.gain,
         done.objective,
+        done.header.step,
     )
 
 

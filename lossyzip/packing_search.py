@@ -10,7 +10,7 @@ import numpy as np
 
 from lossyzip.container.header import Header
 from lossyzip.container.packing import Packing, may_be_packed
-from lossyzip.field import Number, native, special_patterns
+from lossyzip.field import Number, largest_coded, native, special_patterns
 from lossyzip.packing import packed
 
 _SAMPLE, _FIRST_LOOK = 4096, 256  # values
@@ -29,6 +29,7 @@ _ROUNDS = 40
 _MOST_DIGITS = 9
 _EXACT_POWER = 22  # of ten, that float64 holds
 _MOST_PARTS = 2.0**24
+_LARGEST = 1e280  # below which no sum here overflows
 
 
 class Sampler:
@@ -46,19 +47,25 @@ class Sampler:
             if count < tile.size:
                 runs = places[: -(-count // _RUN)] * _GOLDEN % 1.0 * (tile.size - _RUN)
                 places = (runs.astype(np.int64)[:, None] + np.arange(_RUN)).reshape(-1)
-            where = np.unravel_index(places, tile.shape)
-            taken = native(np.ma.getdata(tile)[where])
-            valid = np.isfinite(taken)
+            taken = native(_at(np.ma.getdata(tile), places))
+            valid = np.abs(taken) <= largest_coded(taken.dtype)  # False for NaN
             if isinstance(tile, np.ma.MaskedArray):
-                valid &= ~np.ma.getmaskarray(tile)[where]
+                valid &= ~_at(np.ma.getmaskarray(tile), places)
             if self._fills.size:
                 valid &= ~np.isin(taken.view(f"u{taken.itemsize}"), self._fills)
             self._taken.append(taken[valid])
             yield tile
 
     def values(self) -> np.ndarray:
-        """Valid ones, in native order."""
+        """Valid ones that are coded with loss, in native order."""
         return np.concatenate(self._taken) if self._taken else np.empty(0)
+
+
+def _at(array: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Its values at flat ``places``, without a copy of all."""
+    if array.flags.c_contiguous:
+        return array.reshape(-1)[places]
+    return array[np.unravel_index(places, array.shape)]
 
 
 def packing_of(sample: np.ndarray, header: Header) -> Packing | None:
@@ -72,14 +79,16 @@ def packing_of(sample: np.ndarray, header: Header) -> Packing | None:
         points, counts = np.unique(part.astype(np.float64), return_counts=True)
         if points.size < 2 or part.size - counts.max() < _TELLING:
             continue
-        ulp = float(np.spacing(header.part.type(np.abs(points[[0, -1]]).max())))
+        largest = float(np.abs(points[[0, -1]]).max())
+        if largest > _LARGEST:
+            return None
+        ulp = float(np.spacing(header.part.type(largest)))
         off, least = _ROUNDED * ulp, max(header.eps / _MOST_STEPS, _LEAST_STEP * ulp)
         gaps = np.diff(points)
         gaps = np.sort(gaps[gaps > 2.0 * off])[:_GAPS]
         if gaps.size and gaps[0] < least:
             return None
-        with np.errstate(over="ignore", invalid="ignore"):
-            step = _fitted(points - points[0], _common_step(gaps, off, least), off) if gaps.size else None
+        step = _fitted(points - points[0], _common_step(gaps, off, least), off) if gaps.size else None
         if step is None or step < least:
             continue
         most = math.floor(header.eps / step * (1.0 + 1e-9))  # where it is one too many, values will be RAW

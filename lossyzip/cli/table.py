@@ -122,7 +122,9 @@ def tuned_table(report: TuneReport) -> str:
 
 
 def _family(row: FieldRow) -> str:
-    """With what an enhancer adds to PSNR, or takes from another error."""
+    """With the step of values, or what an enhancer adds to PSNR, or takes from another error."""
+    if row.step:
+        return f"{row.family}, step {_number(row.step)}"
     if not row.enhancer:
         return row.family
     what = f"{row.objective} error x {row.objective_left:.2f}, " if row.objective else ""

@@ -100,6 +100,11 @@ class Header:
         return coded_as(self.part) if self.packing is None else self.packing.coded(self.low, self.high)
 
     @property
+    def step(self) -> float:
+        """What the values of a packed field are multiples of; 0.0 of others."""
+        return 0.0 if self.packing is None else self.packing.step
+
+    @property
     def as_they_are(self) -> bool:
         """Whether what is coded are the values themselves."""
         others = self.pointwise or self.subtracted or self.packing is not None

@@ -17,7 +17,7 @@ class FieldRow:
     Seconds are those of encoding, of all threads, or of decoding; verification is apart. ``note``: what a
     restored field lacks, or what ``references``, fields that it needs, have saved. ``model``: the checksum of
     the one that it needs. ``enhancer``: its kind, the dB that it adds to PSNR, and if that is not what it is
-    for its ``objective``, and what it leaves of the error in that.
+    for its ``objective``, and what it leaves of the error in that. ``step``: as in an `Inspection`.
     """
 
     name: str
@@ -39,6 +39,7 @@ class FieldRow:
     psnr_gain: float = 0.0
     objective: str = ""
     objective_left: float = 1.0
+    step: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -75,6 +76,7 @@ class FieldRow:
             about.enhancer,
             about.gain,
             *_objective(about),
+            about.step,
         )
 
 

@@ -41,7 +41,7 @@ def decode_frame(
 ) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    found = opening(reader, b"LsyZ", 2, "ABRSMLGEKP")
+    found = opening(reader, b"LsyZ", 2, "ABRSMLGEKQP")
     header = Header.read(found)
     if "K" in found:
         from reference.models import read_enhancers, read_model
