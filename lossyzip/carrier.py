@@ -2,7 +2,8 @@
 
 float16 and integers are coded as floats that hold them exactly, and rounded when they come back; complex
 numbers are two numbers each, along an axis of their own before all others; a guide is subtracted (guide.py);
-see also logarithms.py and packing.py. Special values (field.py) and those that are left out are NaN among what is coded.
+see also logarithms.py and packing.py. Special values (field.py) and those that are left out are NaN among what
+is coded.
 docs/FORMAT.md, "Types and carriers".
 """
 
@@ -87,7 +88,13 @@ def as_coded(
 
     Values that are coded as they are need no copy: special ones are found later.
     """
-    if header.as_they_are and header.part == header.native and header.fill is None and left_out is None and guide is None:
+    if (
+        header.as_they_are
+        and header.part == header.native
+        and header.fill is None
+        and left_out is None
+        and guide is None
+    ):
         return source, header
     return CodedSource(source, header, left_out, guide), header.as_coded()
 

@@ -139,11 +139,11 @@ def compress_field(
     fill_values = tuple(value if isinstance(value, int) else float(value) for value in fill_values)
     shape = tuple(source.shape)
     started = time.process_time()  # tuning may use several threads; nothing else runs
-    tiles = (field.read(source, where) for where in field.tile_slices(shape))
+    tiles: Iterable[np.ndarray] = (field.read(source, where) for where in field.tile_slices(shape))
     alone = guide is None and enhancing is None and not idempotent
     sampler = Sampler(math.prod(shape), dtype, fill_values) if alone and may_be_packed(dtype, bound) else None
     tiles = tiles if sampler is None else sampler.watch(tiles)
-    summary = field.summarize(tiles, dtype, fill_values, workers)
+    summary = field.summarize(iter(tiles), dtype, fill_values, workers)
     sample = None if sampler is None else sampler.values()
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     levels = levels_of(bound, shape, *span)

@@ -25,7 +25,6 @@ _MOST_RAW = 1e-3
 _GAPS = 64
 _DOUBTFUL = 0.2  # steps
 _MOST_BESIDE = 0.05  # share of values that are farther from the scale: no need to look closer
-_ROUNDS = 40
 _MOST_DIGITS = 9
 _EXACT_POWER = 22  # of ten, that float64 holds
 _MOST_PARTS = 2.0**24
@@ -88,7 +87,11 @@ def packing_of(sample: np.ndarray, header: Header) -> Packing | None:
         gaps = np.sort(gaps[gaps > 2.0 * off])[:_GAPS]
         if gaps.size and gaps[0] < least:
             return None
-        step = _fitted(points - points[0], _common_step(gaps, off, least), off) if gaps.size else None
+        step = (
+            _fitted(points - points[points.size // 2], _common_step(gaps, off, least), off)
+            if gaps.size
+            else None
+        )
         if step is None or step < least:
             continue
         most = math.floor(header.eps / step * (1.0 + 1e-9))  # where it is one too many, values will be RAW
@@ -106,8 +109,8 @@ def packing_of(sample: np.ndarray, header: Header) -> Packing | None:
 
 
 def _common_step(gaps: np.ndarray, off: float, least: float) -> float:
-    """What ``gaps``, each of which may be ``off``, are multiples of: Euclid's algorithm, as far as roundings let
-    it tell steps from ``least`` on."""
+    """What ``gaps``, each of which may be ``off``, are multiples of: Euclid's algorithm, as far as roundings
+    let it tell steps from ``least`` on; 0.0 if that is less."""
     step, step_off = float(gaps[0]), off
     for gap in gaps[1:].tolist():
         larger, larger_off, smaller, smaller_off = gap, off, step, step_off
@@ -128,35 +131,39 @@ def _common_step(gaps: np.ndarray, off: float, least: float) -> float:
 
 
 def _fitted(spans: np.ndarray, step: float, off: float) -> float | None:
-    """The ``step`` of ``spans`` (sorted, from 0 on) by least squares, over a part of them that grows as it becomes
-    known better; None where it does not, or is 0."""
+    """The ``step`` that ``spans`` are multiples of by least squares, over a part of them that grows as it
+    becomes known better; None where many are beside the scale, or it is 0."""
     if not step:
         return None
-    known = 1.0
-    for _ in range(_ROUNDS):
-        numbers = np.rint(spans / step)
-        trusted = (numbers > 0) & (numbers * (off / known) < _DOUBTFUL * step)
-        if not trusted.any():
+    known, before = 1.0, 0.0
+    while known > before:
+        before, numbers = known, np.rint(spans / step)
+        near = np.abs(spans - step * numbers) < _DOUBTFUL * step
+        near &= (numbers != 0) & (np.abs(numbers) * (off / known) < _DOUBTFUL * step)
+        if not near.any():
             return None
-        few = numbers[trusted]
-        step, known = float(few @ spans[trusted] / (few @ few)), float(few[-1])
-        if known == numbers[-1]:
-            rests = np.abs(spans - step * np.rint(spans / step))
-            return step if np.mean(rests > _DOUBTFUL * step) < _MOST_BESIDE else None
-    return None
+        few = numbers[near]
+        step, known = float(few @ spans[near] / (few @ few)), float(np.abs(few).max())
+    rests = np.abs(spans - step * np.rint(spans / step))
+    return step if np.mean(rests > _DOUBTFUL * step) < _MOST_BESIDE else None
 
 
 def _candidates(points: np.ndarray, step: float, off: float, most: int) -> Iterator[Packing]:
-    """With short decimals and quotients in the place of ``step``, and of the offset, where these fit as well."""
-    spans = points - points[0]
-    near = off / max(float(np.rint(spans[-1] / step)), 1.0)
+    """With short decimals or quotients as ``step`` and as offset, where these fit as well; the best first."""
+    middle = float(points[points.size // 2])
+    spans = points - middle
+
+    def offset_with(step: float) -> float:
+        return float(middle + np.median(spans - np.rint(spans / step) * step))
+
+    near = off / max(round(float(points[-1] - points[0]) / step), 1)
     quotients = [_decimal(step, near)]
     parts = max(round(1.0 / step), 1) if step * _MOST_PARTS > 1.0 else 1
     if abs(1.0 / parts - step) <= near:
         quotients.append((1.0, float(parts)))
     for numerator, denominator in filter(None, quotients):
         exact = numerator / denominator
-        offset = float(points[0] + np.mean(spans - np.rint(spans / exact) * exact))
+        offset = offset_with(exact)
         offset -= round(offset / exact) * exact
         decimal = _decimal(abs(offset), off)
         if abs(offset) <= off:
@@ -164,7 +171,7 @@ def _candidates(points: np.ndarray, step: float, off: float, most: int) -> Itera
         elif decimal is not None:
             yield Packing(math.copysign(decimal[0] / decimal[1], offset), numerator, denominator, most)
         yield Packing(offset, numerator, denominator, most)
-    yield Packing(float(points[0] + np.mean(spans - np.rint(spans / step) * step)), step, 1.0, most)
+    yield Packing(offset_with(step), step, 1.0, most)
 
 
 def _decimal(number: float, near: float) -> tuple[float, float] | None:

@@ -97,7 +97,9 @@ def with_plans(
         header = _without_unused(header, plan, guide) if guide is not None and beside else header
         if plan is None and header.packing is not None:
             unpacked = replace(header, packing=None)
-            return with_plan(unpacked if unpacked.coded_eps > 0.0 else replace(unpacked, specials=()), left_out)
+            return with_plan(
+                unpacked if unpacked.coded_eps > 0.0 else replace(unpacked, specials=()), left_out
+            )
         if plan is None:
             return header
         plan = used_alone(plan)

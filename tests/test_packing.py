@@ -1,4 +1,4 @@
-"""Packed fields: floats that are whole multiples of a step. Both decoders agree, and the bound holds exactly."""
+"""Packed fields: floats that are whole multiples of a step. Both decoders agree, and the bound holds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.container.header import Header
 from lossyzip.container.packing import Packing, pack_packing
 from lossyzip.decompressor import Frame
+from lossyzip.entropy import lossless
 from lossyzip.packing import packed, unpacked
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -43,42 +44,60 @@ def header_of(dtype: str, bound: lz.Bound, values: np.ndarray, packing: Packing 
 # Which fields are packed
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("step", "offset"), [(1.0, 0.0), (0.1, 0.0), (0.25, 7.0), (1 / 3, 0.0), (0.1, 273.15), (1234.5, -1e5)]
-)
+SCALES = [(1.0, 0.0), (0.1, 0.0), (0.25, 7.0), (1 / 3, 0.0), (0.1, 273.15), (1234.5, -1e5)]
+
+
+def found_in(array: np.ndarray, bound: lz.Bound) -> Packing | None:
+    """The packing that the encoder finds."""
+    sampler = packing_search.Sampler(array.size, array.dtype, ())
+    list(sampler.watch([array]))
+    return packing_search.packing_of(sampler.values(), header_of(array.dtype.str, bound, array, None))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(("step", "offset"), SCALES)
 def test_the_step_is_found(dtype, step, offset):
     array = (counts("f8") * step + offset).astype(dtype)
-    for eps in (0.01 * step, 0.3 * step, 1.2 * step):
+    for eps, most in ((0.01 * step, 0), (0.3 * step, 0), (1.2 * step, 1)):
+        packing = found_in(array, lz.absolute(eps))
+        assert packing.step == pytest.approx(step, rel=1e-6)
+        assert packing.most == most
+        header = header_of(dtype, lz.absolute(eps), array, packing)
+        numbers, _, special, _ = packed(array.reshape(-1), header, packing)
+        assert special == 0
+        assert np.abs(unpacked(numbers, header, packing) - array.reshape(-1)).max() <= 1e-3 * step
+
+
+@pytest.mark.parametrize(("dtype", "scale"), list(zip(DTYPES, SCALES[2:], strict=True)))
+def test_both_decoders_agree(dtype, scale):
+    array = (counts("f8", (19, 22)) * scale[0] + scale[1]).astype(dtype)
+    for eps in (0.2 * scale[0], 1.2 * scale[0]):
         blob = lz.compress(array, lz.absolute(eps))
-        assert lz.inspect(blob).step == pytest.approx(step, rel=1e-6)
+        assert lz.inspect(blob).step == pytest.approx(scale[0], rel=1e-6)
         decoded = round_trip(array, lz.absolute(eps))
         assert reference.decode_frame(blob).tobytes() == decoded.tobytes()
         assert lz.compress(array, lz.absolute(eps), threads=2) == blob
-        if eps < 0.5 * step:  # the value on the scale itself
-            assert np.abs(decoded.astype("f8") - array).max() <= 1e-3 * step
 
 
 def test_counts_take_hardly_more_than_as_integers():
-    array = counts(shape=(120, 130))
+    array = counts()
     whole = len(lz.compress(array.astype(np.int32), lz.absolute(0.1)))
     assert len(lz.compress(array, lz.absolute(0.1))) < 1.02 * whole + 60
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["<f4", ">f8"])
 def test_lossless_by_the_families(dtype):
-    """Every bit comes back, in fewer bytes than bytes themselves pack into."""
-    array = (counts("f8", (120, 130)) / 10).astype(dtype)
+    """Every bit comes back, in fewer bytes than the values pack into as they are."""
+    array = (counts("f8") / 10).astype(dtype)
     blob = lz.compress(array, lz.lossless())
     assert lz.inspect(blob).step == 0.1
     assert lz.inspect(blob).families != ("lossless",)
     assert lz.decompress(blob).tobytes() == array.tobytes()
-    assert reference.decode_frame(blob).tobytes() == array.tobytes()
-    assert len(blob) < 0.8 * len(lz.compress(np.array(array, "c16"), lz.lossless()))
+    assert len(blob) < 0.8 * len(lossless.pack(array))
 
 
-@pytest.mark.parametrize("effort", ["fast", "balanced", "max"])
-def test_all_efforts(effort):
+@pytest.mark.parametrize("effort", ["fast", "max"])
+def test_other_efforts(effort):
     array = counts("f8") / 8
     assert lz.inspect(lz.compress(array, lz.relative(1e-4), effort=effort)).step == 0.125
     round_trip(array, lz.relative(1e-4), effort=effort)
@@ -88,6 +107,7 @@ def test_other_fields_are_not_packed(rng):
     noise = rng.standard_normal(SHAPE)
     fields = {
         "continuous": (noise, lz.absolute(1e-3)),
+        "continuous, lossless": (noise, lz.lossless()),
         "close to a scale": (counts("f8") + 1e-3 * noise, lz.absolute(1e-4)),
         "one in a hundred beside": (counts("f8") + (rng.random(SHAPE) < 0.01) * noise, lz.absolute(0.1)),
         "constant": (np.ones(SHAPE), lz.absolute(0.1)),
@@ -96,17 +116,35 @@ def test_other_fields_are_not_packed(rng):
         "eps is nearly a step": (counts(), lz.absolute(0.999)),
         "relative to each": (counts() + 400, lz.pointwise_relative(1e-4)),
         "psnr": (counts(), lz.psnr(80)),
-        "of each value": (counts(), lz.absolute(np.linspace(0.1, 0.2, 47))),
-        "complex": (counts() + 1j * counts(), lz.absolute(0.1)),
+        "half": (counts("f2"), lz.absolute(0.1)),
     }
     for name, (array, bound) in fields.items():
-        assert lz.inspect(lz.compress(array, bound)).step == 0.0, name
-    assert lz.inspect(lz.compress(counts(), lz.absolute(0.1), idempotent=True)).step == 0.0
-    assert lz.inspect(lz.compress(counts(), lz.absolute(0.1), references=[counts()])).step == 0.0
+        assert found_in(array, bound) is None, name
+
+
+@pytest.mark.parametrize(
+    ("bound", "options"),
+    [
+        (lz.absolute(0.1), {"idempotent": True}),
+        (lz.absolute(np.linspace(0.1, 0.2, 10)), {}),
+    ],
+    ids=["idempotent", "of each value"],
+)
+def test_what_is_asked_besides_may_forbid_it(bound, options):
+    assert lz.inspect(lz.compress(counts(shape=(9, 10)), bound, **options)).step == 0.0
+
+
+def test_a_value_beside_the_scale_does_not_shift_it():
+    array = counts("f8") / 10
+    array[3, 5], array[0, 0] = array.max() + 7.0345, array.min() - 8.034
+    packing = found_in(np.resize(array, (4, *SHAPE)), lz.absolute(0.02))
+    assert packing is None  # four of either are too many
+    array = np.concatenate([counts("f8", (3 * SHAPE[0], SHAPE[1])) / 10, array])
+    assert found_in(array, lz.absolute(0.02)) == Packing(0.0, 1.0, 10.0, 0)
 
 
 def test_a_few_values_beside_the_scale_cost_bytes_and_not_the_bound(monkeypatch):
-    array = counts()
+    array = counts(shape=(19, 22))
     array[3, ::5] += 0.3
     array[5:7], array[8, 3:9], array[9, ::2] = np.nan, -99.0, -0.0
     array[11, :3] = np.inf, -np.inf, 3e38
@@ -169,7 +207,7 @@ def scales(draw):
 
 
 @given(scales(), st.randoms(use_true_random=False))
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_values_are_within_the_bound_or_special(case, random):
     """Of any numbers that the coder may have in the place of their own; and kernels do as Python does."""
     values, packing, bound = case
@@ -198,7 +236,7 @@ def test_values_are_within_the_bound_or_special(case, random):
 
 
 @given(scales(), st.integers(0, 2**32))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_frames_of_any_scale(case, seed):
     """Through the door, with a packing forced on the field, special values, and the second decoder."""
     values, packing, bound = case
@@ -245,9 +283,7 @@ def test_headers_come_back():
 def test_forged_packings_are_refused_or_harmless(number, value):
     parts = Parts.of(lz.compress(counts(), lz.absolute(0.1)))
     sections = unpack_sections(parts.header, "ABRSQP")
-    sections["Q"] = (
-        sections["Q"][: 8 * number] + struct.pack("<d", value) + sections["Q"][8 * number + 8 :]
-    )
+    sections["Q"] = sections["Q"][: 8 * number] + struct.pack("<d", value) + sections["Q"][8 * number + 8 :]
     blob = replace(parts, header=pack_sections(sections)).forge()
     if number == 0 and abs(value) <= 1.0:
         lz.decompress(blob)  # another offset that is a whole number of steps, or hardly anything else

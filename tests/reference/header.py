@@ -44,23 +44,20 @@ class Packing:
     numerator: np.float64
     denominator: np.float64
     most: int
-    first: np.float64 = np.float64(0)
-    last: np.float64 = np.float64(0)
+    first: np.float64
+    last: np.float64
 
     @classmethod
     def read(cls, data: bytes, span: np.ndarray) -> Packing:
         reader = Bytes(data)
-        packing = cls(*map(np.float64, reader.numbers("ddd")), reader.varint())
-        require(np.isfinite(packing.offset) and packing.most <= 2**20 and not reader.rest(), "packing")
-        require(0 < packing.numerator < np.inf and 0 < packing.denominator < np.inf, "step")
+        offset, numerator, denominator = map(np.float64, reader.numbers("ddd"))
+        most = reader.varint()
+        require(np.isfinite(offset) and most <= 2**20 and not reader.rest(), "packing")
+        require(0 < numerator < np.inf and 0 < denominator < np.inf, "step")
         with np.errstate(all="ignore"):
-            ends = [
-                np.rint((np.float64(end) - packing.offset) * packing.denominator / packing.numerator)
-                for end in span
-            ]
+            ends = [np.rint((np.float64(end) - offset) * denominator / numerator) for end in span]
         require(all(abs(end) <= 2.0**52 for end in ends), "numbers")
-        packing.first, packing.last = ends[0], ends[1] - ends[0]
-        return packing
+        return cls(offset, numerator, denominator, most, ends[0], ends[1] - ends[0])
 
     def values(self, decoded: np.ndarray, span: np.ndarray) -> np.ndarray:
         numbers = self.first + np.minimum(np.maximum(np.rint(decoded.astype("<f8")), 0), self.last)
