@@ -2,7 +2,7 @@
 
 float16 and integers are coded as floats that hold them exactly, and rounded when they come back; complex
 numbers are two numbers each, along an axis of their own before all others; a guide is subtracted (guide.py);
-see also logarithms.py and packing.py. Special values (field.py) and those that are left out are NaN among what
+see also logarithms.py, packing.py. Special values (field.py) and those that are left out are NaN among what
 is coded.
 docs/FORMAT.md, "Types and carriers".
 """

@@ -144,8 +144,8 @@ def _rule(header: Header) -> Quantizer | None:
 
 
 def _may_be_exact(header: Header) -> bool:
-    """Whether codes are as fine as values are, so that these may take no more as they are."""
-    return header.eps < header.coded_eps if header.packing is None else not header.packing.most
+    """Whether values may take no more as they are."""
+    return header.eps < header.coded_eps if header.packing is None else header.eps == 0.0
 
 
 def _stand_in(
