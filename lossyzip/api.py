@@ -32,7 +32,8 @@ class Inspection:
     ``model``: the checksum of the one that it needs, or "". ``enhancer``: "offsets" or "network", and the dB
     that it adds to PSNR; "" and 0.0 where there is none. ``objective``: what it was chosen by, "psnr",
     "spectrum" or "gradient", and for the latter two how far values are off in that, without and with it: see
-    `compress`.
+    `compress`. ``step``: what the values are whole multiples of, an offset apart, where that makes the frame
+    smaller; or 0.0.
     """
 
     bound: str
@@ -52,6 +53,7 @@ class Inspection:
     psnr_gain: float
     objective: str
     objective_errors: tuple[float, float] | None
+    step: float
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def inspect(blob: bytes) -> Inspection:
         frame.enhancer,
         frame.gain,
         *_objective(frame),
+        frame.step,
     )
 
 

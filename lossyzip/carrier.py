@@ -1,8 +1,9 @@
-"""What is coded in the place of a field's values: themselves, wider floats, or logarithms; and the way back.
+"""What is coded in the place of a field's values: themselves, wider floats, numbers, or logarithms; and back.
 
 float16 and integers are coded as floats that hold them exactly, and rounded when they come back; complex
 numbers are two numbers each, along an axis of their own before all others; a guide is subtracted (guide.py);
-see also logarithms.py. Special values (field.py) and those that are left out are NaN among what is coded.
+see also logarithms.py, packing.py. Special values (field.py) and those that are left out are NaN among what
+is coded.
 docs/FORMAT.md, "Types and carriers".
 """
 
@@ -26,6 +27,7 @@ from lossyzip.field import (
     read,
 )
 from lossyzip.logarithms import logarithms, powers, scale_of
+from lossyzip.packing import packed, unpacked
 
 
 class Carried(NamedTuple):
@@ -86,8 +88,13 @@ def as_coded(
 
     Values that are coded as they are need no copy: special ones are found later.
     """
-    themselves = header.part == header.coded == header.native and not header.pointwise
-    if themselves and header.fill is None and left_out is None and guide is None:
+    if (
+        header.as_they_are
+        and header.part == header.native
+        and header.fill is None
+        and left_out is None
+        and guide is None
+    ):
         return source, header
     return CodedSource(source, header, left_out, guide), header.as_coded()
 
@@ -106,6 +113,8 @@ def carry(
         scale = scale_of(header.bound.value, header.part)
         coded, classes, negative, raw = logarithms(values, scale, header.specials)
         carried = Carried(coded, classes, int(np.count_nonzero(classes)), raw, negative)
+    elif header.packing is not None:
+        carried = Carried(*packed(values, header, header.packing), np.empty(0, bool))
     elif header.part == header.coded:
         carried = _as_they_are(values, header)
     else:
@@ -123,6 +132,8 @@ def restore(
         values = np.empty(coded.size, header.part)
         powers(coded, negative, values)
         return values
+    if header.packing is not None:
+        return unpacked(coded, header, header.packing)
     if guide is not None:
         return _limited(coded + _limited(guide, header), header)
     if header.part == header.coded:

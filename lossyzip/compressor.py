@@ -23,6 +23,7 @@ from lossyzip.bound import Bound, absolute
 from lossyzip.container import frame
 from lossyzip.container.enhanced import Objective, can_be_enhanced
 from lossyzip.container.header import Header
+from lossyzip.container.packing import may_be_packed
 from lossyzip.decompressor import checker_of, content_checksum, plan_of_header
 from lossyzip.effort import EFFORTS, Effort
 from lossyzip.errors import (
@@ -68,6 +69,7 @@ class FieldReport:
     gain: float = 0.0  # and the dB that it adds
     objective: Objective | None = None
     latent_bytes: int = 0
+    step: float = 0.0  # as in an `Inspection`
 
     @property
     def ratio(self) -> float:
@@ -126,6 +128,7 @@ def compress_field(
     from lossyzip import field, planning, tuning_psnr
     from lossyzip.carrier import as_coded
     from lossyzip.levels import levels_of
+    from lossyzip.packing_search import Sampler
 
     dtype = field.check_supported(source)
     if not isinstance(effort, Effort) and effort not in EFFORTS:
@@ -137,15 +140,18 @@ def compress_field(
     fill_values = tuple(value if isinstance(value, int) else float(value) for value in fill_values)
     shape = tuple(source.shape)
     started = time.process_time()  # tuning may use several threads; nothing else runs
-    summary = field.summarize(
-        (field.read(source, where) for where in field.tile_slices(shape)), dtype, fill_values, workers
-    )
+    tiles: Iterable[np.ndarray] = (field.read(source, where) for where in field.tile_slices(shape))
+    alone = guide is None and enhancing is None and not idempotent
+    sampler = Sampler(math.prod(shape), dtype, fill_values) if alone and may_be_packed(dtype, bound) else None
+    tiles = tiles if sampler is None else sampler.watch(tiles)
+    summary = field.summarize(iter(tiles), dtype, fill_values, workers)
+    sample = None if sampler is None else sampler.values()
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     levels = levels_of(bound, shape, *span)
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
 
     def drafted(bound: Bound) -> Header:
-        draft = planning.draft_header(source, bound, summary, levels, workers, chosen.tile_bytes)
+        draft = planning.draft_header(source, bound, summary, levels, workers, chosen.tile_bytes, sample)
         return draft if guide is None else planning.with_guide(draft, source, guide, workers)
 
     draft = drafted(bound)
@@ -206,6 +212,7 @@ def compress_field(
         done.gain,
         done.objective,
         done.header.latent_bytes,
+        done.header.step,
     )
 
 

@@ -74,6 +74,7 @@ class Frame:
             raise CorruptError(f"the gain of PSNR is stored in {len(gain)} bytes")
         self.gain: float = struct.unpack("<d", gain)[0]  # dB, by the enhancer
         self.enhancer = self._header.enhancer_kind
+        self.step = self._header.step
         self.objective = objective_told(reader.index.get("o")) if self.enhancer else None
 
     def refer_to(self, references: Sequence[Source], model: Model | None = None) -> None:
@@ -193,7 +194,7 @@ class Frame:
             raise MissingReferenceError(
                 f"the field needs the {len(self.references)} references that it was compressed with"
             )
-        alike = self._header.part == self._header.coded == self.dtype
+        alike = self._header.part == self._header.coded == self.dtype  # packed ones are unpacked in place
         into = into if alike and not self.masked and self.guided is None else None
         enhancer = self._enhancer() if enhance else None
         jobs = (

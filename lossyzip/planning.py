@@ -18,6 +18,7 @@ from lossyzip.effort import Effort
 from lossyzip.field import Source, Summary
 from lossyzip.levels import Levels
 from lossyzip.logarithms import scale_of, zero_and
+from lossyzip.packing_search import packing_of
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ def draft_header(
     levels: Levels | None = None,
     threads: int = 1,
     tile_bytes: int = field.TILE_VALUES * 8,
+    sample: np.ndarray | None = None,
 ) -> Header:
     """The header of the field, but for its plan. ``source`` is read for a pointwise relative bound alone.
 
     ``tile_bytes``: tiles of floats have no more; what is done with a tile should stay in a shared cache.
+    ``sample``: valid values, of a field that may be packed.
     """
     dtype, shape = np.dtype(source.dtype), tuple(source.shape)
     values = tile_bytes / part_of(dtype).itemsize if dtype.kind in "fc" else field.TILE_VALUES
@@ -62,6 +65,8 @@ def draft_header(
         fill=fill,
         levels=tuple(map(Level, levels.eps)) if levels else (),
     )
+    if sample is not None:
+        header = replace(header, packing=packing_of(sample, header))
     if not header.coded_eps > 0.0:
         return replace(header, specials=())
     return _with_range_of_logarithms(header, source, threads) if header.pointwise else header
@@ -90,6 +95,11 @@ def with_plans(
         beside = guide.beside if guide is not None and guide.taps else None
         plan = tuning.choose_plan(*coded, effort, threads, idempotent, *([beside] if beside else []))
         header = _without_unused(header, plan, guide) if guide is not None and beside else header
+        if plan is None and header.packing is not None:
+            unpacked = replace(header, packing=None)
+            return with_plan(
+                unpacked if unpacked.coded_eps > 0.0 else replace(unpacked, specials=()), left_out
+            )
         if plan is None:
             return header
         plan = used_alone(plan)

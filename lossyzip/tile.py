@@ -132,7 +132,7 @@ def _encode(
         put_varint(out, outliers.size)
         put_sized(out, lossless.pack(outliers))
     out += codes
-    if len(out) > values.nbytes // 2 or header.eps < header.coded_eps:
+    if len(out) > values.nbytes // 2 or _may_be_exact(header):
         exact = _stand_in(values, carried, shape, header, plan, rule, left_out)
         if len(exact) < len(out):
             return bytes([_LOSSLESS]) + exact
@@ -141,6 +141,11 @@ def _encode(
 
 def _rule(header: Header) -> Quantizer | None:
     return quantizer(header.coded, header.coded_eps, *header.coded_span)
+
+
+def _may_be_exact(header: Header) -> bool:
+    """Whether values may take no more as they are."""
+    return header.eps < header.coded_eps if header.packing is None else header.eps == 0.0
 
 
 def _stand_in(
@@ -153,8 +158,7 @@ def _stand_in(
     left_out: np.ndarray | None,
 ) -> bytes:
     """What stands for the flat array ``values`` without loss, packed."""
-    coded_as_they_are = header.part == header.coded and not header.pointwise and not header.subtracted
-    exact = lossless_stand_in(values, carried.coded, plan, rule) if coded_as_they_are else values
+    exact = lossless_stand_in(values, carried.coded, plan, rule) if header.as_they_are else values
     return lossless.pack(_filled(exact, left_out).reshape(shape))
 
 

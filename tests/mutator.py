@@ -197,6 +197,25 @@ def _change_latents(parts: Parts, rng: random.Random, donors: Sequence[bytes], c
     return replace(parts, header=pack_sections({**sections, "Z": strides + grids}))
 
 
+def _change_packing(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
+    """Another step of a packed field, or one of a field that is not packed."""
+    sections = _sections_of(parts)
+    own = sections.get("Q", b"")
+    if donors and rng.random() < 0.3:
+        own = _sections_of(_donor(rng, donors)).get("Q", own)
+    if own and rng.random() < 0.5:
+        own = change(own)
+    elif rng.random() < 0.8:
+        numbers = [rng.choice((own, 1, -1)) for own in (0.0, 1.0, 1.0)] if rng.random() < 0.3 else None
+        number = bytearray()
+        put_varint(number, rng.choice((0, 0, 1, 3, 100, *_HUGE)))
+        own = struct.pack("<3d", *(numbers or rng.choices(_NUMBERS, k=3))) + bytes(number)
+    else:
+        sections.pop("Q", None)
+        return replace(parts, header=pack_sections(sections))
+    return replace(parts, header=pack_sections({**sections, "Q": own}))
+
+
 def _change_plan(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
     """The plan of another family, of another frame, or another plan."""
     sections = _sections_of(parts)
@@ -251,7 +270,7 @@ def _change_payload(parts: Parts, rng: random.Random, donors: Sequence[bytes], c
 
 
 _WAYS = [_change_header, _change_section, _change_shape, _change_bound, _change_plan, _change_index]
-_WAYS += [_change_guide, _change_latents]
+_WAYS += [_change_guide, _change_latents, _change_packing]
 _WAYS += [_change_tiles, *[_change_payload] * 10]
 
 
@@ -416,7 +435,7 @@ def _with_right_contents(parts: Parts) -> Parts:
 def _sections_of(parts: Parts) -> dict[str, bytes]:
     """Those of the header; none where they are not sound."""
     try:
-        sections = unpack_sections(parts.header, "ABRSMLGNZEKP")
+        sections = unpack_sections(parts.header, "ABRSMLGNZEQP")
     except lz.DecodeError:
         return {}
     return {tag: payload for tag, payload in sections.items() if tag.isascii()}

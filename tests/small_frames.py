@@ -96,6 +96,7 @@ FRAMES = {
     "f2": compress("raster", array=small_field_of("<f2")[:9]),
     "i2": compress("raster", array=small_field_of(">i2")[:9], bound=lz.absolute(3)),
     "u1": compress("multigrid", array=small_field_of("u1")[:9], bound=lz.lossless()),
+    "packed": compress("raster", array=np.rint(8 * np.clip(ARRAY[:9], -99, 99)) / 8, bound=lz.absolute(0.05)),
     "c8": compress("raster", array=small_field_of("<c8")[:5]),
     "masked": compress("raster", array=np.ma.masked_less(ARRAY[:9], 0.1)),
     "masked, lossless": compress("lossless", array=np.ma.masked_less(ARRAY[:5], 0.1)),

@@ -122,7 +122,9 @@ def tuned_table(report: TuneReport) -> str:
 
 
 def _family(row: FieldRow) -> str:
-    """With latents, and what an enhancer adds to PSNR, or takes from another error."""
+    """With latents, the step of values, or what an enhancer adds to PSNR, or takes from another error."""
+    if row.step:
+        return f"{row.family}, step {_number(row.step)}"
     family = row.family + (f" with {_size(row.latent_bytes)} of latents" if row.latent_bytes else "")
     if not row.enhancer:
         return family

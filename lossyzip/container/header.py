@@ -21,6 +21,7 @@ from lossyzip.container.enhanced import read_enhancer
 from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.container.guided import Guided, pack_guided, read_guided
 from lossyzip.container.in_model import InModel, pack_in_model
+from lossyzip.container.packing import Packing, pack_packing, read_packing
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, UnsupportedFormatError
 
@@ -56,6 +57,7 @@ class Header:
     ``fill``: little-endian bytes of what stands at masked places; None where the field is no masked array.
     ``levels``: each value has one of them, where tolerances are not all ``eps``, which is the largest.
     ``enhancer``: of a field whose decoded values are enhanced (enhancement.py), its bytes, or where it is.
+    ``packing``: of a field whose values are coded as whole numbers of steps.
     """
 
     dtype: np.dtype
@@ -73,6 +75,7 @@ class Header:
     levels: tuple[Level, ...] = ()
     guided: Guided | None = None
     enhancer: bytes | InModel | None = None
+    packing: Packing | None = None
 
     @property
     def native(self) -> np.dtype:
@@ -94,7 +97,18 @@ class Header:
         """The dtype of what is coded with loss."""
         if self.pointwise:
             return np.dtype(np.float64)
-        return coded_as(self.part)
+        return coded_as(self.part) if self.packing is None else self.packing.coded(self.low, self.high)
+
+    @property
+    def step(self) -> float:
+        """What the values of a packed field are multiples of; 0.0 of others."""
+        return 0.0 if self.packing is None else self.packing.step
+
+    @property
+    def as_they_are(self) -> bool:
+        """Whether what is coded are the values themselves."""
+        others = self.pointwise or self.subtracted or self.packing is not None
+        return self.part == self.coded and not others
 
     @property
     def coded_eps(self) -> float:
@@ -102,6 +116,8 @@ class Header:
 
         0.0 where it cannot be. Integers are found by rounding even where ``eps`` is 0.
         """
+        if self.packing is not None:
+            return round_down(self.packing.most + Fraction(1, 2) - _INTEGER_SLACK)
         if self.part.kind in "iu":
             return round_down(math.floor(self.eps) + Fraction(1, 2) - _INTEGER_SLACK)
         if self.part.itemsize == 2 and not self.pointwise and self.eps > 0.0:
@@ -117,6 +133,8 @@ class Header:
     @property
     def coded_span(self) -> tuple[float, float]:
         """Of what is coded."""
+        if self.packing is not None:
+            return 0.0, self.packing.numbers(self.low, self.high)[1]
         return (
             (self.guided.low, self.guided.high) if self.subtracted and self.guided else (self.low, self.high)
         )
@@ -187,6 +205,7 @@ class Header:
             levels=(),
             guided=None,
             enhancer=None,
+            packing=None,
         )
 
     def with_plan_of(self, as_coded: Header) -> Header:
@@ -198,6 +217,11 @@ class Header:
             family=as_coded.family,
             plan=as_coded.plan,
         )
+
+    @property
+    def _of_range(self) -> np.dtype:
+        """The dtype of ``low`` and ``high``."""
+        return self.coded if self.packing is None else self.part
 
     def at_level(self, level: int) -> Header:
         """That of the values of one of ``levels``."""
@@ -232,7 +256,7 @@ class Header:
             bound += struct.pack("<d", self.eps)
         sections = {"A": bytes(array), "B": bound}
         if self.coded_eps > 0.0 or self.eps > 0.0:
-            sections["R"] = pack_range(self.low, self.high, self.coded)
+            sections["R"] = pack_range(self.low, self.high, self._of_range)
         if self.specials:
             width = self.part.itemsize
             sections["S"] = b"".join(pattern.to_bytes(width, "little") for pattern in self.specials)
@@ -250,13 +274,15 @@ class Header:
             sections["K"] = pack_in_model(self.enhancer)
         elif self.enhancer is not None:
             sections["E"] = self.enhancer
+        if self.packing is not None:
+            sections["Q"] = pack_packing(self.packing)
         sections["P"] = _pack_plan(self.family, self.plan)
         sections["w"] = bytes(self.writer)
         return pack_sections(sections)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSMLGNZEKP")
+        sections = unpack_sections(data, known="ABRSMLGNZEKQP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -266,13 +292,16 @@ class Header:
         eps = 0.0 if dtype.kind == "b" else eps
         if bound.kind == "pointwise_relative" and part.kind != "f":
             raise CorruptError(f"a pointwise relative bound for {dtype}")
-        if eps > 0.0 or part.kind in "iu":
+        packing = read_packing(sections, dtype, bound) if "Q" in sections else None
+        if eps > 0.0 or part.kind in "iu" or packing is not None:
             coded = np.dtype(np.float64) if bound.kind == "pointwise_relative" else coded_as(part)
             low, high = read_range(sections.get("R", b""), coded)
             if bound.kind == "pointwise_relative" and max(-low, high) > LARGEST_LOGARITHM:
                 raise CorruptError(f"logarithms of values range from {low} to {high}")
             if bound.kind != "pointwise_relative" and not are_of(part, low, high):
                 raise CorruptError(f"{part} ranges from {low} to {high}")
+            if packing is not None and not packing.suits(low, high):
+                raise CorruptError(f"values from {low} to {high} are packed by {packing}")
         patterns = sections.get("S", b"")
         width = part.itemsize
         if len(patterns) % width or len(patterns) > MOST_SPECIALS * width:
@@ -302,6 +331,7 @@ class Header:
             _read_levels(sections.get("L", b""), eps),
             read_guided(sections, dtype, bound) if "G" in sections else None,
             read_enhancer(sections, dtype, bound) if sections.keys() & {"E", "K"} else None,
+            packing,
         )
 
 

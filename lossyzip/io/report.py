@@ -18,7 +18,7 @@ class FieldRow:
     restored field lacks, or what ``references``, fields that it needs, have saved. ``model``: the checksum of
     the one that it needs. ``enhancer``: its kind, the dB that it adds to PSNR, and if that is not what it is
     for its ``objective``, and what it leaves of the error in that. ``latent_bytes``: of what
-    an autoencoder's decoder sees, in the frame.
+    an autoencoder's decoder sees, in the frame. ``step``: as in an `Inspection`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class FieldRow:
     objective: str = ""
     objective_left: float = 1.0
     latent_bytes: int = 0
+    step: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -78,6 +79,7 @@ class FieldRow:
             about.gain,
             *_objective(about),
             about.latent_bytes,
+            about.step,
         )
 
 

@@ -94,6 +94,8 @@ def makers() -> dict[str, Callable[[], bytes]]:
     finer[20:] = 0.0
     swells = waves((8, 34, 38), rng, 6) + 0.02 * rng.standard_normal((8, 34, 38)).astype("<f4")
     swells[2, 5:9], swells[3, 3, 3:8] = np.nan, -0.0
+    tenths = np.round(10.0 + 5.0 * noisy[:6].astype("<f8"), 1)
+    tenths[2, 3, 4:9], tenths[3, 1, 1] = np.nan, 1.2345
     archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
     return {
         "multigrid.lz": partial(coded_as, "multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
@@ -111,6 +113,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "tiles.lz": partial(in_tiles, winds[:, 0], lz.relative(1e-2)),
         "pointwise.lz": partial(coded_as, "raster", decades, lz.pointwise_relative(0.05)),
         "integers.lz": partial(coded_as, "raster", counts, lz.absolute(20)),
+        "packed.lz": partial(coded_as, "raster", tenths, lz.absolute(0.13)),
         "halves.lz": partial(coded_as, "raster", halves, lz.absolute(0.05)),
         "complex.lz": partial(coded_as, "raster", vectors, lz.relative(0.02)),
         "masked.lz": partial(coded_as, "raster", sea, lz.relative(0.01)),

@@ -37,6 +37,36 @@ TYPES = (
 
 
 @dataclass
+class Packing:
+    """Section 5.4."""
+
+    offset: np.float64
+    numerator: np.float64
+    denominator: np.float64
+    most: int
+    first: np.float64
+    last: np.float64
+
+    @classmethod
+    def read(cls, data: bytes, span: np.ndarray) -> Packing:
+        reader = Bytes(data)
+        offset, numerator, denominator = map(np.float64, reader.numbers("ddd"))
+        most = reader.varint()
+        require(np.isfinite(offset) and most <= 2**20 and not reader.rest(), "packing")
+        require(0 < numerator < np.inf and 0 < denominator < np.inf, "step")
+        with np.errstate(all="ignore"):
+            ends = [np.rint((np.float64(end) - offset) * denominator / numerator) for end in span]
+        require(all(abs(end) <= 2.0**52 for end in ends), "numbers")
+        return cls(offset, numerator, denominator, most, ends[0], ends[1] - ends[0])
+
+    def values(self, decoded: np.ndarray, span: np.ndarray) -> np.ndarray:
+        numbers = self.first + np.minimum(np.maximum(np.rint(decoded.astype("<f8")), 0), self.last)
+        with np.errstate(over="ignore"):
+            values = (self.offset + numbers * self.numerator / self.denominator).astype(span.dtype)
+        return np.minimum(np.maximum(values + span.dtype.type(0), span[0]), span[1])
+
+
+@dataclass
 class Header:
     type: np.dtype  # of the values, in their own byte order
     dtype: np.dtype  # of what is coded, little-endian
@@ -52,7 +82,8 @@ class Header:
     plan: bytes
     enhancer: bytes | None = None
     is_psnr: bool = False
-    coded: np.ndarray | None = None  # low, high of the differences from a guide
+    coded: np.ndarray | None = None  # low, high of what is coded, if not those of the values
+    packing: Packing | None = None
 
     @classmethod
     def read(cls, found: dict[str, bytes]) -> Header:
@@ -65,7 +96,13 @@ class Header:
         dtype = np.dtype("<f8" if pointwise or part.str in DOUBLES else "<f4")
         eps = 0.0 if found["B"][0] == 2 or type_.kind == "b" else struct.unpack("<d", found["B"][-8:])[0]
         specials = np.frombuffer(found.get("S", b""), f"<u{part.itemsize}")
-        span = np.frombuffer(found.get("R", b""), dtype)
+        span = np.frombuffer(found.get("R", b""), part if "Q" in found else dtype)
+        packing, coded = None, None
+        if "Q" in found:
+            require(found["B"][0] < 3 and not found.keys() & {"L", "G", "E", "K"}, "a packed field")
+            packing = Packing.read(found["Q"], span)
+            dtype = np.dtype("<f4" if packing.last <= 2**16 else "<f8")
+            coded = np.array([0, packing.last], dtype)
         require(not pointwise or max(np.abs(span), default=0) <= 1100, "range of logarithms")
         levels, reader = [], Bytes(found.get("L", b""))
         while reader.at < len(reader.data):
@@ -74,7 +111,7 @@ class Header:
             levels.append((level, reader.sized().data))
         own = (found["P"][0], found["P"][1:])
         fields = (type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), tuple(levels))
-        return cls(*fields, *own, found.get("E"), found["B"][0] == 3)
+        return cls(*fields, *own, found.get("E"), found["B"][0] == 3, coded, packing)
 
     @property
     def part(self) -> np.dtype:
@@ -82,6 +119,8 @@ class Header:
 
     def coded_eps(self) -> float:
         """What sections 3 to 6 call eps."""
+        if self.packing is not None:
+            return self.packing.most + 0.5 - 2.0**-11
         if self.part.kind in "iu":
             return floored(floor(self.eps) + Fraction(1, 2) - Fraction(1, 2**11))
         if self.part.itemsize == 2 and not self.pointwise:

@@ -83,6 +83,8 @@ def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...], told: T
     values = decode_values(reader.rest(), outliers, header, shape, told.raw).reshape(-1)
     if told.subtracted is not None:
         values = np.minimum(np.maximum(values + told.subtracted, header.span[0]), header.span[1])
+    if header.packing is not None:
+        values = header.packing.values(values, header.span)
     if header.pointwise:
         magnitudes = [power(x) for x in values]
         values = np.where(negative, np.negative(magnitudes), magnitudes)
