@@ -39,6 +39,8 @@ def values_at(source: Source, flat: np.ndarray) -> np.ndarray:
         picked: np.ndarray = source.reshape(-1)[flat]
         return picked
     shape = tuple(source.shape)
+    if not shape:
+        return np.full(flat.size, source[()])
     found, places = np.empty(flat.size, source.dtype), np.unravel_index(flat, shape)
     tile = tile_shape(shape)
     grid = [-(-n // t) for n, t in zip(shape, tile, strict=True)]

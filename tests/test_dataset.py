@@ -139,6 +139,13 @@ def test_one_field_with_references():
 
 
 @needs_torch
+def test_a_single_value_with_a_reference():
+    value, known = np.float32(3.5), np.array(3.0, np.float32)
+    blob = lz.compress(value, lz.absolute(0.1), references=[known], train_seconds=0.1)
+    assert abs(float(lz.decompress(blob, references=[known])) - 3.5) <= 0.1
+
+
+@needs_torch
 @pytest.mark.parametrize("what", ["noise", "zero", "constant", "nan", "itself negated"])
 def test_references_that_are_of_no_use_cost_nothing(what):
     field = state()["a"]

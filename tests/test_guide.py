@@ -40,7 +40,7 @@ class Stub:
             raise lz.CorruptError(f"no network {data!r}")
         return cls(data)
 
-    def guide(self, references: list[np.ndarray], where: tuple[slice, ...]) -> np.ndarray:
+    def guide(self, references: list[np.ndarray], where: tuple[slice, ...], latents: None) -> np.ndarray:
         return self._make(np.nan_to_num(references[0][where].astype(np.float64), posinf=9.0, neginf=-9.0))
 
 

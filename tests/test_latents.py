@@ -76,6 +76,23 @@ def test_what_lies_between_places_equals_its_plain_twin(shape, strides, seed):
     assert numbers.max() < np.prod(grid_of(shape, strides))
 
 
+@given(SHAPES, STRIDES, st.data())
+@settings(max_examples=40)
+def test_a_part_sees_what_the_whole_does(shape, strides, data):
+    made = latents(shape, strides)
+    seen = [axis for axis, n in enumerate(shape) if n > 1][-3:]
+    where = []
+    for axis, n in enumerate(shape):
+        start = data.draw(st.integers(0, n - 1 - (axis in seen)))
+        where.append(slice(start, data.draw(st.integers(start + 1 + (axis in seen), n))))
+    part = made.part(tuple(where))
+    full = folded(part.shape)
+    expected = twin.channels(made._values, bytes(strides), shape)
+    for k in range(made.channels):
+        found = [part.between(k, t, [np.arange(n) for n in full[1:]]) for t in range(full[0])]
+        assert np.array_equal(np.stack(found).reshape(part.shape), expected[k][tuple(where)])
+
+
 @given(SHAPES, STRIDES, st.integers(0, 1), st.integers(0, 99))
 @settings(max_examples=40)
 def test_networks_of_latents_equal_their_plain_twin(shape, strides, references, seed):
