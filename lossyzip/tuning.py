@@ -227,7 +227,7 @@ def _surely_judged(
     are not far behind, and a value takes more or less in smaller samples, which lie elsewhere."""
     best, before = min(size for size, _ in judged), min(size for size, _ in scouted)
     near = [pair for pair in _best_of_kinds(judged).values() if pair[0] < _MAY_TURN * best]
-    if len(near) == 1 or 1.0 / _ALIKE < best / before < _ALIKE:
+    if len(near) < 2 or 1.0 / _ALIKE < best / before < _ALIKE:
         return judged
     return [try_plan(whole, _for_tiles(plan, whole.blocks[0].shape)) for _, plan in near]
 
