@@ -307,8 +307,8 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed,
         return run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(families, "encode_pass", recording("encode_pass"))
-        patch.setattr(families, "decode_pass", recording("decode_pass"))
+        patch.setattr(families, "encode_passes", recording("encode_passes"))
+        patch.setattr(families, "decode_passes", recording("decode_passes"))
         result = families.decompose(coded, shape, plan, rule, guides=guides)
         assume(result.outliers is not None)
         mixed = families.mix(result, shape, plan, rule, guides)
@@ -318,7 +318,7 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed,
         if mixed is not None:
             again = families.recompose(mixed.data, mixed.outliers, *sides)
             assert again.tobytes() == decoded.tobytes()
-    assert left["encode_pass"] == left["decode_pass"]
+    assert left["encode_passes"] == left["decode_passes"]
     assert not any(exceeds(a, b, eps) for a, b in zip(coded, decoded, strict=True) if not np.isnan(a))
 
 

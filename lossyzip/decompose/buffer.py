@@ -16,7 +16,8 @@ from lossyzip.errors import CorruptError
 BESIDE = -9  # in a tap's place along t: what lies behind the values
 _MOST_POINTS = 3 << 26  # the thinnest field that tuning tries as a whole takes 2 << 26 with its halo
 
-Visit = Callable[["Buffer", "Pass"], None]  # codes or decodes one pass
+# codes or decodes passes, one after the other, by a quantizer; the array is what to encode, or None
+Visit = Callable[["Buffer", tuple["Pass", ...], Quantizer, np.ndarray | None], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +38,9 @@ class Around:
     beside: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pass:
-    """All that a pass needs beside its buffer; ``source``, what to encode, is None when decoding.
+    """What a pass needs that follows from the tile's shape and the plan alone.
 
     ``looks``: offsets into the values, of those that mixed coding compares a point to; 0: the one before it.
     ``around`` is None for passes in which no point looks at its own plane.
@@ -48,8 +49,6 @@ class Pass:
     lattice: Lattice
     stencils: Stencils
     contexts: Contexts
-    rule: Quantizer
-    source: np.ndarray | None
     looks: tuple[int, ...]
     around: Around | None = None
 

@@ -20,7 +20,7 @@ from lossyzip.decompose.guide_taps import GuideWeights
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.mixed import mixed_pass
-from lossyzip.decompose.passes import decode_pass, encode_pass, rows_in_turn
+from lossyzip.decompose.passes import decode_passes, encode_passes, rows_in_turn
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.rows import CELLS, Quantizer
 from lossyzip.decompose.wavelet import Wavelet
@@ -32,7 +32,8 @@ from lossyzip.errors import CorruptError, SelfCheckError
 
 PlanOfPasses = Multigrid | Raster | Wavelet
 Plan = PlanOfPasses | Lattice
-# Families of passes, which `encode_pass` and `decode_pass` go through; the lattice has kernels of its own.
+Passes = tuple[Pass, ...]
+# Families of passes; the lattice has kernels of its own.
 _FAMILIES: dict[str, Any] = {Multigrid.name: interpolation, Raster.name: regression, Wavelet.name: wavelet}
 
 
@@ -178,8 +179,9 @@ def _swept(
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
     cursor = np.zeros(6, np.int64)
 
-    def visit(buffer: Buffer, here: Pass) -> None:
-        encode_pass(here, buffer, symbols, outliers, cursor)
+    def visit(buffer: Buffer, passes: Passes, rule: Quantizer, source: np.ndarray | None) -> None:
+        assert source is not None
+        encode_passes(passes, buffer, rule, source, symbols, outliers, cursor)
 
     field = fold(shape, plan.fold)
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
@@ -235,8 +237,8 @@ def recompose(
     family = _FAMILIES[plan.name]
     opened = stream.CodeStream(data, family.GROUPS, CELLS)
 
-    def visit(buffer: Buffer, here: Pass) -> None:
-        decode_pass(here, buffer, opened, outliers)
+    def visit(buffer: Buffer, passes: Passes, rule: Quantizer, _source: np.ndarray | None) -> None:
+        decode_passes(passes, buffer, rule, opened, outliers)
 
     field = fold(shape, plan.fold)
     values = family.sweep(plan, field, quantizer, visit, into=into, guides=_folded(guides, field, plan))
@@ -262,7 +264,7 @@ def mix(
     outliers = [codes.outliers[:0]]
     done = np.zeros(2, np.int64)  # codes and outliers
 
-    def visit(buffer: Buffer, here: Pass) -> None:
+    def mix_one(buffer: Buffer, here: Pass, rule: Quantizer) -> None:
         points = math.prod(here.lattice[:4])
         part = all_codes[done[0] : done[0] + points]
         count = np.count_nonzero(part == OUTLIER)
@@ -272,10 +274,14 @@ def mix(
             raise SelfCheckError(f"a pass of {points} points has {part.size} codes. Please report this")
         if here.around is not None:
             part, own = rows_in_turn(part, own, here.lattice)
-        mixed_pass(here, buffer, mixer, part, own, np.zeros(5, np.int64), True)
+        mixed_pass(here, buffer, rule, mixer, part, own, np.zeros(5, np.int64), True)
         outliers.append(own)
         done[0] += part.size
         done[1] += count
+
+    def visit(buffer: Buffer, passes: Passes, rule: Quantizer, _source: np.ndarray | None) -> None:
+        for here in passes:
+            mix_one(buffer, here, rule)
 
     field = fold(shape, plan.fold)
     _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field, plan))
@@ -295,8 +301,9 @@ def _unmix(
     mixer = decoder(mixed)
     cursor, none = np.zeros(5, np.int64), np.empty(0, np.int32)
 
-    def visit(buffer: Buffer, here: Pass) -> None:
-        mixed_pass(here, buffer, mixer, none, outliers, cursor, False)
+    def visit(buffer: Buffer, passes: Passes, rule: Quantizer, _source: np.ndarray | None) -> None:
+        for here in passes:
+            mixed_pass(here, buffer, rule, mixer, none, outliers, cursor, False)
 
     field = fold(shape, plan.fold)
     values: np.ndarray = _FAMILIES[plan.name].sweep(

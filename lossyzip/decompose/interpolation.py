@@ -284,7 +284,7 @@ def sweep(
     anchors = _sublattice(field, stride)
     buffer = Buffer(Grid(1, anchors, 2, anchors), dtype)
     lattice = buffer.grid.lattice(0, anchors, field, Shape4(0, 0, 0, 0), stride, coupled=False)
-    visit(buffer, _anchor_pass(buffer, lattice, rule, source))
+    visit(buffer, (_anchor_pass(buffer, lattice, dtype),), rule, source)
     known = () if fitter else _stencils(plan, field, dtype)
     for number, level in enumerate(_levels(field, plan.levels)):
         finer = Buffer(level.grid, dtype, beside=0 if guides is None else len(guides))
@@ -295,7 +295,7 @@ def sweep(
             finer.extend(fine, 0, level.known)
         for k, here in enumerate(level.phases):
             stencils = _pack(here, *fitter(finer, here), dtype) if fitter else known[number][k]
-            visit(finer, Pass(here.lattice, stencils, here.contexts, rule, source, here.looks))
+            visit(finer, (Pass(here.lattice, stencils, here.contexts, here.looks),), rule, source)
         buffer = finer
     if unseen:
         return buffer.values
@@ -385,13 +385,13 @@ def _sublattice(field: Shape4, stride: int) -> Shape4:
     return Shape4(field.t, *(-(-n // stride) for n in field[1:]))
 
 
-def _anchor_pass(buffer: Buffer, lattice: Lattice, rule: Quantizer, source: np.ndarray | None) -> Pass:
+def _anchor_pass(buffer: Buffer, lattice: Lattice, dtype: np.dtype) -> Pass:
     """The coarsest points, each predicted by the one before it."""
     none = (np.zeros(0, np.int64), np.zeros(0))
-    stencils = pack_stencils([none], rule.step.dtype, running=np.array([[1.0, 0.0]]))
+    stencils = pack_stencils([none], dtype, running=np.array([[1.0, 0.0]]))
     contexts = pack_contexts([], (GROUPS - 1) * CELLS, 1, 1)
     around = Around(np.zeros((1, padded(0), 4), np.int64), np.zeros((0, 4), np.int64), ())
-    return Pass(lattice, stencils, contexts, rule, source, buffer.grid.looks(0), around)
+    return Pass(lattice, stencils, contexts, buffer.grid.looks(0), around)
 
 
 def _join(parts: np.ndarray, source: Buffer, target: np.ndarray) -> None:

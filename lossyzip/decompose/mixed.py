@@ -1,6 +1,6 @@
 """A pass whose codes are mixed: what is known around each point becomes contexts, then the code a value.
 
-Encoding is decoding with the codes given: `mixed_pass` goes over what `encode_pass` decomposed, and does
+Encoding is decoding with the codes given: `mixed_pass` goes over what `encode_passes` decomposed, and does
 what the decoder will do. Contexts are the activity, the codes of the pass around the point, and the
 *looks*: values near it, each of which the point may be equal to. docs/FORMAT.md, "Mixed coding".
 """
@@ -17,6 +17,7 @@ from lossyzip.decompose.rows import (
     CELL_OF_ACTIVITY,
     CELLS,
     Lattice,
+    Quantizer,
     activity_of,
     activity_row,
     clamp,
@@ -84,18 +85,19 @@ def _room(lattice: Lattice, dtype: np.dtype) -> Room:
 def mixed_pass(
     here: Pass,
     buffer: Buffer,
+    rule: Quantizer,
     mixer: Mixer,
     codes: np.ndarray,
     outliers: np.ndarray,
     cursor: np.ndarray,
     encoding: bool,
 ) -> None:
-    """Put what `encode_pass` put into the buffer, the codes coming from ``mixer``.
+    """Put what `encode_passes` put into the buffer, the codes coming from ``mixer``.
 
-    When ``encoding`` they come from ``codes`` and go to ``mixer``. ``cursor`` is that of `decode_pass`.
+    When ``encoding`` they come from ``codes`` and go to ``mixer``. ``cursor`` is that of `decode_passes`.
     """
     _mixed_pass(
-        *(buffer.values, buffer.magnitudes, here.lattice, here.stencils, here.contexts, here.rule),
+        *(buffer.values, buffer.magnitudes, here.lattice, here.stencils, here.contexts, rule),
         *(np.array(here.looks), _room(here.lattice, buffer.values.dtype), mixer),
         *(codes, outliers, cursor, encoding),
     )

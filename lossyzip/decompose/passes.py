@@ -14,33 +14,43 @@ from lossyzip._jit import kernel
 from lossyzip.decompose.band import SKEW, WAVE
 from lossyzip.decompose.buffer import Buffer, Pass
 from lossyzip.decompose.planes import decode_planes, encode_planes
-from lossyzip.decompose.rows import Lattice
+from lossyzip.decompose.rows import Lattice, Quantizer
 from lossyzip.decompose.wave import decode_wave, encode_wave
 from lossyzip.entropy.stream import CodeStream
 from lossyzip.entropy.tokens import OUTLIER, Symbols
 
 
-def encode_pass(
-    here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
+def encode_passes(
+    passes: tuple[Pass, ...],
+    buffer: Buffer,
+    rule: Quantizer,
+    source: np.ndarray,
+    symbols: Symbols,
+    outliers: np.ndarray,
+    cursor: np.ndarray,
 ) -> None:
-    """Code the points of a pass; append to ``symbols`` and ``outliers``, arrays with room for all.
+    """Code the points of ``passes``; append to ``symbols`` and ``outliers``, arrays with room for all.
 
-    A NaN in the pass's source is a value that nobody will look at: it gets code 0. The buffer receives
+    A NaN in ``source`` is a value that nobody will look at: it gets code 0. The buffer receives
     what the decoder will see. ``cursor`` holds how many codes, outliers and large codes there are; when
     ``outliers`` is full its count goes on, which the caller checks.
     """
-    encode = encode_planes if here.around is None else encode_wave
-    encode(here, buffer, symbols, outliers, cursor)
+    for here in passes:
+        encode = encode_planes if here.around is None else encode_wave
+        encode(here, buffer, rule, source, symbols, outliers, cursor)
 
 
-def decode_pass(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:
-    """Put what `encode_pass` put into ``buffer``; the codes come from ``codes``, whose cursor goes on.
+def decode_passes(
+    passes: tuple[Pass, ...], buffer: Buffer, rule: Quantizer, codes: CodeStream, outliers: np.ndarray
+) -> None:
+    """Put what `encode_passes` put into ``buffer``; the codes come from ``codes``, whose cursor goes on.
 
     The cursor holds how many codes, outliers, words and extra bits are used up, and becomes negative in
     its last place when one of them ends too early.
     """
-    decode = decode_planes if here.around is None else decode_wave
-    decode(here, buffer, codes, outliers)
+    for here in passes:
+        decode = decode_planes if here.around is None else decode_wave
+        decode(here, buffer, rule, codes, outliers)
 
 
 def rows_in_turn(codes: np.ndarray, outliers: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from lossyzip.decompose.batch import (
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.rows import Lattice, predict_row, repeat
+from lossyzip.decompose.rows import Lattice, Quantizer, predict_row, repeat
 from lossyzip.entropy.rans import LANES
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, end_batch, largest_of
@@ -101,23 +101,31 @@ def _room(lattice: Lattice, rows: int, dtype: np.dtype) -> Room:
 
 
 def encode_planes(
-    here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
+    here: Pass,
+    buffer: Buffer,
+    rule: Quantizer,
+    source: np.ndarray,
+    symbols: Symbols,
+    outliers: np.ndarray,
+    cursor: np.ndarray,
 ) -> None:
-    """As `passes.encode_pass`."""
+    """As `passes.encode_passes`."""
     rows = _rows_at_once(here.lattice)
     _encode(
-        *(_room(here.lattice, rows, buffer.values.dtype), rows, here.source, buffer.values),
-        *(buffer.magnitudes, here.lattice, here.stencils, here.contexts, here.rule),
+        *(_room(here.lattice, rows, buffer.values.dtype), rows, source, buffer.values),
+        *(buffer.magnitudes, here.lattice, here.stencils, here.contexts, rule),
         *(symbols, outliers, cursor),
     )
 
 
-def decode_planes(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:
-    """As `passes.decode_pass`."""
+def decode_planes(
+    here: Pass, buffer: Buffer, rule: Quantizer, codes: CodeStream, outliers: np.ndarray
+) -> None:
+    """As `passes.decode_passes`."""
     rows = _rows_at_once(here.lattice)
     _decode(
         *(_room(here.lattice, rows, buffer.values.dtype), rows, buffer.values, buffer.magnitudes),
-        *(here.lattice, here.stencils, here.contexts, here.rule),
+        *(here.lattice, here.stencils, here.contexts, rule),
         *(codes.coder, codes.extra, outliers, codes.cursor),
     )
 

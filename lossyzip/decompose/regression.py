@@ -233,7 +233,7 @@ def sweep(
     packed = pack_stencils(stencils, dtype, of_class, np.array(running))
     lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
     surroundings = around(field, taps_used, beside=helped)
-    visit(buffer, Pass(lattice, packed, contexts, rule, source, grid.looks(), surroundings))
+    visit(buffer, (Pass(lattice, packed, contexts, grid.looks(), surroundings),), rule, source)
     return buffer.view(buffer.values, 0, field)
 
 

@@ -51,7 +51,7 @@ from lossyzip.decompose.lying_rows import (
     transpose,
     transpose_back,
 )
-from lossyzip.decompose.rows import Lattice
+from lossyzip.decompose.rows import Lattice, Quantizer
 from lossyzip.decompose.step import Place, Places, find_cells, predict_step, room_of
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
@@ -83,25 +83,31 @@ def _band(layout: Layout, lattice: Lattice, dtype: np.dtype) -> tuple[np.ndarray
 
 
 def encode_wave(
-    here: Pass, buffer: Buffer, symbols: Symbols, outliers: np.ndarray, cursor: np.ndarray
+    here: Pass,
+    buffer: Buffer,
+    rule: Quantizer,
+    source: np.ndarray,
+    symbols: Symbols,
+    outliers: np.ndarray,
+    cursor: np.ndarray,
 ) -> None:
-    """As `passes.encode_pass`."""
+    """As `passes.encode_passes`."""
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
     _encode(
         *(*_band(layout, here.lattice, dtype), room_of(layout, here.lattice.nx, dtype)),
-        *(here.source, buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
+        *(source, buffer.values, buffer.magnitudes, here.lattice, layout, places, rule),
         *(symbols, outliers, cursor),
     )
 
 
-def decode_wave(here: Pass, buffer: Buffer, codes: CodeStream, outliers: np.ndarray) -> None:
-    """As `passes.decode_pass`."""
+def decode_wave(here: Pass, buffer: Buffer, rule: Quantizer, codes: CodeStream, outliers: np.ndarray) -> None:
+    """As `passes.decode_passes`."""
     layout, places = _layout(here, buffer)
     dtype = buffer.values.dtype
     _decode(
         *(*_band(layout, here.lattice, dtype), room_of(layout, here.lattice.nx, dtype)),
-        *(buffer.values, buffer.magnitudes, here.lattice, layout, places, here.rule),
+        *(buffer.values, buffer.magnitudes, here.lattice, layout, places, rule),
         *(codes.coder, codes.extra, outliers, codes.cursor),
     )
 

@@ -154,18 +154,8 @@ def sweep(
         band = here.band
         if band.parent is not None:
             _magnify(magnitudes[:, *band.parent], expected[:, *band.box])
-        visit(
-            buffer,
-            Pass(
-                here.lattice,
-                still,
-                here.contexts,
-                coarse,
-                coefficients,
-                looks,
-                here.around,
-            ),
-        )
+        one = Pass(here.lattice, still, here.contexts, looks, here.around)
+        visit(buffer, (one,), coarse, coefficients)
     if mixed:
         predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     else:
@@ -197,7 +187,8 @@ def _correct(
     lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=False)
     contexts = pack_contexts(context_taps(grid, coupled=False), 0, 2, 1)
     looked_at = around(field._replace(t=1), [_NO_PLACES], predicted=True)
-    visit(buffer, Pass(lattice, stencils, contexts, rule, source, grid.looks(coupled=False), looked_at))
+    last = Pass(lattice, stencils, contexts, grid.looks(coupled=False), looked_at)
+    visit(buffer, (last,), rule, source)
     return buffer.view(buffer.values, 0, field)
 
 
