@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,6 +54,17 @@ class Pass:
     around: Around | None = None
 
 
+class GridLayout(NamedTuple):
+    """A `Grid`, as kernels take it."""
+
+    parts: int
+    part_size: int
+    first: int  # the first point of the first part
+    st: int
+    sz: int
+    sy: int
+
+
 @dataclass(frozen=True)
 class Grid:
     """Where points lie in ``parts`` arrays of one ``shape``, each (t, z, y, x) with a halo of ``margin``.
@@ -92,6 +104,10 @@ class Grid:
     @cached_property
     def part_size(self) -> int:
         return self.shape.t * self.strides[0]
+
+    @cached_property
+    def layout(self) -> GridLayout:
+        return GridLayout(self.parts, self.part_size, self.at(0), *self.strides[:3])
 
     def at(self, part: int, t: int = 0, z: int = 0, y: int = 0, x: int = 0) -> int:
         """The flat index of a point; negative coordinates and those behind the end are in the halo."""

@@ -21,6 +21,7 @@ from lossyzip._jit import lean
 from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.guide_taps import HERE, GuideWeights, Kind, Table, pairs, read_entry, write_entry
+from lossyzip.decompose.planes import extend_plane
 from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -163,13 +164,16 @@ class PhasePass:
         """How many its weights have."""
         return int(self.taps.groups.max())
 
+    def coded_by(self, fitted: Weights | None, beside: GuideWeights | None, dtype: np.dtype) -> Pass:
+        """The pass, with these weights."""
+        return Pass(self.lattice, _pack(self, fitted, beside, dtype), self.contexts, self.looks)
+
 
 @dataclass(frozen=True)
 class Level:
-    """The passes of one level, whose points are known at ``known`` and then at ``points``."""
+    """The passes of one level. ``known``: the points that are there before, in the first part of ``grid``."""
 
-    known: Shape4
-    points: Shape4
+    known: Lattice
     grid: Grid
     phases: tuple[PhasePass, ...]
 
@@ -285,23 +289,24 @@ def sweep(
     buffer = Buffer(Grid(1, anchors, 2, anchors), dtype)
     lattice = buffer.grid.lattice(0, anchors, field, Shape4(0, 0, 0, 0), stride, coupled=False)
     visit(buffer, (_anchor_pass(buffer, lattice, dtype),), rule, source)
-    known = () if fitter else _stencils(plan, field, dtype)
+    known = () if fitter else _passes(plan, field, dtype)
     for number, level in enumerate(_levels(field, plan.levels)):
         finer = Buffer(level.grid, dtype, beside=0 if guides is None else len(guides))
         for guide, beside in zip(() if guides is None else guides, finer.beside, strict=True):
             _split(guide, 1 << (plan.levels - number - 1), finer, beside)
-        for coarse, fine in ((buffer.values, finer.values), (buffer.magnitudes, finer.magnitudes)):
-            _join(coarse, buffer, finer.view(fine, 0, level.known))
-            finer.extend(fine, 0, level.known)
-        for k, here in enumerate(level.phases):
-            stencils = _pack(here, *fitter(finer, here), dtype) if fitter else known[number][k]
-            visit(finer, (Pass(here.lattice, stencils, here.contexts, here.looks),), rule, source)
+        join(buffer.values, buffer.grid.layout, finer.values, level.known)
+        join(buffer.magnitudes, buffer.grid.layout, finer.magnitudes, level.known)
+        if fitter is None:
+            visit(finer, known[number], rule, source)
+        else:
+            for here in level.phases:
+                visit(finer, (here.coded_by(*fitter(finer, here), dtype),), rule, source)
         buffer = finer
     if unseen:
         return buffer.values
     whole = np.empty(field, dtype) if into is None else into.reshape(field)
-    grid = buffer.grid
-    _join_rows(buffer.values, grid.part_size, grid.at(0), grid.strides, whole)
+    plain = Grid(1, field, 0, field).lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=False)
+    join(buffer.values, buffer.grid.layout, whole.reshape(-1), plain)
     return whole
 
 
@@ -336,17 +341,17 @@ def _levels(field: Shape4, levels: int) -> tuple[Level, ...]:
                 )
             )
             classes = (*classes, parity)
-        found.append(Level(known, points, grid, tuple(phases)))
+        before = grid.lattice(0, known, field, Shape4(0, 0, 0, 0), 2 * stride, False)
+        found.append(Level(before, grid, tuple(phases)))
     return tuple(found)
 
 
 @lru_cache(maxsize=16)
-def _stencils(plan: Multigrid, field: Shape4, dtype: np.dtype) -> tuple[tuple[Stencils, ...], ...]:
+def _passes(plan: Multigrid, field: Shape4, dtype: np.dtype) -> tuple[tuple[Pass, ...], ...]:
     """Of the phases of each level, in the order of `_levels`."""
     return tuple(
         tuple(
-            _pack(
-                here,
+            here.coded_by(
                 plan.weights_of(here.level, here.phase, here.parameters),
                 plan.beside_of(here.level, here.phase),
                 dtype,
@@ -394,32 +399,30 @@ def _anchor_pass(buffer: Buffer, lattice: Lattice, dtype: np.dtype) -> Pass:
     return Pass(lattice, stencils, contexts, buffer.grid.looks(0), around)
 
 
-def _join(parts: np.ndarray, source: Buffer, target: np.ndarray) -> None:
-    """Put an array of ``source``, whose parts are the phases of a level, into ``target`` (t, z, y, x)."""
-    if source.grid.parts == 1:
-        target[...] = source.view(parts, 0, Shape4(*target.shape))
-        return
-    for z, y, x in itertools.product((0, 1), repeat=3):
-        phase = target[:, z::2, y::2, x::2]
-        phase[...] = source.view(parts, _part((z, y, x)), Shape4(*phase.shape))
-
-
 @lean
-def _join_rows(parts, part_size, first, strides, whole):
-    """As `_join`, for the finest level, where most points are: all into ``whole`` (t, z, y, x)."""
-    nt, nz, ny, nx = whole.shape
-    flat = whole.reshape(-1)
+def join(parts, layout, target, lattice):
+    """Put an array whose parts are the phases of a level into ``target``, at the points of ``lattice``, and
+    its edges into the halo. ``layout``: `Grid.layout`; an array of one part is put there as it is."""
+    stride = 2 if layout.parts == 8 else 1
     two, one = np.uint64(2), np.uint64(1)
-    for t in range(nt):
-        for z in range(nz):
-            for y in range(ny):
-                row = np.uint64(((t * nz + z) * ny + y) * nx)
-                part = 4 * (z % 2) + 2 * (y % 2)
-                start = first + t * strides[0] + z // 2 * strides[1] + y // 2 * strides[2]
-                even = parts[part * part_size + start : part * part_size + start + (nx + 1) // 2]
-                odd = parts[(part + 1) * part_size + start : (part + 1) * part_size + start + nx // 2]
+    for t in range(lattice.nt):
+        for z in range(lattice.nz):
+            plane = lattice.base + t * lattice.st + z * lattice.sz
+            for y in range(lattice.ny):
+                part = (4 * (z % 2) + 2 * (y % 2)) * (stride - 1)
+                start = part * layout.part_size + layout.first + t * layout.st
+                start += z // stride * layout.sz + y // stride * layout.sy
+                row = np.uint64(plane + y * lattice.sy)
+                if stride == 1:
+                    source = parts[start : start + lattice.nx]
+                    for i in range(np.uint64(lattice.nx)):
+                        target[row + i] = source[i]
+                    continue
+                even = parts[start : start + (lattice.nx + 1) // 2]
+                odd = parts[start + layout.part_size : start + layout.part_size + lattice.nx // 2]
                 for i in range(np.uint64(odd.size)):
-                    flat[row + two * i] = even[i]
-                    flat[row + two * i + one] = odd[i]
-                if nx % 2 == 1:
-                    flat[row + np.uint64(nx - 1)] = even[nx // 2]
+                    target[row + two * i] = even[i]
+                    target[row + two * i + one] = odd[i]
+                if lattice.nx % 2 == 1:
+                    target[row + np.uint64(lattice.nx - 1)] = even[lattice.nx // 2]
+            extend_plane(target, lattice, plane, z)

@@ -6,6 +6,7 @@ docs/FORMAT.md, "Order".
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from lossyzip.decompose.batch import (
     take_outliers,
 )
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.rows import Lattice, Quantizer, predict_row, repeat
+from lossyzip.decompose.rows import Lattice, Quantizer, Stencils, lattice_of, predict_row, repeat
 from lossyzip.entropy.rans import LANES
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import Symbols, append_tokens, codes_of_row, end_batch, largest_of
@@ -35,7 +36,7 @@ _AT_ONCE = 1024  # values, all that is computed of which stays in the fastest ca
 
 
 @helper
-def _extend_plane(array, lattice, base, z):
+def extend_plane(array, lattice, base, z):
     """Repeat the edges of a finished plane into its halo; the first and last planes into theirs."""
     nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
     for y in range(ny):
@@ -82,26 +83,75 @@ def _rows_at_once(lattice: Lattice) -> int:
     return min(lattice.ny, rows * max(1, _AT_ONCE // (rows * lattice.sy)))
 
 
-def _room(lattice: Lattice, rows: int, dtype: np.dtype) -> Room:
-    run, size = (rows - 1) * lattice.sy + lattice.nx, rows * lattice.nx
+class Table(NamedTuple):
+    """Passes over one buffer, a row each: so kernels go through all of them at once."""
+
+    lattices: np.ndarray  # (P, 17) int64, each a `Lattice`
+    stencils: Stencils  # one of a pass, of the same number
+    offsets: np.ndarray  # (P, C) int64, and weights: those of `Contexts`
+    weights: np.ndarray  # (P, C) uint16
+    context_taps: np.ndarray  # (P,) int64: so many of C there are, a multiple of SWEEP
+    reciprocals: np.ndarray  # (P,) int64
+    cells: np.ndarray  # (P,) int64
+    most_rows: np.ndarray  # (P,) int64: that are coded at once
+    run: int  # the longest run of these, and how many points are in it at most
+    points: int
+
+
+@lru_cache(maxsize=256)
+def _table(passes: tuple[Pass, ...]) -> Table:
+    lattices = [here.lattice for here in passes]
+    rows = [_rows_at_once(lattice) for lattice in lattices]
+    stencils = [here.stencils for here in passes]
+    contexts = [here.contexts for here in passes]
+    return Table(
+        np.array(lattices, np.int64),
+        Stencils(
+            stencils[0].of_class,
+            np.concatenate([one.taps for one in stencils]),
+            _stacked([one.offsets[0] for one in stencils]),
+            _stacked([one.weights[0] for one in stencils]),
+            np.concatenate([one.running for one in stencils]),
+            0,
+        ),
+        _stacked([one.offsets for one in contexts]),
+        _stacked([one.weights for one in contexts]),
+        np.array([one.offsets.size for one in contexts], np.int64),
+        np.array([one.reciprocal for one in contexts], np.int64),
+        np.array([one.cell for one in contexts], np.int64),
+        np.array(rows, np.int64),
+        max((n - 1) * lattice.sy + lattice.nx for n, lattice in zip(rows, lattices, strict=True)),
+        max(n * lattice.nx for n, lattice in zip(rows, lattices, strict=True)),
+    )
+
+
+def _stacked(rows: list[np.ndarray]) -> np.ndarray:
+    """One array of all ``rows``, zeros behind the shorter ones."""
+    stacked = np.zeros((len(rows), max(row.size for row in rows)), rows[0].dtype)
+    for target, row in zip(stacked, rows, strict=True):
+        target[: row.size] = row
+    return stacked
+
+
+def _room(run: int, points: int, dtype: np.dtype) -> Room:
     scratch = np.empty(run, np.float32)
     return Room(
         np.empty(run, dtype),
-        np.full(run, np.nan, dtype),
+        np.empty(run, dtype),
         np.empty(run, np.uint16),
         scratch,
         scratch.view(np.int32),
         np.empty(run, np.uint8),
-        np.zeros(run, np.int32),
-        np.zeros(run, np.uint8),
-        np.empty(size, np.int32),
-        np.empty(size, np.uint8),
-        np.empty(size, np.uint8),
+        np.empty(run, np.int32),
+        np.empty(run, np.uint8),
+        np.empty(points, np.int32),
+        np.empty(points, np.uint8),
+        np.empty(points, np.uint8),
     )
 
 
 def encode_planes(
-    here: Pass,
+    passes: tuple[Pass, ...],
     buffer: Buffer,
     rule: Quantizer,
     source: np.ndarray,
@@ -110,135 +160,155 @@ def encode_planes(
     cursor: np.ndarray,
 ) -> None:
     """As `passes.encode_passes`."""
-    rows = _rows_at_once(here.lattice)
-    _encode(
-        *(_room(here.lattice, rows, buffer.values.dtype), rows, source, buffer.values),
-        *(buffer.magnitudes, here.lattice, here.stencils, here.contexts, rule),
-        *(symbols, outliers, cursor),
-    )
+    table = _table(passes)
+    room = _room(table.run, table.points, buffer.values.dtype)
+    _encode(room, table, source, buffer.values, buffer.magnitudes, rule, symbols, outliers, cursor)
 
 
 def decode_planes(
-    here: Pass, buffer: Buffer, rule: Quantizer, codes: CodeStream, outliers: np.ndarray
+    passes: tuple[Pass, ...], buffer: Buffer, rule: Quantizer, codes: CodeStream, outliers: np.ndarray
 ) -> None:
     """As `passes.decode_passes`."""
-    rows = _rows_at_once(here.lattice)
+    table = _table(passes)
+    room = _room(table.run, table.points, buffer.values.dtype)
     _decode(
-        *(_room(here.lattice, rows, buffer.values.dtype), rows, buffer.values, buffer.magnitudes),
-        *(here.lattice, here.stencils, here.contexts, rule),
+        *(room, table, buffer.values, buffer.magnitudes, rule),
         *(codes.coder, codes.extra, outliers, codes.cursor),
     )
 
 
 @lean
-def _encode(
-    room,
-    most_rows,
-    field,
-    values,
-    magnitudes,
-    lattice,
-    stencils,
-    contexts,
-    quantizer,
-    symbols,
-    outliers,
-    cursor,
-):
-    nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
-    size = ny * nx
-    for t in range(lattice.nt):
-        for z in range(lattice.nz):
-            base = lattice.base + t * lattice.st + z * lattice.sz
-            at = cursor[0] + 1
-            for y in range(0, ny, most_rows):
-                rows = min(most_rows, ny - y)
-                start, run = base + y * sy, (rows - 1) * sy + nx
-                total, wanted, code_run = room.total[:run], room.wanted[:run], room.code_run[:run]
-                predict_row(total, values, start, stencils, np.int64(0))
-                _take_wanted(wanted, field, t, z, y, rows, lattice)
-                tokens = symbols.tokens[at + y * nx : at + (y + rows) * nx]
-                bad, some = quantize(total, wanted, code_run, values[start : start + run], quantizer)
-                sizes = magnitudes[start : start + run]
-                if not some:
-                    fill(tokens, np.uint8(0))
-                    fill(sizes, np.uint8(0))
-                    continue
-                if bad > 0:
-                    append_outliers(code_run, wanted, outliers, cursor)
-                code = room.code[: rows * nx]
-                condense(code_run, rows, nx, sy, code)
-                append_tokens(code, tokens, symbols.large, cursor)
-                magnitudes_of(code_run, sizes)
-            if end_batch(size, symbols, contexts.cell, cursor):
+def _encode(room, table, field, values, magnitudes, quantizer, symbols, outliers, cursor):
+    """Codes are those of ``field`` and go to ``symbols``."""
+    stencils = table.stencils
+    for number in range(table.cells.size):
+        lattice = lattice_of(table.lattices[number])
+        seen = table.context_taps[number]
+        offsets, weights = table.offsets[number, :seen], table.weights[number, :seen]
+        reciprocal, first_cell = table.reciprocals[number], table.cells[number]
+        most_rows = table.most_rows[number]
+        _blank_gaps(room)
+        nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
+        size = ny * nx
+        for t in range(lattice.nt):
+            for z in range(lattice.nz):
+                base = lattice.base + t * lattice.st + z * lattice.sz
+                at = cursor[0] + 1
                 for y in range(0, ny, most_rows):
                     rows = min(most_rows, ny - y)
-                    cells = symbols.cells[at + y * nx : at + (y + rows) * nx]
-                    _find_cells(room, cells, magnitudes, base + y * sy, rows, nx, sy, contexts)
-                _extend_plane(magnitudes, lattice, base, z)
-            _extend_plane(values, lattice, base, z)
+                    start, run = base + y * sy, (rows - 1) * sy + nx
+                    total, wanted, code_run = room.total[:run], room.wanted[:run], room.code_run[:run]
+                    predict_row(total, values, start, stencils, number)
+                    _take_wanted(wanted, field, t, z, y, rows, lattice)
+                    tokens = symbols.tokens[at + y * nx : at + (y + rows) * nx]
+                    bad, some = quantize(total, wanted, code_run, values[start : start + run], quantizer)
+                    sizes = magnitudes[start : start + run]
+                    if not some:
+                        fill(tokens, np.uint8(0))
+                        fill(sizes, np.uint8(0))
+                        continue
+                    if bad > 0:
+                        append_outliers(code_run, wanted, outliers, cursor)
+                    code = room.code[: rows * nx]
+                    condense(code_run, rows, nx, sy, code)
+                    append_tokens(code, tokens, symbols.large, cursor)
+                    magnitudes_of(code_run, sizes)
+                if end_batch(size, symbols, first_cell, cursor):
+                    for y in range(0, ny, most_rows):
+                        rows = min(most_rows, ny - y)
+                        cells = symbols.cells[at + y * nx : at + (y + rows) * nx]
+                        _find_cells(
+                            room,
+                            cells,
+                            magnitudes,
+                            base + y * sy,
+                            rows,
+                            nx,
+                            sy,
+                            offsets,
+                            weights,
+                            reciprocal,
+                            first_cell,
+                        )
+                    extend_plane(magnitudes, lattice, base, z)
+                extend_plane(values, lattice, base, z)
 
 
 @lean
-def _decode(
-    room,
-    most_rows,
-    values,
-    magnitudes,
-    lattice,
-    stencils,
-    contexts,
-    quantizer,
-    coder,
-    extra,
-    outliers,
-    cursor,
-):
+def _decode(room, table, values, magnitudes, quantizer, coder, extra, outliers, cursor):
     """The reverse of `_encode`."""
-    nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
-    for t in range(lattice.nt):
-        for z in range(lattice.nz):
-            base = lattice.base + t * lattice.st + z * lattice.sz
-            some = begin_batch(contexts.cell, coder, extra, cursor)
-            for y in range(0, ny, most_rows):
-                rows = min(most_rows, ny - y)
-                start, run = base + y * sy, (rows - 1) * sy + nx
-                total, here = room.total[:run], values[start : start + run]
-                predict_row(total, values, start, stencils, np.int64(0))
-                if not some:
-                    reconstruct_zeros(total, here, quantizer)
-                    continue
-                token = room.token[: rows * nx]
-                _find_cells(room, room.cell[: rows * nx], magnitudes, start, rows, nx, sy, contexts)
-                decode_tokens(token, room.cell[: rows * nx], coder, cursor)
-                largest = largest_of(token)
-                sizes = magnitudes[start : start + run]
-                if largest == 0:
-                    fill(sizes, np.uint8(0))
-                    reconstruct_zeros(total, here, quantizer)
-                    continue
-                code, code_run = room.code[: rows * nx], room.code_run[:run]
-                there = codes_of_row(token, largest, code, extra, cursor)
-                spread(code, rows, nx, sy, code_run)
-                reconstruct(total, code_run, here, quantizer)
-                magnitudes_of(code_run, sizes)
-                if there > 0:
-                    token_run = room.token_run[:run]
-                    spread(token, rows, nx, sy, token_run)
-                    take_outliers(token_run, here, outliers, cursor)
-                    mark_outliers(token_run, sizes)
-            if some:
-                _extend_plane(magnitudes, lattice, base, z)
-            _extend_plane(values, lattice, base, z)
+    stencils = table.stencils
+    for number in range(table.cells.size):
+        lattice = lattice_of(table.lattices[number])
+        seen = table.context_taps[number]
+        offsets, weights = table.offsets[number, :seen], table.weights[number, :seen]
+        reciprocal, first_cell = table.reciprocals[number], table.cells[number]
+        most_rows = table.most_rows[number]
+        _blank_gaps(room)
+        nx, ny, sy = lattice.nx, lattice.ny, lattice.sy
+        for t in range(lattice.nt):
+            for z in range(lattice.nz):
+                base = lattice.base + t * lattice.st + z * lattice.sz
+                some = begin_batch(first_cell, coder, extra, cursor)
+                for y in range(0, ny, most_rows):
+                    rows = min(most_rows, ny - y)
+                    start, run = base + y * sy, (rows - 1) * sy + nx
+                    total, here = room.total[:run], values[start : start + run]
+                    predict_row(total, values, start, stencils, number)
+                    if not some:
+                        reconstruct_zeros(total, here, quantizer)
+                        continue
+                    token = room.token[: rows * nx]
+                    _find_cells(
+                        room,
+                        room.cell[: rows * nx],
+                        magnitudes,
+                        start,
+                        rows,
+                        nx,
+                        sy,
+                        offsets,
+                        weights,
+                        reciprocal,
+                        first_cell,
+                    )
+                    decode_tokens(token, room.cell[: rows * nx], coder, cursor)
+                    largest = largest_of(token)
+                    sizes = magnitudes[start : start + run]
+                    if largest == 0:
+                        fill(sizes, np.uint8(0))
+                        reconstruct_zeros(total, here, quantizer)
+                        continue
+                    code, code_run = room.code[: rows * nx], room.code_run[:run]
+                    there = codes_of_row(token, largest, code, extra, cursor)
+                    spread(code, rows, nx, sy, code_run)
+                    reconstruct(total, code_run, here, quantizer)
+                    magnitudes_of(code_run, sizes)
+                    if there > 0:
+                        token_run = room.token_run[:run]
+                        spread(token, rows, nx, sy, token_run)
+                        take_outliers(token_run, here, outliers, cursor)
+                        mark_outliers(token_run, sizes)
+                if some:
+                    extend_plane(magnitudes, lattice, base, z)
+                extend_plane(values, lattice, base, z)
+
+
+@helper
+def _blank_gaps(room):
+    """Between the rows of a run are values that nobody looks at, whose codes are 0."""
+    fill(room.wanted, room.wanted.dtype.type(np.nan))
+    fill(room.code_run, np.int32(0))
+    fill(room.token_run, np.uint8(0))
 
 
 @inlined
-def _find_cells(room, cells, magnitudes, start, rows, nx, sy, contexts):
+def _find_cells(room, cells, magnitudes, start, rows, nx, sy, offsets, weights, reciprocal, first_cell):
     """Fill the dense ``cells`` of some rows, which look at finished planes alone."""
     run = (rows - 1) * sy + nx
     activity, cell_run = room.activity[:run], room.cell_run[:run]
-    sum_magnitudes(activity, magnitudes, start, contexts.offsets, contexts.weights)
-    cells_of(activity, contexts.reciprocal, contexts.cell, room.scratch, room.bits, cell_run)
+    sum_magnitudes(activity, magnitudes, start, offsets, weights)
+    cells_of(activity, reciprocal, first_cell, room.scratch, room.bits, cell_run)
     condense(cell_run, rows, nx, sy, cells)
 
 

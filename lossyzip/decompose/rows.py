@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, merged
+from lossyzip._jit import helper, inlined, merged
 from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS, OUTLIER
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
@@ -46,6 +46,18 @@ class Lattice(NamedTuple):
     fy: int
     fx: int
     coupled: int  # 1: the volumes along t follow one another; 0: they are independent
+
+
+@inlined
+def lattice_of(row):
+    """The `Lattice` whose numbers are in ``row`` (17,)."""
+    nt, nz, ny, nx = row[0], row[1], row[2], row[3]
+    base, st, sz, sy = row[4], row[5], row[6], row[7]
+    halo_z, halo_y, halo_x = row[8], row[9], row[10]
+    origin, ft, fz, fy, fx, coupled = row[11], row[12], row[13], row[14], row[15], row[16]
+    return Lattice(
+        *(nt, nz, ny, nx, base, st, sz, sy, halo_z, halo_y, halo_x, origin, ft, fz, fy, fx, coupled)
+    )
 
 
 class Contexts(NamedTuple):
