@@ -24,9 +24,10 @@ from reference.quantizer import Quantizer as ReferenceQuantizer
 
 from lossyzip import bound, checker
 from lossyzip._jit import kernel
-from lossyzip.decompose import families
+from lossyzip.decompose import buffer, families
 from lossyzip.decompose.fold import Fold
-from lossyzip.decompose.rows import CELLS, within
+from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.rows import CELLS, Lattice, within
 from lossyzip.entropy import contexts, lossless, stream
 from lossyzip.entropy.bits import BitReader, BitWriter, get_varint, put_varint
 from lossyzip.entropy.tokens import OUTLIER, RADIUS, Symbols
@@ -300,9 +301,11 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed,
     def recording(name: str) -> Callable:
         coded_pass, left[name] = getattr(families, name), []
 
-        def run(here, buffer, *args):
-            coded_pass(here, buffer, *args)
-            left[name] += [buffer.values.tobytes(), buffer.magnitudes.tobytes()]
+        def run(passes, room, *args):
+            coded_pass(passes, room, *args)
+            points = [_points(here.lattice) for here in passes]
+            left[name] += [room.values[where].tobytes() for where in points]
+            left[name] += [room.magnitudes[where].tobytes() for where in points]
 
         return run
 
@@ -320,6 +323,31 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed,
             assert again.tobytes() == decoded.tobytes()
     assert left["encode_passes"] == left["decode_passes"]
     assert not any(exceeds(a, b, eps) for a, b in zip(coded, decoded, strict=True) if not np.isnan(a))
+
+
+def _points(lattice: Lattice) -> np.ndarray:
+    """Where the points of a pass lie in its buffer."""
+    t, z, y, x = np.ogrid[tuple(slice(n) for n in lattice[:4])]
+    return lattice.base + t * lattice.st + z * lattice.sz + y * lattice.sy + x
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 9, 14, 11), (17, 30), (8, 8, 8), (2, 1, 5, 33)])
+def test_what_was_in_kept_rooms_makes_no_difference(shape, dtype, monkeypatch) -> None:
+    field = np.random.default_rng(3).normal(size=shape).cumsum(axis=-1).astype(dtype)
+    rule = families.quantizer(field.dtype, 0.05, float(field.min()), float(field.max()))
+    plan = Multigrid(Fold.MERGED, 3)
+    found = []
+    for what in (0x00, 0xFF, 0x7F):  # 0, NaN, numbers that are far too large
+
+        def room(name, size, kept, what=what):
+            return np.full(size * kept.itemsize, what, np.uint8).view(kept)
+
+        monkeypatch.setattr(buffer, "_kept_room", room)
+        codes = families.decompose(field.reshape(-1), shape, plan, rule)
+        data = codes.to_bytes()
+        found.append((data, families.recompose(data, codes.outliers, shape, plan, rule).tobytes()))
+    assert found[0] == found[1] == found[2]
 
 
 # The compiler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from lossyzip.entropy.mixing import LOOKS
 from lossyzip.errors import CorruptError
 
 BESIDE = -9  # in a tap's place along t: what lies behind the values
+_MOST_KEPT = 1 << 24  # bytes of a room
 _MOST_POINTS = 3 << 26  # the thinnest field that tuning tries as a whole takes 2 << 26 with its halo
 
 # codes or decodes passes, one after the other, by a quantizer; the array is what to encode, or None
@@ -151,24 +153,50 @@ class Grid:
         )
 
 
+_own = threading.local()  # of each thread: rooms
+
+
+def _kept_room(name: str, size: int, dtype: np.dtype) -> np.ndarray:
+    """A flat array with anything in it, of memory that this thread keeps: new pages take long to get."""
+    needed = size * dtype.itemsize
+    if needed > _MOST_KEPT:
+        return np.empty(size, dtype)
+    room = getattr(_own, name, None)
+    if room is None or room.size < needed:
+        room = np.empty(needed, np.uint8)
+        setattr(_own, name, room)
+    kept: np.ndarray = room[:needed].view(dtype)
+    return kept
+
+
 class Buffer:
     """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros.
 
     ``values``: an array that takes the place of the values, whatever is in it. Behind the values there is
-    room for ``beside`` arrays of their layout: taps reach into those by a larger offset.
+    room for ``beside`` arrays of their layout: taps reach into those by a larger offset. ``kept``: the memory
+    is what this thread had for its last buffer of that name, and values start as what was there.
     """
 
     def __init__(
-        self, grid: Grid, dtype: np.dtype, values: np.ndarray | None = None, beside: int = 0
+        self,
+        grid: Grid,
+        dtype: np.dtype,
+        values: np.ndarray | None = None,
+        beside: int = 0,
+        kept: str | None = None,
     ) -> None:
         self.grid = grid
         size = grid.parts * grid.part_size
         if beside and (1 + beside) * size > 2 * _MOST_POINTS:
             raise CorruptError(f"a tile with {beside} guides takes {(1 + beside) * size} points")
-        whole = np.zeros((1 + beside) * size, dtype) if values is None else values
-        self.values = whole
-        self.beside = [whole[(1 + k) * size : (2 + k) * size] for k in range(beside)]
-        self.magnitudes = np.zeros(size, np.uint8)
+        if kept is not None:
+            self.values = _kept_room(kept + " values", (1 + beside) * size, dtype)
+            self.magnitudes = _kept_room(kept + " magnitudes", size, np.dtype(np.uint8))
+            self.magnitudes[:] = 0
+        else:
+            self.values = np.zeros((1 + beside) * size, dtype) if values is None else values
+            self.magnitudes = np.zeros(size, np.uint8)
+        self.beside = [self.values[(1 + k) * size : (2 + k) * size] for k in range(beside)]
 
     def view(self, array: np.ndarray, part: int, shape: Shape4) -> np.ndarray:
         """The first ``shape`` points of a part of ``array``, without the halo."""

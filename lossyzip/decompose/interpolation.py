@@ -22,7 +22,7 @@ from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_co
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.guide_taps import HERE, GuideWeights, Kind, Table, pairs, read_entry, write_entry
 from lossyzip.decompose.planes import extend_plane
-from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer, Stencils
+from lossyzip.decompose.rows import CELLS, HALF_SWEEP, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
@@ -280,7 +280,7 @@ def sweep(
     If ``unseen``, nobody looks at it, and it need not be put together.
 
     ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
-    The values are put ``into`` a flat array, if there is one. ``mixed`` coding makes no difference here.
+    The values are put ``into`` a flat array, if there is one. ``mixed``: that is how they are coded.
     ``guides`` (guides, t, z, y, x) in the field's dtype are what taps may reach into.
     """
     dtype = rule.step.dtype
@@ -291,16 +291,17 @@ def sweep(
     visit(buffer, (_anchor_pass(buffer, lattice, dtype),), rule, source)
     known = () if fitter else _passes(plan, field, dtype)
     for number, level in enumerate(_levels(field, plan.levels)):
-        finer = Buffer(level.grid, dtype, beside=0 if guides is None else len(guides))
+        room = None if mixed else f"level {number % 2}"  # what mixed coding looks at starts as zeros
+        finer = Buffer(level.grid, dtype, beside=0 if guides is None else len(guides), kept=room)
         for guide, beside in zip(() if guides is None else guides, finer.beside, strict=True):
             _split(guide, 1 << (plan.levels - number - 1), finer, beside)
         join(buffer.values, buffer.grid.layout, finer.values, level.known)
         join(buffer.magnitudes, buffer.grid.layout, finer.magnitudes, level.known)
-        if fitter is None:
-            visit(finer, known[number], rule, source)
-        else:
+        if fitter is not None:
             for here in level.phases:
                 visit(finer, (here.coded_by(*fitter(finer, here), dtype),), rule, source)
+        elif level.phases:
+            visit(finer, known[number], rule, source)
         buffer = finer
     if unseen:
         return buffer.values
@@ -373,6 +374,11 @@ def _pack(here: PhasePass, fitted: Weights | None, beside: GuideWeights | None, 
             further = np.array([guide for guide, _ in taps]) * here.guide_size
             offsets = np.concatenate([offsets, here.beside(np.array([place for _, place in taps])) + further])
             weights = np.concatenate([weights, own])
+    missing = -offsets.size % HALF_SWEEP  # 0 times what is not known yet might be NaN
+    offsets, weights = (
+        np.append(offsets, np.repeat(offsets[:1], missing)),
+        np.append(weights, np.zeros(missing)),
+    )
     return pack_stencils([(offsets, weights)], dtype)
 
 
