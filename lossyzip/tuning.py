@@ -45,6 +45,7 @@ _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
 _CLOSE_BITS = 0.05  # a value
+_CLOSE_OF_HALF = 1.1  # times the best size
 _TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
 # Below so many bits a value: how many times the best size that of the best of each kind may be on a small
 # sample, whose edges cost some kinds more than others.
@@ -112,7 +113,12 @@ def choose_plan(
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
     else:
-        judged = judge_all(candidates, final, threads) + alone
+        judged = (
+            _judge_in_two_rounds(candidates, final, threads)
+            if sparse
+            else judge_all(candidates, final, threads)
+        )
+        judged += alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
         judged.append(final.size(best_lattice(small)[1]))
     if scouted and sparse and header.tile_shape == header.shape:
@@ -202,6 +208,29 @@ def _shortlist(
         if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
             chosen = [with_step(candidate, FINE_STEP) for candidate in chosen]
     return chosen, judged
+
+
+def _judge_in_two_rounds(
+    candidates: Sequence[Attempt], judge: Judge, threads: int
+) -> list[tuple[float, Plan]]:
+    """What the best of ``candidates`` give: on half of the blocks first, then those that are close on all."""
+    first, second = (replace(judge, blocks=blocks) for blocks in (judge.blocks[:2], judge.blocks[2:]))
+    if not second.blocks:
+        return judge_all(candidates, judge, threads)
+    judged = judge_all(candidates, first, threads)
+    best = min(size for size, _ in judged)
+    most = best * (_CLOSE_OF_HALF + _CLOSE_BITS / (8.0 * best / judge.served))
+    close = [pair for pair in zip(candidates, judged, strict=True) if pair[1][0] <= most]
+
+    def on_all(candidate: Attempt, before: tuple[float, Plan]) -> tuple[float, Plan]:
+        if candidate.func is try_multigrid:  # fitted to what it is judged by
+            return candidate(judge)
+        if len(close) == 1:
+            return before
+        size, plan = try_plan(second, before[1])
+        return 0.5 * (before[0] + size), plan
+
+    return list(in_order((partial(on_all, *pair) for pair in close), threads))
 
 
 def _best_without_guides(
