@@ -73,10 +73,7 @@ class MultigridFitter:
         most = self._most if level == 1 or not self._sparse else self._most // 2
         count = min(total, min(most, _MOST_BESIDE) if guides else most)
         points = self._rng.integers(0, total, count) if count < total else np.arange(total)
-        own = taps.near if self._sparse else np.arange(here.parameters + 1)  # groups that are fitted
-        used = np.isin(taps.groups, own)
-        groups = np.searchsorted(own, taps.groups[used])
-        sizes = np.bincount(groups).astype(np.float64)
+        own, used, groups, sizes, cubic = taps.near_groups if self._sparse else taps.all_groups
         width = sizes.size
         places, kinds = _places_of(here.guide_table if guides else ())
         nearby = here.beside(places)
@@ -93,7 +90,6 @@ class MultigridFitter:
             return inherited, beside
         near = sums[:valid, width:].reshape(valid, guides, len(places))
         sums, target = np.ascontiguousarray(sums[:valid, :width]), target[:valid]
-        cubic = np.bincount(groups, taps.cubic[used]) / sizes
         known = cubic
         if inherited is not None:
             known = inherited.of_groups(np.bincount(taps.groups).astype(np.float64))[own]

@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -94,6 +95,17 @@ class Multigrid:
         return next((weights for weights in own if weights is not None), None)
 
 
+class Groups(NamedTuple):
+    """Groups of taps that get weights: their ``numbers`` among all, which taps those are (``used``), the
+    ``group`` of each, counted anew, and the ``sizes`` and ``cubic`` weights of the groups."""
+
+    numbers: np.ndarray
+    used: np.ndarray
+    group: np.ndarray
+    sizes: np.ndarray
+    cubic: np.ndarray
+
+
 @dataclass(frozen=True)
 class Taps:
     """The taps of one phase: ``offsets`` (K, 3) in units of the level's stride, ``cubic`` weights (K,).
@@ -106,10 +118,20 @@ class Taps:
     cubic: np.ndarray
 
     @cached_property
-    def near(self) -> np.ndarray:
-        """The groups of all taps but those off the axes at distance three, of which there are many."""
+    def all_groups(self) -> Groups:
+        return self._groups(np.arange(int(self.groups.max()) + 1))
+
+    @cached_property
+    def near_groups(self) -> Groups:
+        """Without those of taps off the axes at distance three, of which there are many."""
         distance, largest = np.abs(self.offsets).sum(axis=1), np.abs(self.offsets).max(axis=1)
-        return np.unique(self.groups[(distance < 3) | (largest != 2)])
+        return self._groups(np.unique(self.groups[(distance < 3) | (largest != 2)]))
+
+    def _groups(self, numbers: np.ndarray) -> Groups:
+        used = np.isin(self.groups, numbers)
+        group = np.searchsorted(numbers, self.groups[used])
+        sizes = np.bincount(group).astype(np.float64)
+        return Groups(numbers, used, group, sizes, np.bincount(group, self.cubic[used]) / sizes)
 
 
 def most_levels(shape: Shape4) -> int:
