@@ -213,24 +213,17 @@ def _shortlist(
 def _judge_in_two_rounds(
     candidates: Sequence[Attempt], judge: Judge, threads: int
 ) -> list[tuple[float, Plan]]:
-    """What the best of ``candidates`` give: on half of the blocks first, then those that are close on all."""
-    first, second = (replace(judge, blocks=blocks) for blocks in (judge.blocks[:2], judge.blocks[2:]))
-    if not second.blocks:
-        return judge_all(candidates, judge, threads)
-    judged = judge_all(candidates, first, threads)
+    """What the best of ``candidates`` give: on the middles of the blocks first, where they are fitted, then
+    those that are close on all."""
+    middles = replace(judge, blocks=[middle_of(block, block.size // 2) for block in judge.blocks])
+    judged = judge_all(candidates, middles, threads)
     best = min(size for size, _ in judged)
     most = best * (_CLOSE_OF_HALF + _CLOSE_BITS / (8.0 * best / judge.served))
-    close = [pair for pair in zip(candidates, judged, strict=True) if pair[1][0] <= most]
-
-    def on_all(candidate: Attempt, before: tuple[float, Plan]) -> tuple[float, Plan]:
-        if candidate.func is try_multigrid:  # fitted to what it is judged by
-            return candidate(judge)
-        if len(close) == 1:
-            return before
-        size, plan = try_plan(second, before[1])
-        return 0.5 * (before[0] + size), plan
-
-    return list(in_order((partial(on_all, *pair) for pair in close), threads))
+    close = [pair for pair in judged if pair[0] <= most]
+    if len(close) == 1:
+        return close
+    shape = judge.blocks[0].shape
+    return judge_all([partial(try_plan, plan=_for_tiles(plan, shape)) for _, plan in close], judge, threads)
 
 
 def _best_without_guides(
