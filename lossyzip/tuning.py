@@ -46,6 +46,7 @@ _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judg
 _LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
 _CLOSE_BITS = 0.05  # a value
 _CLOSE_OF_HALF = 1.1  # times the best size
+_TWO_ROUNDS = 3 << 17  # values that plans are judged by
 _TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
 # Below so many bits a value: how many times the best size that of the best of each kind may be on a small
 # sample, whose edges cost some kinds more than others.
@@ -214,7 +215,9 @@ def _judge_in_two_rounds(
     candidates: Sequence[Attempt], judge: Judge, threads: int
 ) -> list[tuple[float, Plan]]:
     """What the best of ``candidates`` give: on the middles of the blocks first, where they are fitted, then
-    those that are close on all."""
+    those that are close on all. It pays where the blocks are large."""
+    if judge.values < _TWO_ROUNDS:
+        return judge_all(candidates, judge, threads)
     middles = replace(judge, blocks=[middle_of(block, block.size // 2) for block in judge.blocks])
     judged = judge_all(candidates, middles, threads)
     best = min(size for size, _ in judged)
