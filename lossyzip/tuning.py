@@ -214,19 +214,24 @@ def _shortlist(
 def _judge_in_two_rounds(
     candidates: Sequence[Attempt], judge: Judge, threads: int
 ) -> list[tuple[float, Plan]]:
-    """What the best of ``candidates`` give: on the middles of the blocks first, where they are fitted, then
-    those that are close on all. It pays where the blocks are large."""
+    """What the best of ``candidates`` give: on the middles of the blocks first, then those that are close on
+    all. It pays where the blocks are large."""
     if judge.values < _TWO_ROUNDS:
         return judge_all(candidates, judge, threads)
     middles = replace(judge, blocks=[middle_of(block, block.size // 2) for block in judge.blocks])
     judged = judge_all(candidates, middles, threads)
     best = min(size for size, _ in judged)
     most = best * (_CLOSE_OF_HALF + _CLOSE_BITS / (8.0 * best / judge.served))
-    close = [pair for pair in judged if pair[0] <= most]
-    if len(close) == 1:
-        return close
-    shape = judge.blocks[0].shape
-    return judge_all([partial(try_plan, plan=_for_tiles(plan, shape)) for _, plan in close], judge, threads)
+    close = [pair for pair in zip(candidates, judged, strict=True) if pair[1][0] <= most]
+    if len(close) == 1 and close[0][0].func is not try_multigrid:
+        return [close[0][1]]
+    again = [
+        candidate
+        if candidate.func is try_multigrid
+        else partial(try_plan, plan=plan)  # the one is fitted anew
+        for candidate, (_, plan) in close
+    ]
+    return judge_all(again, judge, threads)
 
 
 def _best_without_guides(

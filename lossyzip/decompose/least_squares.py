@@ -193,10 +193,8 @@ def normal_equations(free, wanted, trust, normal, right):
     right[:] = 0.0
     whole = wanted.size & -8
     for i in range(0, whole, 8):  # eight samples at a time: the matrix is read and written less often
-        s0, s1, s2, s3, s4, s5, s6, s7 = (
-            *(free[i], free[i + 1], free[i + 2], free[i + 3]),
-            *(free[i + 4], free[i + 5], free[i + 6], free[i + 7]),
-        )
+        s0, s1, s2, s3 = free[i], free[i + 1], free[i + 2], free[i + 3]
+        s4, s5, s6, s7 = free[i + 4], free[i + 5], free[i + 6], free[i + 7]
         for k in range(count):
             w0, w1 = s0[k] * trust[i], s1[k] * trust[i + 1]
             w2, w3 = s2[k] * trust[i + 2], s3[k] * trust[i + 3]

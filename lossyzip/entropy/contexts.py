@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import helper, kernel
+from lossyzip._jit import helper, kernel, lean, merged
 from lossyzip.entropy import tables
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tables import MOST_CONTEXTS
@@ -50,10 +50,18 @@ def read(data: bytes, cells: int, group_cells: int) -> ContextModel:
 
 
 def counts_of_contexts(histogram: np.ndarray, context_of_cell: np.ndarray, contexts: int) -> np.ndarray:
-    """The rows of ``histogram`` (cells, 256), summed by context; each context has a cell."""
-    order = np.argsort(context_of_cell, kind="stable")
-    starts = np.searchsorted(context_of_cell[order], np.arange(contexts))
-    return np.add.reduceat(histogram[order], starts)
+    """The rows of ``histogram`` (cells, 256), summed by context."""
+    counts = np.zeros((contexts, histogram.shape[1]), np.int64)
+    _add_rows(histogram, context_of_cell, counts)
+    return counts
+
+
+@lean
+def _add_rows(histogram, context_of_cell, counts):
+    for cell in range(histogram.shape[0]):
+        row, target = histogram[cell], counts[context_of_cell[cell]]
+        for token in range(row.size):
+            target[token] += row[token]
 
 
 def _token_magnitudes() -> np.ndarray:
@@ -80,11 +88,28 @@ def _cost(counts, row, other):
     return bits + (total * math.log2(total) if total > 0 else 0.0)
 
 
+_MAGNITUDES = _token_magnitudes()
+
+
 def _by_magnitude(histogram: np.ndarray) -> np.ndarray:
     """The cells (int64) that occur, in the order of their tokens' mean magnitude."""
-    total = histogram.sum(axis=1)
-    mean = (histogram @ _token_magnitudes()) / np.maximum(total, 1)
-    return np.argsort(np.where(total > 0, mean, np.inf), kind="stable")[: np.count_nonzero(total)]
+    mean = np.empty(len(histogram))
+    _mean_magnitudes(histogram, _MAGNITUDES, mean)
+    return np.argsort(mean, kind="stable")[: np.count_nonzero(mean < np.inf)]
+
+
+@lean
+def _mean_magnitudes(histogram, magnitudes, mean):
+    """Fill ``mean`` (cells,); infinite for those that do not occur."""
+    for cell in range(mean.size):
+        row = histogram[cell]
+        total, weighted = np.int64(0), 0.0
+        for token in range(row.size):
+            total += row[token]
+        if total > 0:
+            for token in range(row.size):
+                weighted += np.float64(row[token]) * magnitudes[token]
+        mean[cell] = weighted / np.float64(total) if total > 0 else np.inf
 
 
 @kernel
@@ -134,16 +159,32 @@ def _merge(counts, context_of_row):
     return left
 
 
-def _levels(counts: np.ndarray, resolution: int) -> np.ndarray:
+@kernel
+def _levels(counts, resolution):
     """Counts (contexts, 256) -> logarithmic levels; 0: the token is not listed."""
-    counts = counts.copy()
-    counts[counts.sum(axis=1) == 0, 0] = 1
-    total = counts.sum(axis=1, keepdims=True)
-    rare = counts * _ESCAPED_BITS <= 6.0 + 1.5 * total / TOTAL
-    rare[np.arange(len(counts)), counts.argmax(axis=1)] = False
-    listed = np.where(rare, 0, counts)
-    listed[:, ESCAPE] = np.where(rare, counts, 0).sum(axis=1)
-    with np.errstate(divide="ignore"):
-        octaves = np.log2(listed / total) + PRECISION
-    levels = np.maximum(np.rint(octaves * (1 << resolution)), 0) + 1
-    return np.where(listed > 0, levels, 0).astype(np.int64)
+    levels = np.zeros(counts.shape, np.int64)
+    steps = np.float64(np.int64(1) << resolution)
+    for context in range(counts.shape[0]):
+        row, out = counts[context], levels[context]
+        total, most = np.int64(0), np.int64(0)
+        for token in range(row.size):
+            total += row[token]
+            most = token if row[token] > row[most] else most
+        total = max(total, np.int64(1))
+        escaped = np.int64(0)
+        for token in range(row.size):
+            count = row[token] if row[most] > 0 else np.int64(token == most)
+            rare = count * _ESCAPED_BITS <= 6.0 + 1.5 * total / TOTAL
+            if token != most and (rare or token == ESCAPE):
+                escaped += count if rare else np.int64(0)
+            elif count > 0:
+                out[token] = _level(count, total, steps)
+        if escaped > 0:
+            out[ESCAPE] = _level(escaped, total, steps)
+    return levels
+
+
+@merged
+def _level(count, total, steps):
+    octaves = math.log2(np.float64(count) / np.float64(total)) + PRECISION
+    return np.int64(max(np.rint(octaves * steps), 0.0)) + np.int64(1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import helper, merged
+from lossyzip._jit import helper, lean, merged
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.entropy.rans import (
@@ -68,16 +69,31 @@ class _Draft:
         extra_bits = extra_bits_of(histogram.sum(axis=0))
         model, model_bytes = contexts.fit(histogram, group_cells)
         counts = contexts.counts_of_contexts(histogram, model.context_of_cell, len(model.frequency))
-        listed = model.frequency > 0
-        listed[:, ESCAPE] = False
-        unlisted = np.where(listed, 0, counts)
-        escaped = unlisted.sum(axis=1)
-        counts[:, ESCAPE] = escaped
-        rare = int(np.append(np.flatnonzero(unlisted.any(axis=0)), FIRST_BUCKET)[0])
-        bits = -np.log2(np.maximum(model.frequency, 1) / TOTAL)
-        total = float((np.where(model.frequency > 0, counts, 0) * bits).sum())
-        extra_bits += 8 * int(escaped.sum())
-        return cls(model, model_bytes, listed, min(rare, FIRST_BUCKET), extra_bits, total)
+        listed = np.empty(counts.shape, bool)
+        escaped, rare, total = _settle(counts, model.frequency, listed)
+        return cls(model, model_bytes, listed, rare, extra_bits + 8 * escaped, total)
+
+
+@lean
+def _settle(counts, frequency, listed):
+    """Fill ``listed``, for the numbers of tokens ``counts`` (contexts, 256); returns (how many are escaped,
+    the first token that is, or FIRST_BUCKET, and the bits that rANS takes for all)."""
+    escaped, rare, bits = np.int64(0), np.int64(FIRST_BUCKET), 0.0
+    for context in range(counts.shape[0]):
+        of_context = np.int64(0)
+        for token in range(counts.shape[1]):
+            there = frequency[context, token] > 0 and token != ESCAPE
+            listed[context, token] = there
+            count = counts[context, token]
+            if there and count > 0:
+                bits -= np.float64(count) * math.log2(frequency[context, token] / np.float64(TOTAL))
+            elif count > 0:
+                of_context += count
+                rare = min(rare, np.int64(token))
+        if of_context > 0:
+            bits -= np.float64(of_context) * math.log2(max(frequency[context, ESCAPE], 1) / np.float64(TOTAL))
+        escaped += of_context
+    return escaped, rare, bits
 
 
 def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:

@@ -6,9 +6,11 @@ that the token is not listed. docs/FORMAT.md, "Contexts".
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
-from lossyzip._jit import helper, inlined, kernel
+from lossyzip._jit import helper, inlined, kernel, lean
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tokens import ESCAPE, OUTLIER_TOKEN
 from lossyzip.entropy.words import folded, from_bytes, get, get_rice, put, put_rice, to_bytes, unfolded
@@ -18,12 +20,14 @@ MOST_CONTEXTS = 64
 _PARAMETERS = 8  # of Rice codes
 _CONTEXT_WORDS = 64  # enough for a table
 _DESCRIBED, _END, _STEP = np.int64(3), np.int64(3), np.int64(0)  # Rice parameters of counts
-_OK, _TRUNCATED, _CELLS, _CONTEXT, _TOKENS, _LEVEL = range(6)
+_OK, _TRUNCATED, _CELLS, _CONTEXT, _TOKENS, _LEVEL, _EMPTY, _SUM = range(8)
 _PROBLEMS = {
     _CELLS: "a group has more context cells than there are",
     _CONTEXT: "a cell has a context that does not exist",
     _TOKENS: "a table lists more tokens than there are",
     _LEVEL: "a probability in a table is out of range",
+    _EMPTY: "a table of probabilities is empty",
+    _SUM: "a table of probabilities does not sum to one",
 }
 
 
@@ -51,17 +55,36 @@ def read(data: bytes, cells: int, group_cells: int) -> tuple[np.ndarray, np.ndar
 
 def frequencies(levels: np.ndarray, resolution: int) -> np.ndarray:
     """Levels -> frequencies that sum to TOTAL, by integers alone: the decoder must find the same."""
-    weight = np.where(levels > 0, _weights(resolution)[np.maximum(levels - 1, 0)], 0)
-    total = weight.sum(axis=1, keepdims=True)
-    if (total == 0).any():
-        raise CorruptError("a table of probabilities is empty")
-    frequency = np.where(weight > 0, np.maximum(weight * TOTAL // total, 1), 0)
-    frequency[np.arange(len(levels)), frequency.argmax(axis=1)] += TOTAL - frequency.sum(axis=1)
-    if frequency.min() < 0:
-        raise CorruptError("a table of probabilities does not sum to one")
+    frequency = np.zeros(levels.shape, np.int64)
+    problem = _frequencies(levels, _weights(resolution), frequency)
+    if problem != _OK:
+        raise CorruptError(_PROBLEMS[problem])
     return frequency
 
 
+@lean
+def _frequencies(levels, weights, frequency):
+    """Fill ``frequency`` (contexts, 256); what is wrong, or _OK."""
+    for context in range(levels.shape[0]):
+        row, out = levels[context], frequency[context]
+        total = np.int64(0)
+        for token in range(row.size):
+            total += weights[row[token] - 1] if row[token] > 0 else np.int64(0)
+        if total == 0:
+            return _EMPTY
+        left, most = np.int64(TOTAL), np.int64(0)
+        for token in range(row.size):
+            if row[token] > 0:
+                out[token] = max(weights[row[token] - 1] * TOTAL // total, np.int64(1))
+                left -= out[token]
+            most = token if out[token] > out[most] else most
+        out[most] += left
+        if out[most] < 0:
+            return _SUM
+    return np.int64(_OK)
+
+
+@cache
 def _weights(resolution: int) -> np.ndarray:
     """round(256 * 2 ** (level / steps)): exact to the integer in any float64 arithmetic."""
     steps = 1 << resolution

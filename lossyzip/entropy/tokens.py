@@ -20,6 +20,7 @@ FIRST_BUCKET = 63
 ESCAPE = 254  # the true token follows in eight extra bits: it is too rare for its context's table
 OUTLIER_TOKEN = 255
 _BLOCK = 1024  # codes that are looked at together
+_FEW_TOKENS = 1 << 16
 OUTLIER = np.int32(-(2**31))  # in an array of codes
 LARGE, BATCHES = 2, 3  # places in an encoder's cursor
 LEFT_OUT = 5  # in that of either direction: whether the last batch was left out
@@ -135,11 +136,22 @@ def _codes_of(tokens, large, batches, codes):
 def count_tokens(tokens: np.ndarray, cells: np.ndarray, histogram: np.ndarray) -> None:
     """Add the numbers of ``tokens`` by context cell to ``histogram`` (cells, 256), int64.
 
-    Four tables take turns at counting: one alone would wait for itself where tokens repeat.
+    Where there are many, four tables take turns at counting: one alone would wait for itself where tokens
+    repeat.
     """
+    flat = histogram.reshape(-1)
+    if tokens.size < _FEW_TOKENS:
+        _count_few(tokens, cells, flat)
+        return
     counts = np.zeros((4, histogram.size), np.uint32)
     _count_tokens(tokens, cells, *counts)
-    histogram += counts.sum(axis=0, dtype=np.int64).reshape(histogram.shape)
+    flat += counts.sum(axis=0, dtype=np.int64)
+
+
+@lean
+def _count_few(tokens, cells, counts):
+    for i in range(tokens.size):
+        counts[(np.int64(cells[i]) << 8) | np.int64(tokens[i])] += np.int64(1)
 
 
 @lean
