@@ -66,6 +66,7 @@ class Room(NamedTuple):
 
     total: np.ndarray  # a run: sums of taps
     wanted: np.ndarray  # a run: the values to code; NaN, where nobody looks, between rows
+    spare: np.ndarray  # a run: what was read in vain
     activity: np.ndarray  # a run, uint16
     scratch: np.ndarray  # a run, float32
     bits: np.ndarray  # the same as int32
@@ -138,6 +139,7 @@ def _room(run: int, points: int, dtype: np.dtype) -> Room:
     return Room(
         np.empty(run, dtype),
         np.empty(run, dtype),
+        np.empty(run, dtype),
         np.empty(run, np.uint16),
         scratch,
         scratch.view(np.int32),
@@ -199,7 +201,7 @@ def _encode(room, table, field, values, magnitudes, quantizer, symbols, outliers
                     start, run = base + y * sy, (rows - 1) * sy + nx
                     total, wanted, code_run = room.total[:run], room.wanted[:run], room.code_run[:run]
                     predict_row(total, values, start, stencils, number)
-                    _take_wanted(wanted, field, t, z, y, rows, lattice)
+                    _take_wanted(wanted, field, t, z, y, rows, lattice, room.spare)
                     tokens = symbols.tokens[at + y * nx : at + (y + rows) * nx]
                     bad, some = quantize(total, wanted, code_run, values[start : start + run], quantizer)
                     sizes = magnitudes[start : start + run]
@@ -313,14 +315,18 @@ def _find_cells(room, cells, magnitudes, start, rows, nx, sy, offsets, weights, 
 
 
 @helper
-def _take_wanted(wanted, field, t, z, first, rows, lattice):
+def _take_wanted(wanted, field, t, z, first, rows, lattice, spare):
     """Fill the points of a run with what is to be coded of ``field``."""
     for y in range(rows):
         into = np.uint64(y * lattice.sy)
         start = np.uint64(lattice.origin + t * lattice.ft + z * lattice.fz + (first + y) * lattice.fy)
-        if lattice.fx == 2:  # written out: the finest level is most of the work
-            for i in range(np.uint64(lattice.nx)):
-                wanted[into + i] = field[start + np.uint64(2) * i]
+        if lattice.fx == 2:  # the finest level is most of the work: both of a pair are read, not one in two
+            last = np.uint64(lattice.nx - 1)
+            pairs, out = field[start : start + np.uint64(2) * last], wanted[into : into + last]
+            for i in range(last):
+                out[i] = pairs[np.uint64(2) * i]
+                spare[i] = pairs[np.uint64(2) * i + np.uint64(1)]
+            wanted[into + last] = field[start + np.uint64(2) * last]
         else:
             for i in range(np.uint64(lattice.nx)):
                 wanted[into + i] = field[start + i * np.uint64(lattice.fx)]
