@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from lossyzip.errors import (
     SelfCheckError,
     UnsupportedDataError,
 )
+from lossyzip.kept import kept_room
 from lossyzip.threads import in_order, thread_count
 
 if TYPE_CHECKING:
@@ -315,25 +315,22 @@ class _Door:
         self._levels = levels
         self._guide = guide
         self._mixed = mixed
-        self._own = threading.local()  # of each thread: room for a decoded tile
-
-    def _room(self, values: int) -> np.ndarray:
-        """A flat array of NaN for so many coded values: what is not written is not within any bound."""
-        room: np.ndarray | None = getattr(self._own, "room", None)
-        if room is None or room.size < values:
-            room = self._own.room = np.empty(values, self._header.coded)
-        room[:values] = np.nan
-        return room[:values]
 
     def encode(self, tile: np.ndarray, levels: np.ndarray | None, where: tuple[slice, ...]) -> _Encoded:
         from lossyzip.carrier import NO_GUIDE
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
+        if not np.ma.isMaskedArray(tile) and not tile.flags.c_contiguous:
+            in_order = kept_room("tile", tile.size, tile.dtype).reshape(tile.shape)
+            np.copyto(in_order, tile)
+            tile = in_order
         guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         payload = encode_tile(tile, self._header, self._plan, self._mixed, levels, guide)
         encoded = time.thread_time()
-        room = self._room(tile.size * (2 if self._header.dtype.kind == "c" else 1))
+        coded = self._header.coded
+        room = kept_room("decoded", tile.size * (2 if self._header.dtype.kind == "c" else 1), coded)
+        room[:] = np.nan  # what is not written is not within any bound
         try:
             decoded = decode_tile(payload, tile.shape, self._header, self._plan, room, guide)
         except DecodeError as error:

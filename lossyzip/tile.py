@@ -111,7 +111,7 @@ def _encode(
     bits = values.view(f"u{values.itemsize}")
     carried = carry(values, header, left_out, guide.subtracted)
     coded, classes = carried.coded, carried.classes
-    result = decompose(coded, shape, plan, rule, guides=guide.beside)
+    result = decompose(coded, shape, plan, rule, guides=guide.beside, kept=True)
     if result.outliers is None:
         return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
     mixed_codes = mix(result, shape, plan, rule, guide.beside) if mixed else None

@@ -343,7 +343,7 @@ def test_what_was_in_kept_rooms_makes_no_difference(shape, dtype, monkeypatch) -
         def room(name, size, kept, what=what):
             return np.full(size * kept.itemsize, what, np.uint8).view(kept)
 
-        monkeypatch.setattr(buffer, "_kept_room", room)
+        monkeypatch.setattr(buffer, "kept_room", room)
         codes = families.decompose(field.reshape(-1), shape, plan, rule)
         data = codes.to_bytes()
         found.append((data, families.recompose(data, codes.outliers, shape, plan, rule).tobytes()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +13,9 @@ from lossyzip.decompose.fold import Shape4
 from lossyzip.decompose.rows import HALF_SWEEP, SWEEP, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.entropy.mixing import LOOKS
 from lossyzip.errors import CorruptError
+from lossyzip.kept import kept_room
 
 BESIDE = -9  # in a tap's place along t: what lies behind the values
-_MOST_KEPT = 1 << 24  # bytes of a room
 _MOST_POINTS = 3 << 26  # the thinnest field that tuning tries as a whole takes 2 << 26 with its halo
 
 # codes or decodes passes, one after the other, by a quantizer; the array is what to encode, or None
@@ -153,22 +152,6 @@ class Grid:
         )
 
 
-_own = threading.local()  # of each thread: rooms
-
-
-def _kept_room(name: str, size: int, dtype: np.dtype) -> np.ndarray:
-    """A flat array with anything in it, of memory that this thread keeps: new pages take long to get."""
-    needed = size * dtype.itemsize
-    if needed > _MOST_KEPT:
-        return np.empty(size, dtype)
-    room = getattr(_own, name, None)
-    if room is None or room.size < needed:
-        room = np.empty(needed, np.uint8)
-        setattr(_own, name, room)
-    kept: np.ndarray = room[:needed].view(dtype)
-    return kept
-
-
 class Buffer:
     """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros.
 
@@ -190,8 +173,8 @@ class Buffer:
         if beside and (1 + beside) * size > 2 * _MOST_POINTS:
             raise CorruptError(f"a tile with {beside} guides takes {(1 + beside) * size} points")
         if kept is not None:
-            self.values = _kept_room(kept + " values", (1 + beside) * size, dtype)
-            self.magnitudes = _kept_room(kept + " magnitudes", size, np.dtype(np.uint8))
+            self.values = kept_room(kept + " values", (1 + beside) * size, dtype)
+            self.magnitudes = kept_room(kept + " magnitudes", size, np.dtype(np.uint8))
             self.magnitudes[:] = 0
         else:
             self.values = np.zeros((1 + beside) * size, dtype) if values is None else values

@@ -138,16 +138,18 @@ def decompose(
     quantizer: Quantizer,
     fitter: interpolation.Fitter | None = None,
     guides: np.ndarray | None = None,
+    kept: bool = False,
 ) -> Codes:
     """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``.
 
     ``coded`` may be several such tiles, one after the other, for a family that keeps volumes apart.
-    ``guides`` (guides, values) in its dtype, finite: what the plan's taps may reach into.
+    ``guides`` (guides, values) in its dtype, finite: what the plan's taps may reach into. ``kept``: the
+    symbols are in memory that this thread's next kept ones will be in.
     """
     if isinstance(plan, Lattice):
         lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
         return Codes(Symbols.of(lattice_codes, lattice_cells), lattice_outliers, lattice.GROUPS)
-    return _swept(coded, shape, plan, quantizer, fitter, guides, unseen=True)[0]
+    return _swept(coded, shape, plan, quantizer, fitter, guides, unseen=True, kept=kept)[0]
 
 
 def decompose_and_see(
@@ -172,10 +174,11 @@ def _swept(
     fitter: interpolation.Fitter | None,
     guides: np.ndarray | None,
     unseen: bool = False,
+    kept: bool = False,
 ) -> tuple[Codes, np.ndarray]:
     """Codes, and what a decoder will see, folded; that is something else if it is ``unseen``."""
     family = _FAMILIES[plan.name]
-    symbols = Symbols.room(coded.size * family.CODES)
+    symbols = Symbols.room(coded.size * family.CODES, kept)
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
     cursor = np.zeros(6, np.int64)
 
@@ -188,8 +191,8 @@ def _swept(
     beside = _folded(guides, field, plan)
     seen = family.sweep(plan, field, quantizer, visit, coded, fitter, guides=beside, unseen=unseen)
     count = int(cursor[1])
-    kept = outliers[:count].copy() if count <= outliers.size else None
-    return Codes(symbols.filled(cursor), kept, family.GROUPS), seen
+    found = outliers[:count].copy() if count <= outliers.size else None
+    return Codes(symbols.filled(cursor), found, family.GROUPS), seen
 
 
 def _folded(guides: np.ndarray | None, field: Shape4, plan: PlanOfPasses) -> np.ndarray | None:

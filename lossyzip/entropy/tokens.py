@@ -13,6 +13,7 @@ import numpy as np
 from lossyzip._jit import helper, kernel, lean, merged
 from lossyzip.entropy.words import WORD, get, put
 from lossyzip.errors import SelfCheckError
+from lossyzip.kept import kept_room
 
 RADIUS = 2.0**28  # codes are smaller than this in magnitude
 DIRECT = 32  # magnitudes below have a token each
@@ -49,14 +50,17 @@ class Symbols(NamedTuple):
         return cls(tokens, cells, large[: cursor[LARGE]], np.empty(0, np.int64))
 
     @classmethod
-    def room(cls, size: int) -> Symbols:
-        """For ``size`` codes, to be filled, each with a flag at worst."""
-        return cls(
-            np.empty(2 * size, np.uint8),
-            np.empty(2 * size, np.uint8),
-            np.empty(size, np.int32),
-            np.empty(size, np.int64),
-        )
+    def room(cls, size: int, kept: bool) -> Symbols:
+        """For ``size`` codes, to be filled, each with a flag at worst; if ``kept``, until the next are."""
+        parts = [
+            ("tokens", 2, np.uint8),
+            ("cells", 2, np.uint8),
+            ("large", 1, np.int32),
+            ("batches", 1, np.int64),
+        ]
+        if kept:
+            return cls(*(kept_room(name, times * size, np.dtype(part)) for name, times, part in parts))
+        return cls(*(np.empty(times * size, part) for _, times, part in parts))
 
     def filled(self, cursor: np.ndarray) -> Symbols:
         """What is there once kernels filled it and counted in ``cursor``."""
