@@ -214,34 +214,55 @@ def extra_bits_of(counts: np.ndarray) -> int:
     return int((counts[FIRST_BUCKET : OUTLIER_TOKEN - 1] * ((bucket >> 3) + 3)).sum())
 
 
-@kernel
-def pack_extra(tokens, cells, large, context_of_cell, listed, rare, words):
+def pack_extra(
+    tokens: np.ndarray,
+    cells: np.ndarray,
+    large: np.ndarray,
+    context_of_cell: np.ndarray,
+    listed: np.ndarray,
+    rare: int,
+    words: np.ndarray,
+) -> None:
     """Write every code's extra bits; replace tokens that are not ``listed`` in their context by ESCAPE.
 
-    ``words`` (uint64) must be zero and have a word more than the bits need; returns their number.
+    ``words`` (uint64) must be zero and have a word more than the bits need.
     Tokens below ``rare`` have no extra bits and are listed wherever they occur.
     """
-    cursor, found = np.int64(0), 0
-    for start in range(0, tokens.size, _BLOCK):
-        end = min(start + _BLOCK, tokens.size)
-        largest = np.uint8(0)
-        for i in range(start, end):
-            largest = max(largest, tokens[i])
-        if largest < rare:
-            continue
-        for i in range(start, end):
-            token = np.int64(tokens[i])
-            if token < rare:
-                continue
-            if not listed[context_of_cell[cells[i]], token]:
-                tokens[i] = np.uint8(ESCAPE)
-                cursor = put(words, cursor, token, np.int64(8))
-            if token >= FIRST_BUCKET and token != OUTLIER_TOKEN:
-                bits = ((token - FIRST_BUCKET) >> 3) + 3
-                magnitude = abs(np.int64(large[found]))
-                found += 1
-                cursor = put(words, cursor, magnitude & ((np.int64(1) << bits) - 1), bits)
-    return cursor
+    eights = tokens[: tokens.size & -8].view(np.uint64)
+    _pack_extra(tokens, eights, cells, large, context_of_cell, listed, rare, words, np.zeros(2, np.int64))
+
+
+@lean
+def _pack_extra(tokens, eights, cells, large, context_of_cell, listed, rare, words, cursor):
+    """``eights`` are the tokens, eight in a word: most words have none to look at.
+
+    A byte below 128 reaches 128 with ``more`` from ``rare`` on; others may make the next one seem to, too.
+    """
+    ones = np.uint64(0x0101010101010101)
+    more, high = ones * np.uint64(128 - rare), ones * np.uint64(128)
+    for k in range(eights.size):
+        word = eights[k]
+        if ((word + more) | word) & high:
+            for i in range(8 * k, 8 * k + 8):
+                _pack_token(tokens, i, cells, large, context_of_cell, listed, rare, words, cursor)
+    for i in range(8 * eights.size, tokens.size):
+        _pack_token(tokens, i, cells, large, context_of_cell, listed, rare, words, cursor)
+
+
+@helper
+def _pack_token(tokens, i, cells, large, context_of_cell, listed, rare, words, cursor):
+    """``cursor`` counts the bits and the large codes."""
+    token = np.int64(tokens[i])
+    if token < rare:
+        return
+    if not listed[context_of_cell[cells[i]], token]:
+        tokens[i] = np.uint8(ESCAPE)
+        cursor[0] = put(words, cursor[0], token, np.int64(8))
+    if token >= FIRST_BUCKET and token != OUTLIER_TOKEN:
+        bits = ((token - FIRST_BUCKET) >> 3) + 3
+        magnitude = abs(np.int64(large[cursor[1]]))
+        cursor[1] += 1
+        cursor[0] = put(words, cursor[0], magnitude & ((np.int64(1) << bits) - 1), bits)
 
 
 @helper
