@@ -35,9 +35,11 @@ def encode_passes(
     what the decoder will see. ``cursor`` holds how many codes, outliers and large codes there are; when
     ``outliers`` is full its count goes on, which the caller checks.
     """
+    if passes[0].around is not None:
+        encode_wave(passes, buffer, rule, source, symbols, outliers, cursor)
+        return
     for here in passes:
-        encode = encode_planes if here.around is None else encode_wave
-        encode(here, buffer, rule, source, symbols, outliers, cursor)
+        encode_planes(here, buffer, rule, source, symbols, outliers, cursor)
 
 
 def decode_passes(
@@ -48,9 +50,11 @@ def decode_passes(
     The cursor holds how many codes, outliers, words and extra bits are used up, and becomes negative in
     its last place when one of them ends too early.
     """
+    if passes[0].around is not None:
+        decode_wave(passes, buffer, rule, codes, outliers)
+        return
     for here in passes:
-        decode = decode_planes if here.around is None else decode_wave
-        decode(here, buffer, rule, codes, outliers)
+        decode_planes(here, buffer, rule, codes, outliers)
 
 
 def rows_in_turn(codes: np.ndarray, outliers: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
