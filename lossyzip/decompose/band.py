@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper
-from lossyzip.decompose.batch import spread
+from lossyzip._jit import helper, merged
+from lossyzip.decompose.batch import condense, spread
 from lossyzip.decompose.buffer import BESIDE, Around, padded
 from lossyzip.decompose.rows import Lattice
 
@@ -157,12 +157,56 @@ def put_beside(array, layout, lattice, t, first, natural, aside):
                 source += np.uint64(1)
 
 
+@merged
+def take_lanes(run, length, count, lanes, dense):
+    """Copy the ``count`` planes of a ``run`` of ``length`` places to a ``dense`` array.
+
+    Eight at a time are written out, so that they are one vector.
+    """
+    source, pitch = np.uint64(0), np.uint64(lanes)
+    if count == WAVE:
+        for i in range(np.uint64(length)):
+            at = np.uint64(WAVE) * i
+            _copy_eight(run, source, dense, at)
+            source += pitch
+    else:
+        condense(run, length, count, lanes, dense)
+
+
+@merged
+def put_lanes(dense, length, count, lanes, run):
+    """The reverse of `take_lanes`."""
+    target, pitch = np.uint64(0), np.uint64(lanes)
+    if count == WAVE:
+        for i in range(np.uint64(length)):
+            _copy_eight(dense, np.uint64(WAVE) * i, run, target)
+            target += pitch
+    else:
+        spread(dense, length, count, lanes, run)
+
+
+@merged
+def _copy_eight(source, start, target, at):
+    v0, v1 = source[start], source[start + np.uint64(1)]
+    v2, v3 = source[start + np.uint64(2)], source[start + np.uint64(3)]
+    v4, v5 = source[start + np.uint64(4)], source[start + np.uint64(5)]
+    v6, v7 = source[start + np.uint64(6)], source[start + np.uint64(7)]
+    target[at] = v0
+    target[at + np.uint64(1)] = v1
+    target[at + np.uint64(2)] = v2
+    target[at + np.uint64(3)] = v3
+    target[at + np.uint64(4)] = v4
+    target[at + np.uint64(5)] = v5
+    target[at + np.uint64(6)] = v6
+    target[at + np.uint64(7)] = v7
+
+
 @helper
 def put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
     """Put the rows of a step into the buffer of the band, and their edges into its halo."""
     lanes, nx, width = layout.lanes, lattice.nx, layout.width
     active, row = j1 - j0, layout.width * layout.lanes
-    spread(dense, nx, active, lanes, array[base + j0 + layout.history :])
+    put_lanes(dense, nx, active, lanes, array[base + j0 + layout.history :])
     for h in range(1, HALO + 1):
         for lane in range(j0 + layout.history, j1 + layout.history):
             array[base - h * lanes + lane] = array[base + lane]

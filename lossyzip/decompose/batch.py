@@ -61,13 +61,14 @@ def cells_of(total, reciprocal, first_cell, scratch, bits, cells):
     """
     factor = np.int32(reciprocal)
     for i in range(total.size):
-        scratch[i] = np.float32(np.int32(np.int32(np.int32(total[i]) * factor) >> np.int32(12)) + np.int32(1))
+        mean = np.int32(np.int32(np.int32(total[i]) * factor) >> np.int32(12))
+        scratch[i] = np.float32(np.int32(mean + np.int32(1)))
     least = np.int32(127 << 13)
     cell = np.int32(first_cell)
     for i in range(total.size):
         octaves = np.int32(np.int32(bits[i] >> np.int32(10)) - least)  # 2**-13 of one
         place = np.int32(np.int32(octaves * np.int32(CELLS_AN_OCTAVE)) >> np.int32(16))
-        cells[i] = np.uint8(min(place, np.int32(LAST_CELL)) + cell)
+        cells[i] = np.uint8(np.int32(min(place, np.int32(LAST_CELL)) + cell))
 
 
 @inlined

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import helper, inlined, merged
-from lossyzip.decompose.band import SKEW
-from lossyzip.decompose.batch import cells_of, condense, sum_magnitudes
+from lossyzip.decompose.band import SKEW, take_lanes
+from lossyzip.decompose.batch import cells_of, sum_magnitudes
 from lossyzip.decompose.parents import parent_shift, parents_of_row
 from lossyzip.decompose.rows import SWEEP, Stencils, predict_row, row_class
 
@@ -96,7 +96,7 @@ def find_cells(step, place, magnitudes, sizes, layout, parent, places, lattice):
                 step.activity[target] += np.uint16(weight * above[min(i >> shift, last)])
                 target += np.uint64(lanes)
     cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
-    condense(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
+    take_lanes(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
 
 
 @helper
@@ -116,7 +116,7 @@ def predict_step(step, place, values, layout, places, lattice, low):
         step.running[0, j - j0] = stencils.running[which, 0]
         step.running[1, j - j0] = stencils.running[which, 1]
         step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
-    condense(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)
+    take_lanes(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)
 
 
 @helper
