@@ -29,57 +29,39 @@ def transform(grid: np.ndarray, steps: list[Split], inverse: bool) -> None:
     The ``steps`` along z come before all others, and each of them is over whole planes.
     """
     nt, nz, ny, nx = grid.shape
-    leading = np.array([step.size[0] for step in steps if step.axis == 0], np.int64)
-    planar = np.array([(step.axis, *step.size[1:]) for step in steps if step.axis > 0], np.int64)
+    plane = ny * nx
     flat = grid.reshape(-1)
+    # (whether along rows, length, distance of rows, width of columns or number of rows) of each step
+    leading = [(0, step.size[0], plane, plane) for step in steps if step.axis == 0]
+    others = [step for step in steps if step.axis > 0]
+    planar = [(axis - 1, size[axis], nx, size[3 - axis]) for axis, size in others]
+    longest = max((length for along_rows, length, _, _ in leading + planar if not along_rows), default=0)
     width = _WIDTH // flat.itemsize
-    half = (max(nz if leading.size else 1, ny) + 1) // 2 * min(width, ny * nx)
+    half, few = np.empty((longest + 1) // 2 * min(width, plane), flat.dtype), np.empty(3 * width, flat.dtype)
     low, high = np.zeros((2, _ROWS * ((nx + 1) // 2 + 2)), flat.dtype)
-    rooms = (np.empty(half, flat.dtype), np.empty(3 * width, flat.dtype), low, high)
-    _transform(flat, nt * nz, nz, ny, nx, leading, planar.reshape(-1, 3), inverse, rooms)
+    stages = [(nz * plane, leading), (plane, planar)]
+    for size, those in reversed(stages) if inverse else stages:
+        if those:
+            in_turn = np.array(those[::-1] if inverse else those, np.int64)
+            _transform(flat, size, in_turn, inverse, half, few, low, high)
 
 
 @lean
-def _transform(flat, planes, nz, ny, nx, leading, planar, inverse, rooms):
-    """``leading`` are the lengths of z that are halved, ``planar`` (steps, 3) the axes and boxes (y, x)."""
-    plane, volume = ny * nx, nz * ny * nx
-    half, few, low, high = rooms
-    if inverse:
-        for k in range(planes):
-            for step in range(len(planar) - 1, -1, -1):
-                _lift_plane(flat, k * plane, nx, planar[step], inverse, half, few, low, high)
-        for level in range(leading.size - 1, -1, -1):
-            for start in range(0, planes * plane, volume):
-                _lift_columns(flat, start, leading[level], plane, plane, inverse, half, few)
-    else:
-        for level in range(leading.size):
-            for start in range(0, planes * plane, volume):
-                _lift_columns(flat, start, leading[level], plane, plane, inverse, half, few)
-        for k in range(planes):
-            for step in range(len(planar)):
-                _lift_plane(flat, k * plane, nx, planar[step], inverse, half, few, low, high)
-
-
-@helper
-def _lift_plane(flat, start, nx, step, inverse, half, few, low, high):
-    """One step of those of a plane: all of them while it is in the cache."""
-    axis, y, x = step[0], step[1], step[2]
-    if axis == 1:
-        _lift_columns(flat, start, y, nx, x, inverse, half, few)
-    else:
-        _lift_rows(flat, start, nx, y, x, inverse, low, high)
-
-
-@helper
-def _lift_columns(flat, start, length, stride, width, inverse, half, few):
-    """Halve ``width`` columns, ``length`` values each, that are ``stride`` apart, or join their halves."""
-    pitch = few.size // 3
-    for first in range(0, width, pitch):
-        there = min(pitch, width - first)
-        if inverse:
-            join_columns(flat, start + first, length, stride, there, half, few)
-        else:
-            split_columns(flat, start + first, length, stride, there, half, few)
+def _transform(flat, size, steps, inverse, half, few, low, high):
+    """Do the ``steps``, in turn, with each part of ``size`` values, while it is in the cache."""
+    most = few.size // 3
+    for start in range(0, flat.size, size):
+        for step in steps:
+            along_rows, length, stride, width = step[0], step[1], step[2], step[3]
+            if along_rows:
+                _lift_rows(flat, start, stride, width, length, inverse, low, high)
+                continue
+            for first in range(0, width, most):
+                there = min(most, width - first)
+                if inverse:
+                    join_columns(flat, start + first, length, stride, there, half, few)
+                else:
+                    split_columns(flat, start + first, length, stride, there, half, few)
 
 
 @helper
