@@ -115,20 +115,20 @@ def lattice_of(schedule, k):
 @merged
 def layout_of(schedule, k):
     """That of the k-th pass."""
-    n = schedule.numbers[k, 17:]
-    return Layout(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10])
+    n = schedule.numbers[k]
+    return Layout(n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25], n[26], n[27])
 
 
 @merged
 def parent_of(schedule, k):
     """That of the k-th pass; without rows where it has none."""
-    n = schedule.numbers[k, 28:]
-    return Parent(n[0], n[1], n[2])
+    n = schedule.numbers[k]
+    return Parent(n[28], n[29], n[30])
 
 
 @inlined
 def places_in(schedule, k):
     """The stencils and contexts of the k-th pass."""
-    n = schedule.numbers[k, 31:]
-    taps = n[0]
-    return Places(schedule.stencils, schedule.offsets[k, :taps], schedule.weights[k, :taps], n[1], n[2])
+    n = schedule.numbers[k]
+    taps = n[31]
+    return Places(schedule.stencils, schedule.offsets[k, :taps], schedule.weights[k, :taps], n[32], n[33])

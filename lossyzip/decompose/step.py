@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, merged
+from lossyzip._jit import helper, merged
 from lossyzip.decompose.band import SKEW, take_lanes
 from lossyzip.decompose.batch import cells_of, sum_magnitudes
 from lossyzip.decompose.parents import parent_shift, parents_of_row
@@ -39,7 +39,10 @@ class Place(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Room for what is computed of the rows at one step; *dense* is (x, plane), as in batch.py."""
+    """Room for what is computed of the rows at one step; *dense* is (x, plane), as in batch.py.
+
+    There may be more than a pass needs, but for `total`.
+    """
 
     total: np.ndarray  # a run: sums of taps
     activity: np.ndarray  # a run, uint16
@@ -58,34 +61,13 @@ class Step(NamedTuple):
     running: np.ndarray  # (5, planes): see `predict_step`, and the two values before while a row is coded
 
 
-@inlined
-def narrowed(room, run, dense):
-    """That much of ``room``."""
-    return Step(
-        room.total[:run],
-        room.activity[:run],
-        room.scratch[:run],
-        room.bits[:run],
-        room.cell_run[:run],
-        room.cell[:dense],
-        room.sums[:dense],
-        room.wanted[:dense],
-        room.recon[:dense],
-        room.steps[:dense],
-        room.code[:dense],
-        room.code_rows[:dense],
-        room.magnitude[:dense],
-        room.token[:dense],
-        room.running,
-    )
-
-
 @merged
 def find_cells(step, place, magnitudes, sizes, layout, parent, places, lattice):
     """Fill the step's cells."""
     t, first, j0, j1, y0, base = place
     lanes, nx = layout.lanes, lattice.nx
-    sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
+    activity = step.activity[: nx * lanes]
+    sum_magnitudes(activity, magnitudes, base, places.offsets, places.weights)
     if parent.ny > 0:
         weight, last, shift = np.uint16(layout.expected), parent.nx - 1, parent_shift(parent, lattice)
         for j in range(j0, j1):
@@ -93,9 +75,9 @@ def find_cells(step, place, magnitudes, sizes, layout, parent, places, lattice):
             above = sizes[source : source + parent.nx]
             target = np.uint64(j + layout.history)
             for i in range(nx):
-                step.activity[target] += np.uint16(weight * above[min(i >> shift, last)])
+                activity[target] += np.uint16(weight * above[min(i >> shift, last)])
                 target += np.uint64(lanes)
-    cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
+    cells_of(activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
     take_lanes(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
 
 

@@ -58,7 +58,7 @@ from lossyzip.decompose.schedule import (
     room_of,
     schedule_of,
 )
-from lossyzip.decompose.step import Place, find_cells, narrowed, predict_step
+from lossyzip.decompose.step import Place, find_cells, predict_step
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
     Symbols,
@@ -101,7 +101,7 @@ def decode_wave(
 def _encode(
     values,
     magnitudes,
-    room,
+    step,
     field,
     natural,
     sizes,
@@ -116,7 +116,6 @@ def _encode(
     for k in range(len(schedule.numbers)):
         lattice, layout = lattice_of(schedule, k), layout_of(schedule, k)
         parent, places = parent_of(schedule, k), places_in(schedule, k)
-        step = narrowed(room, lattice.nx * layout.lanes, lattice.nx * layout.planes)
         ny, row = lattice.ny, layout.width * layout.lanes
         for t in range(lattice.nt):
             found = False  # in the band before: magnitudes other than 0
@@ -158,7 +157,7 @@ def _encode(
 def _decode(
     values,
     magnitudes,
-    room,
+    step,
     natural,
     sizes,
     schedule,
@@ -173,7 +172,6 @@ def _decode(
     for k in range(len(schedule.numbers)):
         lattice, layout = lattice_of(schedule, k), layout_of(schedule, k)
         parent, places = parent_of(schedule, k), places_in(schedule, k)
-        step = narrowed(room, lattice.nx * layout.lanes, lattice.nx * layout.planes)
         ny, row = lattice.ny, layout.width * layout.lanes
         for t in range(lattice.nt):
             found = False  # in the band before: magnitudes other than 0
