@@ -122,8 +122,7 @@ def quantize(total, wanted, code, recon, quantizer):
     number = total.dtype.type
     step, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
     low, high = quantizer.low, quantizer.high
-    bad = 0
-    some = np.int32(0)
+    bad, some = np.int32(0), np.int32(0)  # no wider than the codes, of which a vector holds the more
     for i in range(total.size):
         prediction = clamp(total[i], low, high)
         value = wanted[i]
@@ -134,9 +133,9 @@ def quantize(total, wanted, code, recon, quantizer):
         recon[i] = candidate if ok else value
         found = np.int32(steps if ok else number(0)) if ok else OUTLIER
         code[i] = found
-        some |= found
-        bad += 0 if ok else 1
-    return bad, some != 0
+        some = np.int32(some | found)
+        bad = np.int32(bad + np.int32(0 if ok else 1))
+    return np.int64(bad), some != 0
 
 
 @inlined
