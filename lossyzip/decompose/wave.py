@@ -112,7 +112,7 @@ def _encode(
     cursor,
 ):
     """Codes are those of ``field`` and go to ``symbols``."""
-    blank = True  # all magnitudes in the band's buffer are 0
+    blank = np.bool_(True)  # all magnitudes in the band's buffer are 0; as a literal it would be two types
     for k in range(len(schedule.numbers)):
         lattice, layout = lattice_of(schedule, k), layout_of(schedule, k)
         parent, places = parent_of(schedule, k), places_in(schedule, k)
@@ -168,7 +168,7 @@ def _decode(
     cursor,
 ):
     """The reverse of `_encode`."""
-    blank = True  # all magnitudes in the band's buffer are 0
+    blank = np.bool_(True)  # all magnitudes in the band's buffer are 0; as a literal it would be two types
     for k in range(len(schedule.numbers)):
         lattice, layout = lattice_of(schedule, k), layout_of(schedule, k)
         parent, places = parent_of(schedule, k), places_in(schedule, k)
