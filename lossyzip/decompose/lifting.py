@@ -28,7 +28,7 @@ def transform(grid: np.ndarray, steps: list[Split], inverse: bool) -> None:
 
     The ``steps`` along z come before all others, and each of them is over whole planes.
     """
-    nt, nz, ny, nx = grid.shape
+    _, nz, ny, nx = grid.shape
     plane = ny * nx
     flat = grid.reshape(-1)
     # (whether along rows, length, distance of rows, width of columns or number of rows) of each step

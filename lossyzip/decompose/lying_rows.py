@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, merged
+from lossyzip._jit import helper, merged
 from lossyzip.decompose.band import SKEW, WAVE
 from lossyzip.decompose.batch import copy, fill, quantize, reconstruct, reconstruct_zeros
 from lossyzip.decompose.rows import clamp
