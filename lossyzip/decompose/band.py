@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper
-from lossyzip.decompose.batch import spread
+from lossyzip._jit import helper, merged
+from lossyzip.decompose.batch import condense, spread
 from lossyzip.decompose.buffer import BESIDE, Around, padded
 from lossyzip.decompose.rows import Lattice
 
@@ -38,8 +38,9 @@ class Layout(NamedTuple):
     tapped: int  # 1: some stencil has taps, and the band needs values
     predicted: int  # 1: the prediction of each value lies in its place
     expected: int  # weight of the expected magnitudes, among those around
-    aside: int  # where they are, from the magnitudes
-    beside: int  # 1: what guides add is behind the band, and that of the volume before
+    aside: int  # how far behind the values in the field's buffer that is which guides add
+    beside: int  # 1: it is behind the band, too, and that of the volume before
+    kept: int  # 1: the magnitudes are put where they lie in the field's buffer, too
 
 
 class Geometry(NamedTuple):
@@ -67,6 +68,7 @@ def geometry(lattice: Lattice, around: Around, part_size: int) -> Geometry:
         expected=around.expected,
         aside=part_size,
         beside=int(around.beside),
+        kept=1,
     )
     strides = np.array([-size, SKEW * width * lanes + 1, width * lanes, lanes], np.int64)
     offsets = np.zeros(padded(len(around.contexts)), np.int64)
@@ -78,21 +80,43 @@ def geometry(lattice: Lattice, around: Around, part_size: int) -> Geometry:
 
 
 @helper
-def begin_band(array, layout, lattice, t, first, natural):
-    """Get the band's buffer ready: the last two planes of the band before, and the volume before."""
+def carry_planes(array, layout, lattice):
+    """Put the last two planes of a full band before those of the next one."""
+    lanes, width = layout.lanes, layout.width
+    row = width * lanes
+    from_plane = SKEW * layout.planes * row + layout.planes
+    for y in range(lattice.ny + 2 * HALO):
+        for j in range(layout.history):
+            at = np.uint64((y + SKEW * j) * row + j)
+            source = at + np.uint64(from_plane)
+            for _ in range(width):
+                array[at] = array[source]
+                at += np.uint64(lanes)
+                source += np.uint64(lanes)
+
+
+@helper
+def forget_planes(magnitudes, layout):
+    """Those of the planes of a full band count 0 until they are decoded; those before are left."""
+    at, lanes = np.uint64(layout.history), np.uint64(layout.lanes)
+    zero = np.uint8(0)
+    for _ in range(layout.size // layout.lanes):
+        magnitudes[at] = zero
+        magnitudes[at + np.uint64(1)] = zero
+        magnitudes[at + np.uint64(2)] = zero
+        magnitudes[at + np.uint64(3)] = zero
+        magnitudes[at + np.uint64(4)] = zero
+        magnitudes[at + np.uint64(5)] = zero
+        magnitudes[at + np.uint64(6)] = zero
+        magnitudes[at + np.uint64(7)] = zero
+        at += lanes
+
+
+@helper
+def put_volume_before(array, layout, lattice, t, first, natural):
+    """Put the part that a band looks at of the volume before t, if they follow one another, behind it."""
     lanes, width, history = layout.lanes, layout.width, layout.history
     ny, nx = lattice.ny, lattice.nx
-    row = width * lanes
-    if first > 0:
-        from_plane = SKEW * layout.planes * row + layout.planes
-        for y in range(ny + 2 * HALO):
-            for j in range(history):
-                at = np.uint64((y + SKEW * j) * row + j)
-                source = at + np.uint64(from_plane)
-                for _ in range(width):
-                    array[at] = array[source]
-                    at += np.uint64(lanes)
-                    source += np.uint64(lanes)
     if lattice.coupled == 0 or t == 0:
         return
     ahead = lanes - history - layout.planes
@@ -133,14 +157,48 @@ def put_beside(array, layout, lattice, t, first, natural, aside):
                 source += np.uint64(1)
 
 
-@helper
-def forget_rows_above(magnitudes, layout):
-    """The rows above the first count 0 until that one is decoded, and so do those before the first plane."""
-    row = layout.width * layout.lanes
-    for j in range(layout.history, layout.lanes):
-        for y in range(HALO):
-            at = (y + SKEW * j) * row + j
-            magnitudes[at : at + row : layout.lanes] = np.uint8(0)
+@merged
+def take_lanes(run, length, count, lanes, dense):
+    """Copy the ``count`` planes of a ``run`` of ``length`` places to a ``dense`` array.
+
+    Eight at a time are written out, so that they are one vector.
+    """
+    source, pitch = np.uint64(0), np.uint64(lanes)
+    if count == WAVE:
+        for i in range(np.uint64(length)):
+            at = np.uint64(WAVE) * i
+            _copy_eight(run, source, dense, at)
+            source += pitch
+    else:
+        condense(run, length, count, lanes, dense)
+
+
+@merged
+def put_lanes(dense, length, count, lanes, run):
+    """The reverse of `take_lanes`."""
+    target, pitch = np.uint64(0), np.uint64(lanes)
+    if count == WAVE:
+        for i in range(np.uint64(length)):
+            _copy_eight(dense, np.uint64(WAVE) * i, run, target)
+            target += pitch
+    else:
+        spread(dense, length, count, lanes, run)
+
+
+@merged
+def _copy_eight(source, start, target, at):
+    v0, v1 = source[start], source[start + np.uint64(1)]
+    v2, v3 = source[start + np.uint64(2)], source[start + np.uint64(3)]
+    v4, v5 = source[start + np.uint64(4)], source[start + np.uint64(5)]
+    v6, v7 = source[start + np.uint64(6)], source[start + np.uint64(7)]
+    target[at] = v0
+    target[at + np.uint64(1)] = v1
+    target[at + np.uint64(2)] = v2
+    target[at + np.uint64(3)] = v3
+    target[at + np.uint64(4)] = v4
+    target[at + np.uint64(5)] = v5
+    target[at + np.uint64(6)] = v6
+    target[at + np.uint64(7)] = v7
 
 
 @helper
@@ -148,7 +206,7 @@ def put_rows(array, dense, j0, j1, y0, base, layout, first, lattice):
     """Put the rows of a step into the buffer of the band, and their edges into its halo."""
     lanes, nx, width = layout.lanes, lattice.nx, layout.width
     active, row = j1 - j0, layout.width * layout.lanes
-    spread(dense, nx, active, lanes, array[base + j0 + layout.history :])
+    put_lanes(dense, nx, active, lanes, array[base + j0 + layout.history :])
     for h in range(1, HALO + 1):
         for lane in range(j0 + layout.history, j1 + layout.history):
             array[base - h * lanes + lane] = array[base + lane]

@@ -61,13 +61,14 @@ def cells_of(total, reciprocal, first_cell, scratch, bits, cells):
     """
     factor = np.int32(reciprocal)
     for i in range(total.size):
-        scratch[i] = np.float32(np.int32(np.int32(np.int32(total[i]) * factor) >> np.int32(12)) + np.int32(1))
+        mean = np.int32(np.int32(np.int32(total[i]) * factor) >> np.int32(12))
+        scratch[i] = np.float32(np.int32(mean + np.int32(1)))
     least = np.int32(127 << 13)
     cell = np.int32(first_cell)
     for i in range(total.size):
         octaves = np.int32(np.int32(bits[i] >> np.int32(10)) - least)  # 2**-13 of one
         place = np.int32(np.int32(octaves * np.int32(CELLS_AN_OCTAVE)) >> np.int32(16))
-        cells[i] = np.uint8(min(place, np.int32(LAST_CELL)) + cell)
+        cells[i] = np.uint8(np.int32(min(place, np.int32(LAST_CELL)) + cell))
 
 
 @inlined
@@ -121,8 +122,7 @@ def quantize(total, wanted, code, recon, quantizer):
     number = total.dtype.type
     step, inverse, eps = quantizer.step, quantizer.inverse, quantizer.eps
     low, high = quantizer.low, quantizer.high
-    bad = 0
-    some = np.int32(0)
+    bad, some = np.int32(0), np.int32(0)  # no wider than the codes, of which a vector holds the more
     for i in range(total.size):
         prediction = clamp(total[i], low, high)
         value = wanted[i]
@@ -133,9 +133,9 @@ def quantize(total, wanted, code, recon, quantizer):
         recon[i] = candidate if ok else value
         found = np.int32(steps if ok else number(0)) if ok else OUTLIER
         code[i] = found
-        some |= found
-        bad += 0 if ok else 1
-    return bad, some != 0
+        some = np.int32(some | found)
+        bad = np.int32(bad + np.int32(0 if ok else 1))
+    return np.int64(bad), some != 0
 
 
 @inlined

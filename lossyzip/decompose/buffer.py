@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip.decompose.fold import Shape4
+from lossyzip.decompose.parents import Parent
 from lossyzip.decompose.rows import HALF_SWEEP, SWEEP, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.entropy.mixing import LOOKS
 from lossyzip.errors import CorruptError
@@ -27,9 +28,9 @@ class Around:
     """What a point of a pass looks at, as places (t, z, y, x) relative to it, where wave.py codes the pass.
 
     ``taps`` (stencils, K, 4) belong to the weights of `Stencils`, ``contexts`` (C, 4) to ``weights``. What
-    is ``predicted`` for a point is in its place already. The second part of the buffer may hold the
-    magnitudes that are expected, which count ``expected`` times among those around it. ``beside``: what
-    guides add to the prediction of each value lies behind the values, and is read by a tap BESIDE.
+    is ``predicted`` for a point is in its place already. What its parent makes expected counts ``expected``
+    times among the magnitudes around it. ``beside``: what guides add to the prediction of each value lies
+    behind the values, and is read by a tap BESIDE.
     """
 
     taps: np.ndarray
@@ -45,7 +46,8 @@ class Pass:
     """What a pass needs that follows from the tile's shape and the plan alone.
 
     ``looks``: offsets into the values, of those that mixed coding compares a point to; 0: the one before it.
-    ``around`` is None for passes in which no point looks at its own plane.
+    ``around`` is None for passes in which no point looks at its own plane. ``parent``: where the magnitudes
+    are that are expected. ``seen``: whether later passes look at this one's.
     """
 
     lattice: Lattice
@@ -53,6 +55,8 @@ class Pass:
     contexts: Contexts
     looks: tuple[int, ...]
     around: Around | None = None
+    parent: Parent | None = None
+    seen: bool = True
 
 
 class GridLayout(NamedTuple):
@@ -226,6 +230,14 @@ def pack_stencils(
         running.astype(dtype),
         int(running.any()),
     )
+
+
+def stacked(rows: list[np.ndarray]) -> np.ndarray:
+    """One array of all ``rows``, zeros behind the shorter ones."""
+    found = np.zeros((len(rows), max(row.size for row in rows)), rows[0].dtype)
+    for target, row in zip(found, rows, strict=True):
+        target[: row.size] = row
+    return found
 
 
 def padded(taps: int) -> int:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import helper, lean
+from lossyzip.decompose.lifted_columns import GAIN, LIFTING, join_columns, split_columns
 
-_LIFTING = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
-_GAIN = 1.149604398860098
-_ROWS = 32  # that are lifted together
+_ROWS = 8  # that are lifted together
+_WIDTH = 2048  # bytes of a row of columns that are lifted together: what is kept of them stays in the cache
 
 
 class Split(NamedTuple):
@@ -24,82 +24,49 @@ class Split(NamedTuple):
 
 
 def transform(grid: np.ndarray, steps: list[Split], inverse: bool) -> None:
-    """Transform ``grid`` (t, z, y, x), contiguous, in place. The low half of an axis comes first."""
-    nt, nz, ny, nx = grid.shape
-    flat = grid.reshape(-1)
-    for axis, (z, y, x) in reversed(steps) if inverse else steps:
-        volumes = np.arange(nt) * (nz * ny * nx)
-        if axis == 0:
-            starts = (volumes[:, None] + np.arange(y) * nx).ravel()
-            _lift(flat, starts, z, ny * nx, x, inverse, *_halves(z, x, flat.dtype))
-        elif axis == 1:
-            starts = (volumes[:, None] + np.arange(z) * (ny * nx)).ravel()
-            _lift(flat, starts, y, nx, x, inverse, *_halves(y, x, flat.dtype))
-        else:
-            rows = np.arange(z)[:, None] * (ny * nx) + np.arange(y) * nx
-            starts = (volumes[:, None, None] + rows).ravel()
-            room = np.zeros((2, _ROWS * ((x + 1) // 2 + 2)), flat.dtype)
-            _lift_rows(flat, starts, x, inverse, room[0], room[1])
+    """Transform ``grid`` (t, z, y, x), contiguous, in place. The low half of an axis comes first.
 
-
-def _halves(length: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Room for the low and the high ones of ``length`` runs of ``width`` values."""
-    return np.empty((length + 1) // 2 * width, dtype), np.empty(length // 2 * width, dtype)
-
-
-@lean
-def _lift(flat, starts, length, stride, width, inverse, low, high):
-    """Transform runs of ``width`` values at ``start + k * stride``, k < length, along k, for each start.
-
-    ``low`` and ``high`` are room for the halves of them.
+    The ``steps`` along z come before all others, and each of them is over whole planes.
     """
-    number = flat.dtype.type
-    lows = (length + 1) // 2
-    gain, loss = number(_GAIN), number(1.0 / _GAIN)
-    for start in starts:
-        if inverse:
-            _take(low, flat, start, stride, width, loss)
-            _take(high, flat, start + lows * stride, stride, width, gain)
-            _update(low, high, -number(_LIFTING[3]), width)
-            _predict(low, high, -number(_LIFTING[2]), width)
-            _update(low, high, -number(_LIFTING[1]), width)
-            _predict(low, high, -number(_LIFTING[0]), width)
-            _put(flat, start, 2 * stride, width, low, number(1.0))
-            _put(flat, start + stride, 2 * stride, width, high, number(1.0))
-        else:
-            _take(low, flat, start, 2 * stride, width, number(1.0))
-            _take(high, flat, start + stride, 2 * stride, width, number(1.0))
-            _predict(low, high, number(_LIFTING[0]), width)
-            _update(low, high, number(_LIFTING[1]), width)
-            _predict(low, high, number(_LIFTING[2]), width)
-            _update(low, high, number(_LIFTING[3]), width)
-            _put(flat, start, stride, width, low, gain)
-            _put(flat, start + lows * stride, stride, width, high, loss)
-
-
-@helper
-def _take(runs, flat, start, stride, width, scale):
-    """Fill ``runs`` with runs of ``flat``, times ``scale``."""
-    for k in range(runs.size // width):
-        line = flat[start + k * stride : start + k * stride + width]
-        run = runs[k * width : (k + 1) * width]
-        for i in range(width):
-            run[i] = line[i] * scale
-
-
-@helper
-def _put(flat, start, stride, width, runs, scale):
-    """The reverse of `_take`."""
-    for k in range(runs.size // width):
-        line = flat[start + k * stride : start + k * stride + width]
-        run = runs[k * width : (k + 1) * width]
-        for i in range(width):
-            line[i] = run[i] * scale
+    _, nz, ny, nx = grid.shape
+    plane = ny * nx
+    flat = grid.reshape(-1)
+    # (whether along rows, length, distance of rows, width of columns or number of rows) of each step
+    leading = [(0, step.size[0], plane, plane) for step in steps if step.axis == 0]
+    others = [step for step in steps if step.axis > 0]
+    planar = [(axis - 1, size[axis], nx, size[3 - axis]) for axis, size in others]
+    longest = max((length for along_rows, length, _, _ in leading + planar if not along_rows), default=0)
+    width = _WIDTH // flat.itemsize
+    half, few = np.empty((longest + 1) // 2 * min(width, plane), flat.dtype), np.empty(3 * width, flat.dtype)
+    low, high = np.zeros((2, _ROWS * ((nx + 1) // 2 + 2)), flat.dtype)
+    stages = [(nz * plane, leading), (plane, planar)]
+    for size, those in reversed(stages) if inverse else stages:
+        if those:
+            in_turn = np.array(those[::-1] if inverse else those, np.int64)
+            _transform(flat, size, in_turn, inverse, half, few, low, high)
 
 
 @lean
-def _lift_rows(flat, starts, length, inverse, low, high):
-    """`_lift` along rows: so many of them together that each step is one long vector.
+def _transform(flat, size, steps, inverse, half, few, low, high):
+    """Do the ``steps``, in turn, with each part of ``size`` values, while it is in the cache."""
+    most = few.size // 3
+    for start in range(0, flat.size, size):
+        for step in steps:
+            along_rows, length, stride, width = step[0], step[1], step[2], step[3]
+            if along_rows:
+                _lift_rows(flat, start, stride, width, length, inverse, low, high)
+                continue
+            for first in range(0, width, most):
+                there = min(most, width - first)
+                if inverse:
+                    join_columns(flat, start + first, length, stride, there, half, few)
+                else:
+                    split_columns(flat, start + first, length, stride, there, half, few)
+
+
+@helper
+def _lift_rows(flat, base, stride, count, length, inverse, low, high):
+    """Halve ``count`` rows, or join their halves: so many together that each step is one long vector.
 
     Each row of lows and of highs has a place before it and one behind it, for what stands beyond its ends;
     ``low`` and ``high`` are room for _ROWS of these, and hold numbers everywhere.
@@ -107,11 +74,11 @@ def _lift_rows(flat, starts, length, inverse, low, high):
     number = flat.dtype.type
     lows, highs = (length + 1) // 2, length // 2
     pitch = lows + 2
-    gain, loss = number(_GAIN), number(1.0 / _GAIN)
-    for first in range(0, starts.size, _ROWS):
-        rows = min(_ROWS, starts.size - first)
+    gain, loss = number(GAIN), number(1.0 / GAIN)
+    for first in range(0, count, _ROWS):
+        rows = min(_ROWS, count - first)
         for r in range(rows):
-            start = starts[first + r]
+            start = base + (first + r) * stride
             line = flat[start : start + length]
             s, d = low[r * pitch + 1 : r * pitch + 1 + lows], high[r * pitch + 1 : r * pitch + 1 + highs]
             if inverse:
@@ -127,17 +94,17 @@ def _lift_rows(flat, starts, length, inverse, low, high):
                 if lows > highs:
                     s[highs] = line[2 * highs]
         if inverse:
-            _update_rows(low, high, -number(_LIFTING[3]), rows, lows, highs)
-            _predict_rows(low, high, -number(_LIFTING[2]), rows, lows, highs)
-            _update_rows(low, high, -number(_LIFTING[1]), rows, lows, highs)
-            _predict_rows(low, high, -number(_LIFTING[0]), rows, lows, highs)
+            _update_rows(low, high, -number(LIFTING[3]), rows, lows, highs)
+            _predict_rows(low, high, -number(LIFTING[2]), rows, lows, highs)
+            _update_rows(low, high, -number(LIFTING[1]), rows, lows, highs)
+            _predict_rows(low, high, -number(LIFTING[0]), rows, lows, highs)
         else:
-            _predict_rows(low, high, number(_LIFTING[0]), rows, lows, highs)
-            _update_rows(low, high, number(_LIFTING[1]), rows, lows, highs)
-            _predict_rows(low, high, number(_LIFTING[2]), rows, lows, highs)
-            _update_rows(low, high, number(_LIFTING[3]), rows, lows, highs)
+            _predict_rows(low, high, number(LIFTING[0]), rows, lows, highs)
+            _update_rows(low, high, number(LIFTING[1]), rows, lows, highs)
+            _predict_rows(low, high, number(LIFTING[2]), rows, lows, highs)
+            _update_rows(low, high, number(LIFTING[3]), rows, lows, highs)
         for r in range(rows):
-            start = starts[first + r]
+            start = base + (first + r) * stride
             line = flat[start : start + length]
             s, d = low[r * pitch + 1 : r * pitch + 1 + lows], high[r * pitch + 1 : r * pitch + 1 + highs]
             if inverse:
@@ -171,23 +138,6 @@ def _update_rows(low, high, weight, rows, lows, highs):
         high[r * pitch + 1 + highs] = high[r * pitch + highs]
     n = rows * pitch
     _add(low[1:n], high[: n - 1], high[1:n], weight)
-
-
-@helper
-def _predict(low, high, weight, width):
-    """Add to each high run ``weight`` times the sum of the low ones on both sides, repeated at the end."""
-    inner = min(high.size, low.size - width)
-    _add(high[:inner], low[:inner], low[width : width + inner], weight)
-    _add(high[inner:], low[inner : high.size], low[inner : high.size], weight)
-
-
-@helper
-def _update(low, high, weight, width):
-    """Add to each low run ``weight`` times the sum of the high ones on both sides, repeated at the ends."""
-    _add(low[:width], high[:width], high[:width], weight)
-    _add(low[width : high.size], high[: high.size - width], high[width:], weight)
-    if low.size > high.size:
-        _add(low[high.size :], high[high.size - width :], high[high.size - width :], weight)
 
 
 @helper

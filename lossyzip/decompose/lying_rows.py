@@ -8,58 +8,59 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import helper
+from lossyzip._jit import helper, merged
 from lossyzip.decompose.band import SKEW, WAVE
 from lossyzip.decompose.batch import copy, fill, quantize, reconstruct, reconstruct_zeros
+from lossyzip.decompose.rows import clamp
 from lossyzip.entropy.tokens import OUTLIER_TOKEN
 
 
-@helper
+@merged
 def _row_of(place, k, lattice):
     """Where the k-th row of a step lies in the field's buffer."""
     plane = lattice.base + place.t * lattice.st + (place.first + place.j0 + k) * lattice.sz
     return plane + (place.y0 - SKEW * k) * lattice.sy
 
 
-@helper
+@merged
 def quantize_rows(step, place, field, natural, lattice, layout, quantizer):
     """`batch.quantize` of a step's rows as they lie, which nothing but ``natural`` itself predicts.
 
-    Fills `code_rows`, and ``natural`` with what the decoder will see.
+    Fills `code_rows`, and ``natural`` with what the decoder will see. Unless that predicts, ``field`` may be
+    the same array: what is read of it is copied.
     """
     nx, bad, some = lattice.nx, 0, False
+    total, wanted = step.sums[:nx], step.wanted[:nx]
+    if not layout.predicted:
+        fill(total, total.dtype.type(0))
     for k in range(place.j1 - place.j0):
         start = _row_of(place, k, lattice)
         row = natural[start : start + nx]
-        if not layout.predicted:
-            fill(row, row.dtype.type(0))
+        if layout.predicted:
+            copy(row, total)
         origin = lattice.origin + place.t * lattice.ft + (place.first + place.j0 + k) * lattice.fz
         origin += (place.y0 - SKEW * k) * lattice.fy
-        total = step.sums[:nx]
-        copy(row, total)
-        worse, more = quantize(
-            total, field[origin : origin + nx], step.code_rows[k * nx : (k + 1) * nx], row, quantizer
-        )
+        copy(field[origin : origin + nx], wanted)
+        worse, more = quantize(total, wanted, step.code_rows[k * nx : (k + 1) * nx], row, quantizer)
         bad += worse
         some = some or more
     return bad, some
 
 
-@helper
+@merged
 def reconstruct_rows(step, place, natural, lattice, layout, quantizer, some):
     """The reverse of `quantize_rows`, but for outliers; where not ``some``, all codes are 0."""
     nx = lattice.nx
+    zero = natural.dtype.type(0)
     for k in range(place.j1 - place.j0):
         start = _row_of(place, k, lattice)
-        row, total = natural[start : start + nx], step.sums[:nx]
-        if layout.predicted:
-            copy(row, total)
-        else:
-            fill(total, total.dtype.type(0))
+        row = natural[start : start + nx]
+        if not layout.predicted:
+            fill(row, zero if some else clamp(zero, quantizer.low, quantizer.high))
         if some:
-            reconstruct(total, step.code_rows[k * nx : (k + 1) * nx], row, quantizer)
-        else:
-            reconstruct_zeros(total, row, quantizer)
+            reconstruct(row, step.code_rows[k * nx : (k + 1) * nx], row, quantizer)
+        elif layout.predicted:
+            reconstruct_zeros(row, row, quantizer)
 
 
 @helper

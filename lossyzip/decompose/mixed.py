@@ -13,6 +13,7 @@ import numpy as np
 
 from lossyzip._jit import inlined, lean
 from lossyzip.decompose.buffer import Buffer, Pass
+from lossyzip.decompose.parents import magnify
 from lossyzip.decompose.rows import (
     CELL_OF_ACTIVITY,
     CELLS,
@@ -96,6 +97,8 @@ def mixed_pass(
 
     When ``encoding`` they come from ``codes`` and go to ``mixer``. ``cursor`` is that of `decode_passes`.
     """
+    if here.parent is not None:
+        magnify(buffer.magnitudes, here.parent, here.lattice, buffer.grid.part_size)
     _mixed_pass(
         *(buffer.values, buffer.magnitudes, here.lattice, here.stencils, here.contexts, rule),
         *(np.array(here.looks), _room(here.lattice, buffer.values.dtype), mixer),

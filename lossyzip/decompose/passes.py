@@ -35,11 +35,8 @@ def encode_passes(
     what the decoder will see. ``cursor`` holds how many codes, outliers and large codes there are; when
     ``outliers`` is full its count goes on, which the caller checks.
     """
-    if passes[0].around is None:
-        encode_planes(passes, buffer, rule, source, symbols, outliers, cursor)
-        return
-    for here in passes:
-        encode_wave(here, buffer, rule, source, symbols, outliers, cursor)
+    encode = encode_planes if passes[0].around is None else encode_wave
+    encode(passes, buffer, rule, source, symbols, outliers, cursor)
 
 
 def decode_passes(
@@ -50,11 +47,8 @@ def decode_passes(
     The cursor holds how many codes, outliers, words and extra bits are used up, and becomes negative in
     its last place when one of them ends too early.
     """
-    if passes[0].around is None:
-        decode_planes(passes, buffer, rule, codes, outliers)
-        return
-    for here in passes:
-        decode_wave(here, buffer, rule, codes, outliers)
+    decode = decode_planes if passes[0].around is None else decode_wave
+    decode(passes, buffer, rule, codes, outliers)
 
 
 def rows_in_turn(codes: np.ndarray, outliers: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from lossyzip.decompose.batch import (
     sum_magnitudes,
     take_outliers,
 )
-from lossyzip.decompose.buffer import Buffer, Pass
+from lossyzip.decompose.buffer import Buffer, Pass, stacked
 from lossyzip.decompose.rows import Lattice, Quantizer, Stencils, lattice_of, predict_row, repeat
 from lossyzip.entropy.rans import LANES
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
@@ -110,13 +110,13 @@ def _table(passes: tuple[Pass, ...]) -> Table:
         Stencils(
             stencils[0].of_class,
             np.concatenate([one.taps for one in stencils]),
-            _stacked([one.offsets[0] for one in stencils]),
-            _stacked([one.weights[0] for one in stencils]),
+            stacked([one.offsets[0] for one in stencils]),
+            stacked([one.weights[0] for one in stencils]),
             np.concatenate([one.running for one in stencils]),
             0,
         ),
-        _stacked([one.offsets for one in contexts]),
-        _stacked([one.weights for one in contexts]),
+        stacked([one.offsets for one in contexts]),
+        stacked([one.weights for one in contexts]),
         np.array([one.offsets.size for one in contexts], np.int64),
         np.array([one.reciprocal for one in contexts], np.int64),
         np.array([one.cell for one in contexts], np.int64),
@@ -124,14 +124,6 @@ def _table(passes: tuple[Pass, ...]) -> Table:
         max((n - 1) * lattice.sy + lattice.nx for n, lattice in zip(rows, lattices, strict=True)),
         max(n * lattice.nx for n, lattice in zip(rows, lattices, strict=True)),
     )
-
-
-def _stacked(rows: list[np.ndarray]) -> np.ndarray:
-    """One array of all ``rows``, zeros behind the shorter ones."""
-    stacked = np.zeros((len(rows), max(row.size for row in rows)), rows[0].dtype)
-    for target, row in zip(stacked, rows, strict=True):
-        target[: row.size] = row
-    return stacked
 
 
 def _room(run: int, points: int, dtype: np.dtype) -> Room:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, merged
+from lossyzip._jit import helper, merged
 from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS, OUTLIER
 
 SWEEP = 8  # taps that one vectorized sweep over a row adds up
@@ -48,9 +48,9 @@ class Lattice(NamedTuple):
     coupled: int  # 1: the volumes along t follow one another; 0: they are independent
 
 
-@inlined
+@merged
 def lattice_of(row):
-    """The `Lattice` whose numbers are in ``row`` (17,)."""
+    """The `Lattice` whose numbers ``row`` begins with."""
     nt, nz, ny, nx = row[0], row[1], row[2], row[3]
     base, st, sz, sy = row[4], row[5], row[6], row[7]
     halo_z, halo_y, halo_x = row[8], row[9], row[10]

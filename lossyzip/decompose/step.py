@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper
-from lossyzip.decompose.band import SKEW, Layout
-from lossyzip.decompose.batch import cells_of, condense, sum_magnitudes
+from lossyzip._jit import helper, merged
+from lossyzip.decompose.band import SKEW, take_lanes
+from lossyzip.decompose.batch import cells_of, sum_magnitudes
+from lossyzip.decompose.parents import parent_shift, parents_of_row
 from lossyzip.decompose.rows import SWEEP, Stencils, predict_row, row_class
 
 
@@ -38,7 +39,10 @@ class Place(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Room for what is computed of the rows at one step; *dense* is (x, plane), as in batch.py."""
+    """Room for what is computed of the rows at one step; *dense* is (x, plane), as in batch.py.
+
+    There may be more than a pass needs, but for `total`.
+    """
 
     total: np.ndarray  # a run: sums of taps
     activity: np.ndarray  # a run, uint16
@@ -57,45 +61,24 @@ class Step(NamedTuple):
     running: np.ndarray  # (5, planes): see `predict_step`, and the two values before while a row is coded
 
 
-def room_of(layout: Layout, nx: int, dtype: np.dtype) -> Step:
-    """For rows of ``nx`` values of ``dtype``."""
-    run, dense = nx * layout.lanes, nx * layout.planes
-    scratch = np.empty(run, np.float32)
-    return Step(
-        np.empty(run, dtype),
-        np.empty(run, np.uint16),
-        scratch,
-        scratch.view(np.int32),
-        np.empty(run, np.uint8),
-        np.empty(dense, np.uint8),
-        np.empty(dense, dtype),
-        np.empty(dense, dtype),
-        np.empty(dense, dtype),
-        np.empty(dense, dtype),
-        np.empty(dense, np.int32),
-        np.empty(dense, np.int32),
-        np.empty(dense, np.uint8),
-        np.empty(dense, np.uint8),
-        np.empty((5, layout.planes), dtype),
-    )
-
-
-@helper
-def find_cells(step, place, magnitudes, sizes, layout, places, lattice):
+@merged
+def find_cells(step, place, magnitudes, sizes, layout, parent, places, lattice):
     """Fill the step's cells."""
     t, first, j0, j1, y0, base = place
     lanes, nx = layout.lanes, lattice.nx
-    sum_magnitudes(step.activity, magnitudes, base, places.offsets, places.weights)
-    if layout.expected > 0:
+    activity = step.activity[: nx * lanes]
+    sum_magnitudes(activity, magnitudes, base, places.offsets, places.weights)
+    if parent.ny > 0:
+        weight, last, shift = np.uint16(layout.expected), parent.nx - 1, parent_shift(parent, lattice)
         for j in range(j0, j1):
-            source = lattice.base + t * lattice.st + (first + j) * lattice.sz
-            source += (y0 - SKEW * (j - j0)) * lattice.sy + layout.aside
-            row, target = sizes[source : source + nx], np.uint64(j + layout.history)
+            source = parents_of_row(parent, lattice, t, first + j, y0 - SKEW * (j - j0))
+            above = sizes[source : source + parent.nx]
+            target = np.uint64(j + layout.history)
             for i in range(nx):
-                step.activity[target] += np.uint16(np.uint16(layout.expected) * row[i])
+                activity[target] += np.uint16(weight * above[min(i >> shift, last)])
                 target += np.uint64(lanes)
-    cells_of(step.activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
-    condense(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
+    cells_of(activity, places.reciprocal, places.cell, step.scratch, step.bits, step.cell_run)
+    take_lanes(step.cell_run[j0 + layout.history :], nx, j1 - j0, lanes, step.cell)
 
 
 @helper
@@ -115,7 +98,7 @@ def predict_step(step, place, values, layout, places, lattice, low):
         step.running[0, j - j0] = stencils.running[which, 0]
         step.running[1, j - j0] = stencils.running[which, 1]
         step.running[2, j - j0] = _value_before(values, base, j, layout, t, z, y, lattice.coupled, low)
-    condense(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)
+    take_lanes(step.total[j0 + layout.history :], nx, j1 - j0, lanes, step.sums)
 
 
 @helper

@@ -14,14 +14,12 @@ from lossyzip.decompose.band import (
     HALO,
     SKEW,
     WAVE,
-    Layout,
-    begin_band,
-    forget_rows_above,
-    geometry,
-    places_of,
+    carry_planes,
+    forget_planes,
     put_beside,
     put_natural,
     put_rows,
+    put_volume_before,
 )
 from lossyzip.decompose.batch import (
     append_outliers,
@@ -51,8 +49,15 @@ from lossyzip.decompose.lying_rows import (
     transpose,
     transpose_back,
 )
-from lossyzip.decompose.rows import Lattice, Quantizer
-from lossyzip.decompose.step import Place, Places, find_cells, predict_step, room_of
+from lossyzip.decompose.rows import Quantizer, lattice_of
+from lossyzip.decompose.schedule import (
+    layout_of,
+    parent_of,
+    places_in,
+    room_of,
+    schedule_of,
+)
+from lossyzip.decompose.step import Place, find_cells, predict_step
 from lossyzip.entropy.stream import CodeStream, begin_batch, decode_tokens
 from lossyzip.entropy.tokens import (
     Symbols,
@@ -63,27 +68,8 @@ from lossyzip.entropy.tokens import (
 )
 
 
-def _layout(here: Pass, buffer: Buffer) -> tuple[Layout, Places]:
-    assert here.around is not None
-    found = geometry(here.lattice, here.around, buffer.grid.part_size)
-    layout, _, offsets, weights, reciprocal = found
-    stencils = here.stencils
-    in_rows = here.lattice.fx == 1 and not stencils.taps.any() and not stencils.running_weights
-    if not here.around.predicted and not in_rows:
-        layout = layout._replace(tapped=1)
-        stencils = stencils._replace(offsets=places_of(here.around.taps, here.lattice, found))
-    return layout, Places(stencils, offsets, weights, reciprocal, here.contexts.cell)
-
-
-def _band(layout: Layout, lattice: Lattice, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Values, if there are stencils, and magnitudes of a band, and of the one before it in time."""
-    size = layout.size * (1 + lattice.coupled)
-    values = size + layout.beside * layout.size if layout.tapped else 1
-    return np.zeros(values, dtype), np.zeros(size, np.uint8)
-
-
 def encode_wave(
-    here: Pass,
+    passes: tuple[Pass, ...],
     buffer: Buffer,
     rule: Quantizer,
     source: np.ndarray,
@@ -92,23 +78,21 @@ def encode_wave(
     cursor: np.ndarray,
 ) -> None:
     """As `passes.encode_passes`."""
-    layout, places = _layout(here, buffer)
-    dtype = buffer.values.dtype
+    schedule, extent = schedule_of(passes, buffer.grid.part_size)
     _encode(
-        *(*_band(layout, here.lattice, dtype), room_of(layout, here.lattice.nx, dtype)),
-        *(source, buffer.values, buffer.magnitudes, here.lattice, layout, places, rule),
-        *(symbols, outliers, cursor),
+        *(*room_of(extent, buffer.values.dtype), source, buffer.values, buffer.magnitudes),
+        *(schedule, rule, symbols, outliers, cursor),
     )
 
 
-def decode_wave(here: Pass, buffer: Buffer, rule: Quantizer, codes: CodeStream, outliers: np.ndarray) -> None:
+def decode_wave(
+    passes: tuple[Pass, ...], buffer: Buffer, rule: Quantizer, codes: CodeStream, outliers: np.ndarray
+) -> None:
     """As `passes.decode_passes`."""
-    layout, places = _layout(here, buffer)
-    dtype = buffer.values.dtype
+    schedule, extent = schedule_of(passes, buffer.grid.part_size)
     _decode(
-        *(*_band(layout, here.lattice, dtype), room_of(layout, here.lattice.nx, dtype)),
-        *(buffer.values, buffer.magnitudes, here.lattice, layout, places, rule),
-        *(codes.coder, codes.extra, outliers, codes.cursor),
+        *(*room_of(extent, buffer.values.dtype), buffer.values, buffer.magnitudes),
+        *(schedule, rule, codes.coder, codes.extra, outliers, codes.cursor),
     )
 
 
@@ -120,50 +104,52 @@ def _encode(
     field,
     natural,
     sizes,
-    lattice,
-    layout,
-    places,
+    schedule,
     quantizer,
     symbols,
     outliers,
     cursor,
 ):
     """Codes are those of ``field`` and go to ``symbols``."""
-    ny = lattice.ny
-    row = layout.width * layout.lanes
-    blank, found = False, True  # all magnitudes in the band's buffer are 0; some of the band before are not
-    for t in range(lattice.nt):
-        for first in range(0, lattice.nz, layout.planes):
-            planes = min(layout.planes, lattice.nz - first)
-            found = found and first > 0
-            _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
-            blank, found = not found and lattice.coupled == 0, False
-            for s in range(ny + SKEW * (planes - 1)):
-                j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
-                if j0 >= j1:
-                    continue
-                base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
-                place = Place(t, first, j0, j1, s - SKEW * j0, base)
-                some = _encode_rows(
-                    step,
-                    place,
-                    values,
-                    magnitudes,
-                    field,
-                    natural,
-                    sizes,
-                    lattice,
-                    layout,
-                    places,
-                    quantizer,
-                    symbols,
-                    outliers,
-                    cursor,
-                )
-                found = found or some
-                blank = blank and not some
-                if not blank:
-                    _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some)
+    blank = np.bool_(True)  # all magnitudes in the band's buffer are 0; as a literal it would be two types
+    for k in range(len(schedule.numbers)):
+        lattice, layout = lattice_of(schedule.numbers[k]), layout_of(schedule, k)
+        parent, places = parent_of(schedule, k), places_in(schedule, k)
+        ny, row = lattice.ny, layout.width * layout.lanes
+        for t in range(lattice.nt):
+            found = False  # in the band before: magnitudes other than 0
+            for first in range(0, lattice.nz, layout.planes):
+                planes = min(layout.planes, lattice.nz - first)
+                _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
+                blank, found = blank or not found, False
+                for s in range(ny + SKEW * (planes - 1)):
+                    j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
+                    if j0 >= j1:
+                        continue
+                    base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
+                    place = Place(t, first, j0, j1, s - SKEW * j0, base)
+                    if _encode_rows(
+                        step,
+                        place,
+                        values,
+                        magnitudes,
+                        field,
+                        natural,
+                        sizes,
+                        lattice,
+                        layout,
+                        parent,
+                        places,
+                        quantizer,
+                        symbols,
+                        outliers,
+                        cursor,
+                    ):
+                        blank, found = False, True
+                        _put_magnitudes(step, place, magnitudes, sizes, lattice, layout)
+            if not blank:
+                fill(magnitudes[: layout.size], np.uint8(0))
+                blank = True
 
 
 @lean
@@ -173,9 +159,7 @@ def _decode(
     step,
     natural,
     sizes,
-    lattice,
-    layout,
-    places,
+    schedule,
     quantizer,
     coder,
     extra,
@@ -183,55 +167,60 @@ def _decode(
     cursor,
 ):
     """The reverse of `_encode`."""
-    ny = lattice.ny
-    row = layout.width * layout.lanes
-    blank, found = False, True  # all magnitudes in the band's buffer are 0; some of the band before are not
-    for t in range(lattice.nt):
-        for first in range(0, lattice.nz, layout.planes):
-            planes = min(layout.planes, lattice.nz - first)
-            found = found and first > 0
-            _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
-            blank, found = not found and lattice.coupled == 0, False
-            for s in range(ny + SKEW * (planes - 1)):
-                j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
-                if j0 >= j1:
-                    continue
-                base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
-                place = Place(t, first, j0, j1, s - SKEW * j0, base)
-                some = _decode_rows(
-                    step,
-                    place,
-                    values,
-                    magnitudes,
-                    natural,
-                    sizes,
-                    lattice,
-                    layout,
-                    places,
-                    quantizer,
-                    coder,
-                    extra,
-                    outliers,
-                    cursor,
-                )
-                found = found or some
-                blank = blank and not some
-                if not blank:
-                    _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some)
+    blank = np.bool_(True)  # all magnitudes in the band's buffer are 0; as a literal it would be two types
+    for k in range(len(schedule.numbers)):
+        lattice, layout = lattice_of(schedule.numbers[k]), layout_of(schedule, k)
+        parent, places = parent_of(schedule, k), places_in(schedule, k)
+        ny, row = lattice.ny, layout.width * layout.lanes
+        for t in range(lattice.nt):
+            found = False  # in the band before: magnitudes other than 0
+            for first in range(0, lattice.nz, layout.planes):
+                planes = min(layout.planes, lattice.nz - first)
+                _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank)
+                blank, found = blank or not found, False
+                for s in range(ny + SKEW * (planes - 1)):
+                    j0, j1 = max(0, (s - ny + SKEW) // SKEW), min(planes, s // SKEW + 1)
+                    if j0 >= j1:
+                        continue
+                    base = (s + HALO + SKEW * layout.history) * row + HALO * layout.lanes
+                    place = Place(t, first, j0, j1, s - SKEW * j0, base)
+                    if _decode_rows(
+                        step,
+                        place,
+                        values,
+                        magnitudes,
+                        natural,
+                        sizes,
+                        lattice,
+                        layout,
+                        parent,
+                        places,
+                        quantizer,
+                        coder,
+                        extra,
+                        outliers,
+                        cursor,
+                    ):
+                        blank, found = False, True
+                        _put_magnitudes(step, place, magnitudes, sizes, lattice, layout)
+            if not blank:
+                fill(magnitudes[: layout.size], np.uint8(0))
+                blank = True
 
 
 @helper
 def _next_band(values, magnitudes, natural, sizes, lattice, layout, t, first, blank):
     """Get the buffers of a band ready; ``blank``: that of magnitudes holds nothing but zeros."""
     if layout.tapped:
-        begin_band(values, layout, lattice, t, first, natural)
+        if first > 0:
+            carry_planes(values, layout, lattice)
+        put_volume_before(values, layout, lattice, t, first, natural)
         if layout.beside:
             put_beside(values, layout, lattice, t, first, natural, layout.aside)
-    if first == 0:
-        magnitudes[: layout.size] = np.uint8(0)
-    if not blank:
-        begin_band(magnitudes, layout, lattice, t, first, sizes)
-        forget_rows_above(magnitudes[: layout.size], layout)
+    if first > 0 and not blank:
+        carry_planes(magnitudes, layout, lattice)
+        forget_planes(magnitudes, layout)
+    put_volume_before(magnitudes, layout, lattice, t, first, sizes)
 
 
 @inlined
@@ -245,6 +234,7 @@ def _encode_rows(
     sizes,
     lattice,
     layout,
+    parent,
     places,
     quantizer,
     symbols,
@@ -278,7 +268,7 @@ def _encode_rows(
     some = end_batch(count, symbols, places.cell, cursor)
     if some:
         magnitudes_of(code, step.magnitude[:count])
-        find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        find_cells(step, place, magnitudes, sizes, layout, parent, places, lattice)
         copy(step.cell, symbols.cells[at : at + count])
     if layout.tapped:
         _put_values(step, place, values, natural, lattice, layout)
@@ -295,6 +285,7 @@ def _decode_rows(
     sizes,
     lattice,
     layout,
+    parent,
     places,
     quantizer,
     coder,
@@ -309,7 +300,7 @@ def _decode_rows(
     some = begin_batch(places.cell, coder, extra, cursor)
     there = np.int64(0)
     if some:
-        find_cells(step, place, magnitudes, sizes, layout, places, lattice)
+        find_cells(step, place, magnitudes, sizes, layout, parent, places, lattice)
         decode_tokens(token, step.cell[:count], coder, cursor)
         there = codes_of_row(token, largest_of(token), code, extra, cursor)
         magnitudes_of(code, step.magnitude[:count])
@@ -338,12 +329,10 @@ def _put_values(step, place, values, natural, lattice, layout):
 
 
 @inlined
-def _put_magnitudes(step, place, magnitudes, sizes, lattice, layout, some):
+def _put_magnitudes(step, place, magnitudes, sizes, lattice, layout):
     magnitude = step.magnitude[: (place.j1 - place.j0) * lattice.nx]
-    if not some:
-        fill(magnitude, np.uint8(0))
     put_rows(magnitudes, magnitude, place.j0, place.j1, place.y0, place.base, layout, place.first, lattice)
-    if some:  # where nothing is put they are 0
+    if layout.kept:  # where nothing is put they are 0
         put_natural(sizes, magnitude, place.t, place.first, place.j0, place.j1, place.y0, lattice)
 
 

@@ -17,12 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import kernel
-from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils
+from lossyzip.decompose.buffer import Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.guide_taps import GuideWeights, added, pairs, read_entry, write_entry
 from lossyzip.decompose.lifting import Split, transform
+from lossyzip.decompose.parents import Parent
 from lossyzip.decompose.regression import around, context_taps
-from lossyzip.decompose.rows import CELLS, Contexts, Lattice, Quantizer, Stencils
+from lossyzip.decompose.rows import CELLS, Quantizer
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
 
@@ -147,15 +148,12 @@ def sweep(
     coefficients = None if source is None else _coefficients(source, field, coarse.step, known)
     halo = _HALO if mixed else 0
     grid = Grid(2, field, halo, field)
-    buffer = Buffer(grid, dtype, None if mixed else np.zeros(grid.part_size, dtype) if into is None else into)
-    still, looks = pack_stencils([_NO_TAPS], dtype), grid.looks(coupled=False)
-    magnitudes, expected = (buffer.view(buffer.magnitudes, part, field) for part in (0, 1))
-    for here in _band_passes(grid):
-        band = here.band
-        if band.parent is not None:
-            _magnify(magnitudes[:, *band.parent], expected[:, *band.box])
-        one = Pass(here.lattice, still, here.contexts, looks, here.around)
-        visit(buffer, (one,), coarse, coefficients)
+    if mixed:
+        buffer = Buffer(grid, dtype)
+    else:
+        place = coefficients if into is None else into  # encoding: each is replaced by what the decoder sees
+        buffer = Buffer(grid, dtype, np.empty(grid.part_size, dtype) if place is None else place)
+    visit(buffer, _band_passes(grid, dtype), coarse, coefficients)
     if mixed:
         predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
     else:
@@ -182,49 +180,61 @@ def _correct(
     buffer = Buffer(grid, predicted.dtype, None if halo else predicted.reshape(-1))
     if halo:
         buffer.view(buffer.values, 1, field)[...] = predicted
-    tap = (np.array([grid.part_size], np.int64), np.ones(1))
-    stencils: Stencils = pack_stencils([tap], predicted.dtype)
-    lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=False)
-    contexts = pack_contexts(context_taps(grid, coupled=False), 0, 2, 1)
-    looked_at = around(field._replace(t=1), [_NO_PLACES], predicted=True)
-    last = Pass(lattice, stencils, contexts, grid.looks(coupled=False), looked_at)
-    visit(buffer, (last,), rule, source)
+    visit(buffer, _correction(grid, predicted.dtype), rule, source)
     return buffer.view(buffer.values, 0, field)
 
 
 _NO_PLACES = np.zeros((0, 4), np.int64)
 
 
-@dataclass(frozen=True)
-class _BandPass:
-    """What a band's pass needs that follows from the shape of the tile alone."""
-
-    band: Band
-    lattice: Lattice
-    contexts: Contexts
-    around: Around
+_NO_TAPS = (np.zeros(0, np.int64), np.zeros(0))
 
 
-@lru_cache(maxsize=16)
-def _band_passes(grid: Grid) -> list[_BandPass]:
+@lru_cache(maxsize=32)
+def _band_passes(grid: Grid, dtype: np.dtype) -> tuple[Pass, ...]:
+    """One for each band, in order."""
     field = grid.shape
     nearby = [(offset, 2 * weight) for offset, weight in context_taps(grid, coupled=False)]
     kinds = [around(field._replace(t=1), [_NO_PLACES], 2, expected) for expected in (0, 4)]
+    still, looks = pack_stencils([_NO_TAPS], dtype), grid.looks(coupled=False)
+    all_bands = bands(field)
+    parents = [band.parent for band in all_bands]
     found = []
-    for band in bands(field):
-        has_parent = band.parent is not None
-        taps = [(grid.part_size, 4), *nearby] if has_parent else nearby
+    for band in all_bands:
+        taps = nearby if band.parent is None else [(grid.part_size, 4), *nearby]
         origin = Shape4(0, *(s.start for s in band.box))
         size = Shape4(field.t, *(s.stop - s.start for s in band.box))
         lattice = grid.lattice(0, size, field, origin, 1, coupled=False)
         # Without a halo: what lies around a band are other bands.
         lattice = lattice._replace(base=grid.at(0, *origin), halo_z=0, halo_y=0, halo_x=0)
-        contexts = pack_contexts(taps, band.group * CELLS, 4, 2)
-        found.append(_BandPass(band, lattice, contexts, kinds[has_parent]))
-    return found
+        parent = None
+        if band.parent is not None:
+            corner = grid.at(0, 0, *(s.start for s in band.parent))
+            parent = Parent(corner, *(s.stop - s.start for s in band.parent[1:]))
+        found.append(
+            Pass(
+                lattice,
+                still,
+                pack_contexts(taps, band.group * CELLS, 4, 2),
+                looks,
+                kinds[parent is not None],
+                parent,
+                seen=band.box in parents,
+            )
+        )
+    return tuple(found)
 
 
-_NO_TAPS = (np.zeros(0, np.int64), np.zeros(0))
+@lru_cache(maxsize=32)
+def _correction(grid: Grid, dtype: np.dtype) -> tuple[Pass, ...]:
+    """The one over all values, what predicts each of which is a part further on."""
+    field = grid.shape
+    tap = (np.array([grid.part_size], np.int64), np.ones(1))
+    lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=False)
+    contexts = pack_contexts(context_taps(grid, coupled=False), 0, 2, 1)
+    looked_at = around(field._replace(t=1), [_NO_PLACES], predicted=True)
+    looks = grid.looks(coupled=False)
+    return (Pass(lattice, pack_stencils([tap], dtype), contexts, looks, looked_at, seen=False),)
 
 
 def _coefficient_rule(rule: Quantizer, sixteenths: int) -> Quantizer:
@@ -303,18 +313,3 @@ def _drop_small(grid, least, largest):
         value = grid[i] if grid[i] == grid[i] else number(0)
         value = min(max(value, -largest), largest)
         grid[i] = value if abs(value) >= least else number(0)
-
-
-@kernel
-def _magnify(coarser, finer):
-    """Fill a band (t, z, y, x) with the magnitudes at the same places of its parent, ``coarser``."""
-    nt, nz, ny, nx = finer.shape
-    _, mz, my, mx = coarser.shape
-    kz, ky, kx = (2 if nz > mz else 1), (2 if ny > my else 1), (2 if nx > mx else 1)
-    for t in range(nt):
-        for z in range(nz):
-            for y in range(ny):
-                above = coarser[t, min(z // kz, mz - 1), min(y // ky, my - 1)]
-                row = finer[t, z, y]
-                for x in range(nx):
-                    row[x] = above[min(x // kx, mx - 1)]
