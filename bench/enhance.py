@@ -1,6 +1,8 @@
 """Enhancers by kind, at the same bound: what they gain, what they cost, and what a smaller eps would have.
 
-All bytes count. Both sets of values that a frame holds are checked, each value of them.
+All bytes count. *codes alone* are the enhanced frame's without its enhancer, at equal PSNR, too: what it
+gains by another plan than the plain frame has. Both sets of values that a frame holds are checked, each value
+of them.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ COLUMNS = (
     *("file", "field", "shape", "rel", "effort", "family", "asked", "kind", "plain_bytes", "enhanced_bytes"),
     *("bytes_percent", "model_bytes", "mark_bytes", "psnr_plain", "psnr_enhanced", "gain_db"),
     *("equal_psnr_bytes", "plain_wall", "enhance_wall", "decompress_wall", "values_a_second", "violations"),
-    *("objective_left",),
+    *("objective_left", "codes_bytes", "psnr_codes", "codes_share"),
 )
 
 
@@ -70,16 +72,19 @@ def _rows_of(
         both = decoded, decompress(blob, enhance=False)
         broken = sum(int(np.count_nonzero(outside(values, array, eps))) for array in both)
         after, about = _psnr(prepared, decoded), inspect(blob)
-        finer = len(plain)
-        if after > before:
-            finer = _bytes_at(prepared, eps, (len(plain), before), after, options)
+        finer = _bytes_at(prepared, eps, (len(plain), before), after, options)
+        codes = len(blob) - sum(about.sections.get(name, 0) for name in ("enhancer", "marks"))
+        share, families, of_codes = 1.0, ", ".join(inspect(plain).families), _psnr(prepared, both[1])
+        if of_codes != before:  # another plan than the plain frame's
+            share = codes / _bytes_at(prepared, eps, (len(plain), before), of_codes, options)
+            families += " -> " + ", ".join(about.families)
         yield {
             "file": field.file,
             "field": field.name,
             "shape": "x".join(map(str, field.shape)),
             "rel": f"{rel:g}",
             "effort": effort,
-            "family": ", ".join(about.families),
+            "family": families,
             "asked": asked,
             "kind": about.enhancer,
             "plain_bytes": str(len(plain)),
@@ -97,6 +102,9 @@ def _rows_of(
             "values_a_second": _speed(blob, both[1]),
             "violations": str(broken),
             "objective_left": _left(about.objective_errors),
+            "codes_bytes": str(codes),
+            "psnr_codes": f"{of_codes:.3f}",
+            "codes_share": f"{share:.3f}",
         }
 
 
@@ -113,7 +121,10 @@ def _psnr(prepared: Prepared, decoded: np.ndarray) -> float:
 def _bytes_at(
     prepared: Prepared, eps: float, known: tuple[int, float], psnr: float, options: dict[str, Any]
 ) -> int:
-    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR) and one with a smaller eps."""
+    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR), which is enough for no more, and one
+    with a smaller eps."""
+    if not psnr > known[1]:
+        return known[0]
     finer = eps * 10 ** ((known[1] - psnr) / 20)
     blob = compress(prepared.values, absolute(finer), **options)
     reached = _psnr(prepared, decompress(blob))
@@ -141,14 +152,15 @@ def _speed(blob: bytes, plain: np.ndarray) -> str:
 def table(rows: list[Row]) -> str:
     """A line for each row, and for each bound and kind the means over fields."""
     head = ("field", "rel", "family", "asked", "kind", "bytes %", "gain dB", "PSNR", "bytes at equal PSNR")
-    head += ("model B", "marks B", "more s", "Mvalues/s", "objective left")
-    lines = ["| " + " | ".join(head) + " |", "|" + " :-- |" * 5 + " --: |" * 9]
+    head += ("codes alone", "model B", "marks B", "more s", "Mvalues/s", "objective left")
+    lines = ["| " + " | ".join(head) + " |", "|" + " :-- |" * 5 + " --: |" * 10]
     for row in rows:
         speed = float(row["values_a_second"] or "nan") / 1e6
         share = int(row["enhanced_bytes"]) / int(row["equal_psnr_bytes"])
         cells = [row["field"], row["rel"], row["family"], row["asked"], row["kind"] or "none"]
         cells += [row["bytes_percent"], row["gain_db"], row["psnr_enhanced"], f"{share:.3f}"]
         cells += [
+            row["codes_share"],
             row["model_bytes"],
             row["mark_bytes"],
             row["enhance_wall"],
@@ -161,8 +173,8 @@ def table(rows: list[Row]) -> str:
 
 def _means(rows: list[Row]) -> Iterable[str]:
     head = ("rel", "asked", "fields", "enhanced", "mean gain dB", "mean bytes %", "bytes at equal PSNR")
-    yield "| " + " | ".join([*head, "violations", "objective left"]) + " |"
-    yield "|" + " :-- |" * 2 + " --: |" * 7
+    yield "| " + " | ".join([*head, "codes alone", "violations", "objective left"]) + " |"
+    yield "|" + " :-- |" * 2 + " --: |" * 8
     for rel, asked in dict.fromkeys((row["rel"], row["asked"]) for row in rows):
         some = [row for row in rows if (row["rel"], row["asked"]) == (rel, asked)]
         shares = [int(row["enhanced_bytes"]) / int(row["equal_psnr_bytes"]) for row in some]
@@ -170,7 +182,9 @@ def _means(rows: list[Row]) -> Iterable[str]:
         cells += [
             f"{np.mean([float(row[name]) for row in some]):.2f}" for name in ("gain_db", "bytes_percent")
         ]
-        cells += [f"{np.exp(np.mean(np.log(shares))):.3f}", str(sum(int(row["violations"]) for row in some))]
+        alone = [float(row["codes_share"]) for row in some]
+        cells += [f"{np.exp(np.mean(np.log(logs))):.3f}" for logs in (shares, alone)]
+        cells.append(str(sum(int(row["violations"]) for row in some)))
         left = [float(row["objective_left"] or 1.0) for row in some]
         cells.append(f"{np.exp(np.mean(np.log(left))):.3f}")
         yield "| " + " | ".join(cells) + " |"
