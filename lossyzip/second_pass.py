@@ -286,7 +286,7 @@ class Pass:
         original, guiding = self._original(number), self._guide(number)
         decoded = self._decoded(number, guiding)
         seen = self._seen(original, decoded, guiding)
-        if number == self.middle():
+        if number == self.middle() and self._price is None:
             self._price = self._priced(number, original, seen.original, seen.decoded, seen.void, guiding)
             self._zoom = 0 if self._price.marked else self._zoom_of(seen.original, seen.decoded, seen.void)
         return seen._replace(eps=math.ldexp(self._header.eps, -self._zoom))
