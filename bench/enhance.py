@@ -29,6 +29,7 @@ COLUMNS = (
     *("equal_psnr_bytes", "plain_wall", "enhance_wall", "decompress_wall", "values_a_second", "violations"),
     *("objective_left", "codes_bytes", "psnr_codes", "codes_share"),
 )
+_ATTEMPTS = 4  # to reach a PSNR
 
 
 def run(
@@ -121,15 +122,21 @@ def _psnr(prepared: Prepared, decoded: np.ndarray) -> float:
 def _bytes_at(
     prepared: Prepared, eps: float, known: tuple[int, float], psnr: float, options: dict[str, Any]
 ) -> int:
-    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR), which is enough for no more, and one
-    with a smaller eps."""
+    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR), or one with a smaller eps, that does not
+    reach it, and one with a smaller eps that does."""
     if not psnr > known[1]:
         return known[0]
-    finer = eps * 10 ** ((known[1] - psnr) / 20)
-    blob = compress(prepared.values, absolute(finer), **options)
-    reached = _psnr(prepared, decompress(blob))
-    share = (psnr - known[1]) / (reached - known[1]) if reached > known[1] else 1.0
-    return round(known[0] * (len(blob) / known[0]) ** share)
+    found, finer = [known], eps
+    while len(found) <= _ATTEMPTS and not found[-1][1] >= psnr:  # another plan may have larger errors
+        finer *= 10 ** ((found[-1][1] - psnr) / 20)
+        blob = compress(prepared.values, absolute(finer), **options)
+        found.append((len(blob), _psnr(prepared, decompress(blob))))
+    size, reached = found[-1]
+    if not reached >= psnr:
+        return size
+    below = max((one for one in found if one[1] < psnr), key=lambda one: one[1])
+    share = (psnr - below[1]) / (reached - below[1])
+    return round(below[0] * (size / below[0]) ** share)
 
 
 def _speed(blob: bytes, plain: np.ndarray) -> str:
