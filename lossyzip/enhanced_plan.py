@@ -32,6 +32,7 @@ _FINER = 0.8  # times a wavelet's step
 
 class _Tried(NamedTuple):
     plan: Plan
+    times: float  # as many bytes as the frame's own plan takes
     worth: float  # dB, once enhanced, less what bytes are worth
     psnr: float  # dB, once enhanced, of errors as large as eps
     enhanced: bool  # whether that pays
@@ -59,18 +60,19 @@ def other_plan(pass_: Pass, plans: Plans, seed: int) -> Plan | None:
 
     found = [now]
     for plan in [own, *(plan for plan in plans() if kind_of(plan) != kind_of(own))]:
-        here = now if plan is own else tried(plan)
+        here, grown = now if plan is own else tried(plan), 1.0
         while here is not None:
             found.append(here)
             finer = _finer(here.plan)
-            next_ = None if finer is None else tried(finer)
+            # bytes grow faster and faster: what would be too large if they did as before is not tried
+            next_ = None if finer is None or grown * here.times > _LARGER else tried(finer)
+            grown = 1.0 if next_ is None else next_.times / here.times
             here = next_ if next_ is not None and next_.worth > here.worth else None
     best = max(found, key=lambda one: one.worth)
     return best.plan if best.worth > now.worth + _CLEARLY else None
 
 
 def _judged(plan: Plan, seen: observations.Seen, times: float, price: Price, seed: int) -> _Tried:
-    """``times``: as many bytes as the frame's own plan takes."""
     rng = np.random.default_rng(seed)
     sample = observations.draw(seen, observations.view_of(seen, rng), _POINTS, rng)
     its_price = price._replace(stream_bytes=round(times * price.stream_bytes))
@@ -78,7 +80,7 @@ def _judged(plan: Plan, seen: observations.Seen, times: float, price: Price, see
     gain, net = (0.0, 0.0) if made is None else (made.gain, made.net)
     plain = _psnr(seen)
     worth = plain + net - price.decibels * 100.0 * math.log(times)
-    return _Tried(plan, worth, plain + gain, made is not None)
+    return _Tried(plan, times, worth, plain + gain, made is not None)
 
 
 def _psnr(seen: observations.Seen) -> float:

@@ -93,6 +93,11 @@ def test_steps_of_a_wavelet_become_finer_as_long_as_it_pays(gains):
     )
 
 
+def test_a_step_that_would_take_too_many_bytes_is_not_tried(gains):
+    plans = {"grid": (1.2, 0.1), "raster": (1.2, 0.1), "wavelet": (1.0, 0.3), "finer": (1.03, 0.1)}
+    assert chosen(WAVELET, **plans) == (FINER, [WAVELET, FINER, GRID, RASTER])
+
+
 def test_a_plan_of_the_frames_own_kind_is_not_tried_again(gains):
     assert chosen(GRID, grid=(1.0, 0.3), raster=(1.2, 0.1))[1] == [GRID, RASTER]
 
