@@ -122,8 +122,8 @@ def _psnr(prepared: Prepared, decoded: np.ndarray) -> float:
 def _bytes_at(
     prepared: Prepared, eps: float, known: tuple[int, float], psnr: float, options: dict[str, Any]
 ) -> int:
-    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR), or one with a smaller eps, that does not
-    reach it, and one with a smaller eps that does."""
+    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR), or one of a smaller eps, that does not
+    reach it, and one of a smaller eps that does."""
     if not psnr > known[1]:
         return known[0]
     found, finer = [known], eps
