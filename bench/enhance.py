@@ -1,6 +1,8 @@
 """Enhancers by kind, at the same bound: what they gain, what they cost, and what a smaller eps would have.
 
-All bytes count. Both sets of values that a frame holds are checked, each value of them.
+All bytes count. *codes alone* are the enhanced frame's without its enhancer, at equal PSNR, too: what it
+gains by another plan than the plain frame has. Both sets of values that a frame holds are checked, each value
+of them.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ COLUMNS = (
     *("file", "field", "shape", "rel", "effort", "family", "asked", "kind", "plain_bytes", "enhanced_bytes"),
     *("bytes_percent", "model_bytes", "mark_bytes", "psnr_plain", "psnr_enhanced", "gain_db"),
     *("equal_psnr_bytes", "plain_wall", "enhance_wall", "decompress_wall", "values_a_second", "violations"),
-    *("objective_left",),
+    *("objective_left", "codes_bytes", "psnr_codes", "codes_share"),
 )
+_ATTEMPTS = 4  # to reach a PSNR
 
 
 def run(
@@ -70,16 +73,19 @@ def _rows_of(
         both = decoded, decompress(blob, enhance=False)
         broken = sum(int(np.count_nonzero(outside(values, array, eps))) for array in both)
         after, about = _psnr(prepared, decoded), inspect(blob)
-        finer = len(plain)
-        if after > before:
-            finer = _bytes_at(prepared, eps, (len(plain), before), after, options)
+        finer = _bytes_at(prepared, eps, (len(plain), before), after, options)
+        codes = len(blob) - sum(about.sections.get(name, 0) for name in ("enhancer", "marks"))
+        share, families, of_codes = 1.0, ", ".join(inspect(plain).families), _psnr(prepared, both[1])
+        if of_codes != before:  # another plan than the plain frame's
+            share = codes / _bytes_at(prepared, eps, (len(plain), before), of_codes, options)
+            families += " -> " + ", ".join(about.families)
         yield {
             "file": field.file,
             "field": field.name,
             "shape": "x".join(map(str, field.shape)),
             "rel": f"{rel:g}",
             "effort": effort,
-            "family": ", ".join(about.families),
+            "family": families,
             "asked": asked,
             "kind": about.enhancer,
             "plain_bytes": str(len(plain)),
@@ -97,6 +103,9 @@ def _rows_of(
             "values_a_second": _speed(blob, both[1]),
             "violations": str(broken),
             "objective_left": _left(about.objective_errors),
+            "codes_bytes": str(codes),
+            "psnr_codes": f"{of_codes:.3f}",
+            "codes_share": f"{share:.3f}",
         }
 
 
@@ -113,12 +122,21 @@ def _psnr(prepared: Prepared, decoded: np.ndarray) -> float:
 def _bytes_at(
     prepared: Prepared, eps: float, known: tuple[int, float], psnr: float, options: dict[str, Any]
 ) -> int:
-    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR) and one with a smaller eps."""
-    finer = eps * 10 ** ((known[1] - psnr) / 20)
-    blob = compress(prepared.values, absolute(finer), **options)
-    reached = _psnr(prepared, decompress(blob))
-    share = (psnr - known[1]) / (reached - known[1]) if reached > known[1] else 1.0
-    return round(known[0] * (len(blob) / known[0]) ** share)
+    """Of a plain frame of that PSNR: between ``known`` (bytes, PSNR), or one of a smaller eps, that does not
+    reach it, and one of a smaller eps that does."""
+    if not psnr > known[1]:
+        return known[0]
+    found, finer = [known], eps
+    while len(found) <= _ATTEMPTS and not found[-1][1] >= psnr:  # another plan may have larger errors
+        finer *= 10 ** ((found[-1][1] - psnr) / 20)
+        blob = compress(prepared.values, absolute(finer), **options)
+        found.append((len(blob), _psnr(prepared, decompress(blob))))
+    size, reached = found[-1]
+    if not reached >= psnr:
+        return size
+    below = max((one for one in found if one[1] < psnr), key=lambda one: one[1])
+    share = (psnr - below[1]) / (reached - below[1])
+    return round(below[0] * (size / below[0]) ** share)
 
 
 def _speed(blob: bytes, plain: np.ndarray) -> str:
@@ -141,14 +159,15 @@ def _speed(blob: bytes, plain: np.ndarray) -> str:
 def table(rows: list[Row]) -> str:
     """A line for each row, and for each bound and kind the means over fields."""
     head = ("field", "rel", "family", "asked", "kind", "bytes %", "gain dB", "PSNR", "bytes at equal PSNR")
-    head += ("model B", "marks B", "more s", "Mvalues/s", "objective left")
-    lines = ["| " + " | ".join(head) + " |", "|" + " :-- |" * 5 + " --: |" * 9]
+    head += ("codes alone", "model B", "marks B", "more s", "Mvalues/s", "objective left")
+    lines = ["| " + " | ".join(head) + " |", "|" + " :-- |" * 5 + " --: |" * 10]
     for row in rows:
         speed = float(row["values_a_second"] or "nan") / 1e6
         share = int(row["enhanced_bytes"]) / int(row["equal_psnr_bytes"])
         cells = [row["field"], row["rel"], row["family"], row["asked"], row["kind"] or "none"]
         cells += [row["bytes_percent"], row["gain_db"], row["psnr_enhanced"], f"{share:.3f}"]
         cells += [
+            row["codes_share"],
             row["model_bytes"],
             row["mark_bytes"],
             row["enhance_wall"],
@@ -161,8 +180,8 @@ def table(rows: list[Row]) -> str:
 
 def _means(rows: list[Row]) -> Iterable[str]:
     head = ("rel", "asked", "fields", "enhanced", "mean gain dB", "mean bytes %", "bytes at equal PSNR")
-    yield "| " + " | ".join([*head, "violations", "objective left"]) + " |"
-    yield "|" + " :-- |" * 2 + " --: |" * 7
+    yield "| " + " | ".join([*head, "codes alone", "violations", "objective left"]) + " |"
+    yield "|" + " :-- |" * 2 + " --: |" * 8
     for rel, asked in dict.fromkeys((row["rel"], row["asked"]) for row in rows):
         some = [row for row in rows if (row["rel"], row["asked"]) == (rel, asked)]
         shares = [int(row["enhanced_bytes"]) / int(row["equal_psnr_bytes"]) for row in some]
@@ -170,7 +189,9 @@ def _means(rows: list[Row]) -> Iterable[str]:
         cells += [
             f"{np.mean([float(row[name]) for row in some]):.2f}" for name in ("gain_db", "bytes_percent")
         ]
-        cells += [f"{np.exp(np.mean(np.log(shares))):.3f}", str(sum(int(row["violations"]) for row in some))]
+        alone = [float(row["codes_share"]) for row in some]
+        cells += [f"{np.exp(np.mean(np.log(logs))):.3f}" for logs in (shares, alone)]
+        cells.append(str(sum(int(row["violations"]) for row in some)))
         left = [float(row["objective_left"] or 1.0) for row in some]
         cells.append(f"{np.exp(np.mean(np.log(left))):.3f}")
         yield "| " + " | ".join(cells) + " |"

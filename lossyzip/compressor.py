@@ -119,7 +119,7 @@ def compress_field(
     in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
     ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
     values. ``guide``: for fields of float32 and float64. ``enhancing``: where it pays, an enhancer is
-    added in a second pass, for which the source is read twice more and 128 MiB of frames are in memory.
+    added in a second pass, for which the source is read three times more and 192 MiB of frames are in memory.
     ``progress`` is told how many values were done since the last call.
 
     Raises UnsupportedDataError before anything is written; BoundViolationError, with an unfinished
@@ -193,7 +193,11 @@ def compress_field(
 
         with tempfile.SpooledTemporaryFile(SPOOLED) as spool:
             plain = encode(spool.write, progress)
-            done = enhanced(job, plain, spool, write, enhancing, at if bound.kind == "psnr" else None, finer)
+            if bound.kind == "psnr":
+                done = enhanced(job, plain, spool, write, enhancing, at, finer)
+            else:
+                plans = partial(planning.other_plans, plain.header, source, chosen, workers)
+                done = enhanced(job, plain, spool, write, enhancing, None, finer, plans)
     checked = done.checked.report()
     return FieldReport(
         shape,

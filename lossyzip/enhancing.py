@@ -21,13 +21,15 @@ class Ready(NamedTuple):
 
 class Enhancing(NamedTuple):
     """Kinds of enhancers to choose from; nominal seconds to train (None: 60 s for 100 MB); a seed; what
-    should become better (objectives.py); and one that is taken as it is."""
+    should become better (objectives.py); one that is taken as it is; and whether the frame may have another
+    plan than the one of fewest bytes (enhanced_plan.py)."""
 
     kinds: tuple[str, ...] = KINDS
     seconds: float | None = None
     seed: int = 0
     objective: str = "psnr"
     ready: Ready | None = None
+    any_plan: bool = True
 
 
 def asked_for(

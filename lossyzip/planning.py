@@ -24,6 +24,8 @@ from lossyzip.version import VERSION
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
 
+_WORTH_A_TILE = 1.25  # times the best size, by samples, which are no better than that
+
 
 def _tile_shape(dtype: np.dtype, shape: tuple[int, ...], times: float = 1) -> tuple[int, ...]:
     return field.tile_shape(shape, times / 2 if dtype.kind == "c" else times)
@@ -112,6 +114,15 @@ def with_plans(
         own = with_plan(draft.at_level(number), levels.others(number))
         planned.append(Level(own.eps, own.family, own.plan))
     return replace(draft, levels=tuple(planned))
+
+
+def other_plans(planned: Header, source: Source, effort: Effort, threads: int) -> list[Plan]:
+    """For a frame that is judged by more than bytes, beside the plan that it has: the best of each kind that
+    is not much larger than others, the best first. None for those with guides, and where plans shall be
+    fast."""
+    if planned.guided is not None or planned.family == "lossless" or effort.lattice:
+        return []
+    return tuning.best_of_each_kind(*as_coded(source, planned, None, None), effort, threads, _WORTH_A_TILE)
 
 
 def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -> Header:

@@ -27,7 +27,9 @@ from lossyzip.container import frame
 from lossyzip.container.enhanced import Objective, Part, join, objective_section, split
 from lossyzip.container.header import Header
 from lossyzip.container.in_model import InModel
+from lossyzip.decompose.families import Plan, write_plan
 from lossyzip.decompressor import checker_of, content_checksum, plan_of_header
+from lossyzip.enhanced_plan import Plans, other_plan
 from lossyzip.enhancing import Enhancing, Ready
 from lossyzip.errors import BoundViolationError, DecodeError, SelfCheckError
 from lossyzip.guide import FieldGuide
@@ -68,6 +70,7 @@ def enhanced(
     asked: Enhancing,
     at: Callable[[float], Callable[..., Written]] | None = None,
     finer: Callable[[float], Written] | None = None,
+    plans: Plans | None = None,
 ) -> Written:
     """Write the frame in ``spool``, which is ``plain``, with an enhancer where it pays, as it is otherwise.
 
@@ -75,34 +78,60 @@ def enhanced(
     an enhancer gains is spent there: the field is coded again, at a PSNR that is so much lower. ``finer``,
     for other bounds: what becomes of the field with another eps. That has the last word: a plan of its own
     may make it cheaper than a tile with the same plan has told. It is not asked where the objective is not
-    PSNR; with a PSNR bound it always is.
+    PSNR; with a PSNR bound it always is. ``plans``: others that the enhanced frame may have, where that has
+    the fewest bytes at equal PSNR (enhanced_plan.py).
     """
     if asked.objective != "psnr" and at is None:
         return _aimed(job, plain, spool, write, asked)
-    pass_ = Pass(job, plain, spool)
+    own = Pass(job, plain, spool)
     if asked.ready is not None and at is None:
-        return _taken(pass_, plain, spool, write, asked.ready, finer)
-    trained = 0.0
-    for kinds in dict.fromkeys((asked.kinds, asked.kinds[:1])) if _may_pay(plain.header) else ():
-        started = time.process_time()
-        judged = pass_.train(asked._replace(kinds=kinds))
-        trained += time.process_time() - started
-        if judged is None:
-            continue
-        with tempfile.SpooledTemporaryFile(SPOOLED) as better:
-            if at is None:
-                done = pass_.encode(judged.enhancer, better.write)
-                if done is not None and finer is not None and not _cheaper(plain, done, finer):
-                    done = None
-            else:
-                done = _spent(job, plain, judged.gain, better, asked, at)
+        return _taken(own, plain, spool, write, asked.ready, finer)
+    passes, seconds = [own] if _may_pay(plain.header) else [], 0.0
+    with tempfile.SpooledTemporaryFile(SPOOLED) as other, tempfile.SpooledTemporaryFile(SPOOLED) as better:
+        if passes and plans is not None and asked.any_plan:
+            started = time.process_time()
+            plan = other_plan(own, plans, asked.seed)
+            seconds += time.process_time() - started
+            if plan is not None:
+                header = replace(plain.header, family=plan.name, plan=write_plan(plan))
+                recoded = job.encode(header, other.write)
+                seconds += recoded.encode_seconds
+                passes.insert(0, Pass(job, replace(recoded, encode_seconds=plain.encode_seconds), other))
+
+        def made(pass_: Pass, judged: corrections.Judged) -> Written | None:
+            if at is not None:
+                return _spent(job, plain, judged.gain, better, asked, at)
+            better.seek(0)
+            better.truncate()
+            done = pass_.encode(judged.enhancer, better.write)
+            return done if done is not None and (finer is None or _cheaper(plain, done, finer)) else None
+
+        for pass_ in passes:
+            done, trained = _of_kinds(pass_, asked, made)
+            seconds += trained
             if done is not None:
                 _copy(better, write)
-                return replace(done, encode_seconds=done.encode_seconds + trained)
-        if not judged.enhancer.hidden:  # it was of the first kind
-            break
+                return replace(done, encode_seconds=done.encode_seconds + seconds)
     _copy(spool, write)
-    return replace(plain, encode_seconds=plain.encode_seconds + trained)
+    return replace(plain, encode_seconds=plain.encode_seconds + seconds)
+
+
+def _of_kinds(
+    pass_: Pass, asked: Enhancing, made: Callable[[Pass, corrections.Judged], Written | None]
+) -> tuple[Written | None, float]:
+    """What is ``made`` of an enhancer of any kind that is asked for, or of the first kind where that is
+    nothing; and the seconds of training."""
+    seconds = 0.0
+    for kinds in dict.fromkeys((asked.kinds, asked.kinds[:1])):
+        started = time.process_time()
+        judged = pass_.train(asked._replace(kinds=kinds))
+        seconds += time.process_time() - started
+        if judged is None:
+            continue
+        done = made(pass_, judged)
+        if done is not None or not judged.enhancer.hidden:  # it was of the first kind
+            return done, seconds
+    return None, seconds
 
 
 def _taken(
@@ -149,9 +178,12 @@ def _aimed(
 def _cheaper(plain: Written, done: Written, finer: Callable[[float], Written]) -> bool:
     """Whether ``done`` has fewer bytes than ``plain`` with a smaller eps, at the same PSNR."""
     before = plain.checked.report().psnr
-    rival = finer(plain.header.eps * 10.0 ** (-done.gain / 20.0))
+    gain = done.checked.report().psnr - before
+    if not gain > 0.0:  # another plan's, whose values are not as near
+        return False
+    rival = finer(plain.header.eps * 10.0 ** (-gain / 20.0))
     reached = rival.checked.report().psnr - before
-    share = done.gain / reached if reached > 0.0 else math.inf
+    share = gain / reached if reached > 0.0 else math.inf
     grown = math.log(rival.size / plain.size)
     return math.log(done.size / plain.size) < share * grown if grown > 0.0 else False
 
@@ -215,6 +247,15 @@ class Pass:
             return judged
         return judged._replace(enhancer=replace(judged.enhancer, zoom=self._zoom))
 
+    @property
+    def plan(self) -> Plan | None:
+        return self._plan
+
+    @property
+    def price(self) -> corrections.Price | None:
+        """What bytes are worth, once the middle tile was looked at."""
+        return self._price
+
     def middle(self) -> int:
         """The tile that trials are made with."""
         chosen = self._chosen()
@@ -243,14 +284,28 @@ class Pass:
     def look(self, number: int) -> observations.Seen:
         """A tile, as an enhancer sees it; the middle one tells what bytes are worth."""
         original, guiding = self._original(number), self._guide(number)
-        decoded, guides = self._decoded(number, guiding), enhancement.guides_of(guiding, self._header)
+        decoded = self._decoded(number, guiding)
+        seen = self._seen(original, decoded, guiding)
+        if number == self.middle() and self._price is None:
+            self._price = self._priced(number, original, seen.original, seen.decoded, seen.void, guiding)
+            self._zoom = 0 if self._price.marked else self._zoom_of(seen.original, seen.decoded, seen.void)
+        return seen._replace(eps=math.ldexp(self._header.eps, -self._zoom))
+
+    def look_with(self, plan: Plan) -> tuple[float, observations.Seen]:
+        """(times that the middle tile is larger with ``plan`` than it is, what an enhancer sees then)"""
+        number = self.middle()
+        original, guiding, before = self._original(number), self._guide(number), self._reader.tile(number)
+        header = replace(self._header, family=plan.name, plan=write_plan(plan))
+        mixed = self._job.effort.mixes(header.tile_shape)
+        payload = encode_tile(original, header, plan, mixed, None, guiding)
+        decoded = decode_tile(payload, original.shape, header, plan, None, guiding).values
+        return len(payload) / len(before.payload), self._seen(original, decoded, guiding)
+
+    def _seen(self, original: np.ndarray, decoded: np.ndarray, guiding: Guiding) -> observations.Seen:
         values, void = np.ma.getdata(decoded), enhancement.void_of(decoded, self._header)
         whole = field.native(np.ma.getdata(original)).reshape(original.shape)
-        if number == self.middle():
-            self._price = self._priced(number, original, whole, values, void, guiding)
-            self._zoom = self._zoom_of(whole, values, void) if not self._price.marked else 0
-        scale = math.ldexp(self._header.eps, -self._zoom)
-        return observations.Seen(values, whole, void, self._header.low, scale, guides)
+        guides = enhancement.guides_of(guiding, self._header)
+        return observations.Seen(values, whole, void, self._header.low, self._header.eps, guides)
 
     def _zoom_of(self, whole: np.ndarray, values: np.ndarray, void: Any) -> int:
         """That with which the scale is about the largest of errors that are as even as quantization's."""

@@ -137,6 +137,7 @@ def model_of(
 def _enhancers(stacks: Mapping[str, Stack], asked: Enhancing, threads: int | None) -> tuple[Enhanced, ...]:
     """Of the stacks that one pays for."""
     found = []
+    asked = asked._replace(any_plan=False)  # as the fields will be coded that are given the model
     for name, stack in stacks.items():
         parts: list[bytes] = []
         bound = absolute(stack.eps)

@@ -135,10 +135,13 @@ def choose_plan(
     return _for_tiles(plan, header.tile_shape)
 
 
-def best_of_each_kind(source: Source, header: Header, effort: Effort, threads: int = 1) -> list[Plan]:
+def best_of_each_kind(
+    source: Source, header: Header, effort: Effort, threads: int = 1, within: float = math.inf
+) -> list[Plan]:
     """The best multigrid, raster, still raster and wavelet for ``header``'s eps, by samples; the best first.
 
-    For those that judge plans by something else than the bytes at that eps. Empty where `choose_plan` has
+    For those that judge plans by something else than the bytes at that eps; they take at most ``within``
+    times as many as the best, about. Empty where `choose_plan` has
     nothing to try: no value of the samples is coded with loss.
     """
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
@@ -157,13 +160,15 @@ def best_of_each_kind(source: Source, header: Header, effort: Effort, threads: i
     if judge.values > 2 * effort.scouted:
         middle = [middle_of(coded[0], effort.scouted)]
         scout = Judge(middle, middle, rule, served, effort.scout_points)
-        scouted = [judge_all(kind, scout, threads) for kind in kinds]
-        kinds = [
-            [kind[int(np.argmin([size for size, _ in judged]))]]
-            for kind, judged in zip(kinds, scouted, strict=True)
-        ]
+        scouted = kinds if effort.brief else kinds[:-1]  # all steps of the wavelet go on: see `_shortlist`
+        kinds[: len(scouted)] = [[_smallest(kind, scout, threads)] for kind in scouted]
     best = [min(judge_all(kind, judge, threads), key=lambda pair: pair[0]) for kind in kinds]
-    return [_for_tiles(plan, header.tile_shape) for _, plan in sorted(best, key=lambda pair: pair[0])]
+    best.sort(key=lambda pair: pair[0])
+    return [_for_tiles(plan, header.tile_shape) for size, plan in best if size <= within * best[0][0]]
+
+
+def _smallest(attempts: Sequence[Attempt], judge: Judge, threads: int) -> Attempt:
+    return attempts[int(np.argmin([size for size, _ in judge_all(attempts, judge, threads)]))]
 
 
 def _for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
@@ -204,6 +209,9 @@ def _shortlist(
         best_of_its = size == best_of_kind[kind_of(plan)]
         if size <= close or (best_of_its and size <= margins[candidate.func] * best + _SLACK):
             chosen.append(candidate)
+    if not scout.brief and any(candidate.func is try_wavelet for candidate in chosen):
+        # all its steps: small blocks, of which much is edges, say little of which one is best
+        chosen = [candidate for candidate in tried if candidate in chosen or candidate.func is try_wavelet]
     if scout.brief:
         of_wavelet = [size for size, plan in judged if isinstance(plan, Wavelet)]
         if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:

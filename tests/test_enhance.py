@@ -267,6 +267,9 @@ def test_whether_a_smaller_eps_is_cheaper():
     assert second_pass._cheaper(plain, written(1095, 42.0, 2.0), finer)
     assert not second_pass._cheaper(plain, written(1105, 42.0, 2.0), finer)
     assert not second_pass._cheaper(plain, written(1001, 42.0, 2.0), lambda eps: written(990, 44.0))
+    # with another plan, whose own values were at 43 and at 38 dB: what is gained over the plain frame counts
+    assert second_pass._cheaper(plain, written(1095, 42.0, -1.0), finer)
+    assert not second_pass._cheaper(plain, written(900, 40.0, 2.0), finer)
 
 
 def test_many_fields_and_files(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 import lossyzip as lz
 from datasets import varied
+from lossyzip import tuning
 from lossyzip.blocks import Block, middle_of, sample_blocks
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import Plan, write_plan
@@ -50,6 +51,21 @@ def test_what_balanced_chooses_on_samples_is_about_as_small_as_the_best_family(f
     assert chosen is not None
     best = min(_size(values, header, plan) for plan in best_of_each_kind(values, header, BALANCED))
     assert _size(values, header, chosen) <= 1.05 * best
+
+
+def test_where_a_wavelet_comes_close_max_judges_all_its_steps_on_larger_blocks(monkeypatch):
+    axes = np.meshgrid(*(np.arange(n) for n in (16, 64, 64)), indexing="ij")
+    values = sum(np.sin(0.2 * (k + 1) * axis) for k, axis in enumerate(axes)).astype("<f4")
+    effort = replace(EFFORTS["max"], scouted=1 << 10, block=1 << 12, margin=10.0)
+    steps, judge_all = [], tuning.judge_all
+
+    def judged(candidates, *rest):
+        steps.append(tuple(one.keywords["step"] for one in candidates if "step" in one.keywords))
+        return judge_all(candidates, *rest)
+
+    monkeypatch.setattr(tuning, "judge_all", judged)
+    choose_plan(values, _header(values, 1e-2), effort)
+    assert steps == [effort.steps, effort.steps]
 
 
 def test_fields_of_many_values_are_the_same_every_time_and_of_the_kinds_they_are_named_for(fields):
