@@ -160,8 +160,8 @@ class Buffer:
     """`values` (field's dtype) and `magnitudes` (uint8) on a `grid`, flat; they start as zeros.
 
     ``values``: an array that takes the place of the values, whatever is in it. Behind the values there is
-    room for ``beside`` arrays of their layout: taps reach into those by a larger offset. ``kept``: the memory
-    is what this thread had for its last buffer of that name, and values start as what was there.
+    room for ``beside`` arrays of their layout: taps reach into those by a larger offset. ``kept``: other
+    memory is what this thread had for its last buffer of that name, and values start as what was there.
     """
 
     def __init__(
@@ -176,12 +176,16 @@ class Buffer:
         size = grid.parts * grid.part_size
         if beside and (1 + beside) * size > 2 * _MOST_POINTS:
             raise CorruptError(f"a tile with {beside} guides takes {(1 + beside) * size} points")
-        if kept is not None:
+        if values is not None:
+            self.values = values
+        elif kept is not None:
             self.values = kept_room(kept + " values", (1 + beside) * size, dtype)
+        else:
+            self.values = np.zeros((1 + beside) * size, dtype)
+        if kept is not None:
             self.magnitudes = kept_room(kept + " magnitudes", size, np.dtype(np.uint8))
             self.magnitudes[:] = 0
         else:
-            self.values = np.zeros((1 + beside) * size, dtype) if values is None else values
             self.magnitudes = np.zeros(size, np.uint8)
         self.beside = [self.values[(1 + k) * size : (2 + k) * size] for k in range(beside)]
 

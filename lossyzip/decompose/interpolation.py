@@ -307,10 +307,9 @@ def sweep(
     """
     dtype = rule.step.dtype
     stride = 1 << plan.levels
-    anchors = _sublattice(field, stride)
-    buffer = Buffer(Grid(1, anchors, 2, anchors), dtype)
-    lattice = buffer.grid.lattice(0, anchors, field, Shape4(0, 0, 0, 0), stride, coupled=False)
-    visit(buffer, (_anchor_pass(buffer, lattice, dtype),), rule, source)
+    grid, anchors = _anchors(field, stride, dtype)
+    buffer = Buffer(grid, dtype)
+    visit(buffer, anchors, rule, source)
     known = () if fitter else _passes(plan, field, dtype)
     for number, level in enumerate(_levels(field, plan.levels)):
         room = None if mixed else f"level {number % 2}"  # what mixed coding looks at starts as zeros
@@ -418,13 +417,17 @@ def _sublattice(field: Shape4, stride: int) -> Shape4:
     return Shape4(field.t, *(-(-n // stride) for n in field[1:]))
 
 
-def _anchor_pass(buffer: Buffer, lattice: Lattice, dtype: np.dtype) -> Pass:
-    """The coarsest points, each predicted by the one before it."""
+@lru_cache(maxsize=32)
+def _anchors(field: Shape4, stride: int, dtype: np.dtype) -> tuple[Grid, tuple[Pass, ...]]:
+    """The grid of the coarsest points, and the pass over them, each predicted by the one before it."""
+    points = _sublattice(field, stride)
+    grid = Grid(1, points, 2, points)
+    lattice = grid.lattice(0, points, field, Shape4(0, 0, 0, 0), stride, coupled=False)
     none = (np.zeros(0, np.int64), np.zeros(0))
     stencils = pack_stencils([none], dtype, running=np.array([[1.0, 0.0]]))
     contexts = pack_contexts([], (GROUPS - 1) * CELLS, 1, 1)
     around = Around(np.zeros((1, padded(0), 4), np.int64), np.zeros((0, 4), np.int64), ())
-    return Pass(lattice, stencils, contexts, buffer.grid.looks(0), around)
+    return grid, (Pass(lattice, stencils, contexts, grid.looks(0), around),)
 
 
 @lean

@@ -209,10 +209,19 @@ def sweep(
     dtype = rule.step.dtype
     grid = Grid(1, field, HALO if mixed else 0, field)
     helped = guides is not None and any(plan.beside)
-    buffer = Buffer(grid, dtype, None if mixed or helped else into, beside=int(helped))
-    here = grid.at(0)
+    place = None if mixed or helped else into
+    kept = not mixed and (unseen or place is not None)  # what comes back is not the room itself
+    buffer = Buffer(grid, dtype, place, beside=int(helped), kept="raster" if kept else None)
     if guides is not None and helped:
         buffer.view(buffer.beside[0], 0, field)[...] = _added(plan, field, guides)
+    visit(buffer, _passes(plan, grid, dtype, helped), rule, source)
+    return buffer.view(buffer.values, 0, field)
+
+
+@lru_cache(maxsize=32)
+def _passes(plan: Raster, grid: Grid, dtype: np.dtype, helped: bool) -> tuple[Pass, ...]:
+    """The one."""
+    field, here = grid.shape, grid.at(0)
     taps_used: list[np.ndarray] = []
     stencils: list[tuple[np.ndarray, np.ndarray]] = []
     of_class, running = [0] * CLASSES, []
@@ -233,8 +242,7 @@ def sweep(
     packed = pack_stencils(stencils, dtype, of_class, np.array(running))
     lattice = grid.lattice(0, field, field, Shape4(0, 0, 0, 0), 1, coupled=field.t > 1)
     surroundings = around(field, taps_used, beside=helped)
-    visit(buffer, (Pass(lattice, packed, contexts, grid.looks(), surroundings),), rule, source)
-    return buffer.view(buffer.values, 0, field)
+    return (Pass(lattice, packed, contexts, grid.looks(), surroundings),)
 
 
 def _added(plan: Raster, field: Shape4, guides: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from lossyzip.decompose.buffer import Pass, stacked
 from lossyzip.decompose.parents import Parent
 from lossyzip.decompose.rows import Stencils
 from lossyzip.decompose.step import Places, Step
+from lossyzip.kept import kept_room
 
 _NO_PARENT = Parent(0, 0, 0)
 
@@ -92,7 +93,10 @@ def room_of(extent: Extent, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, St
         np.empty(dense, np.uint8),
         np.empty((5, extent.planes), dtype),
     )
-    return np.zeros(extent.values, dtype), np.zeros(extent.magnitudes, np.uint8), step
+    values = kept_room("band values", extent.values, dtype)
+    magnitudes = kept_room("band magnitudes", extent.magnitudes, np.dtype(np.uint8))
+    values[:], magnitudes[:] = 0, 0
+    return values, magnitudes, step
 
 
 @merged

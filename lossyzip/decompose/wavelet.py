@@ -26,6 +26,7 @@ from lossyzip.decompose.regression import around, context_taps
 from lossyzip.decompose.rows import CELLS, Quantizer
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.errors import CorruptError
+from lossyzip.kept import kept_room
 
 GROUPS = 8  # of context cells: corrections; bands, by level and place along the leading axis; the coarsest
 CODES = 2  # for each value: a coefficient and a correction
@@ -145,14 +146,18 @@ def sweep(
     steps = splits(field)
     coarse = _coefficient_rule(rule, plan.step)
     known = None if guides is None or not any(plan.beside) else expected_coefficients(plan, guides)
-    coefficients = None if source is None else _coefficients(source, field, coarse.step, known)
+    coefficients = None
+    if source is not None:
+        room = kept_room("coefficients", source.size, dtype) if unseen else np.empty_like(source)
+        coefficients = _coefficients(source, field, coarse.step, known, room)
     halo = _HALO if mixed else 0
     grid = Grid(2, field, halo, field)
     if mixed:
         buffer = Buffer(grid, dtype)
     else:
         place = coefficients if into is None else into  # encoding: each is replaced by what the decoder sees
-        buffer = Buffer(grid, dtype, np.empty(grid.part_size, dtype) if place is None else place)
+        place = np.empty(grid.part_size, dtype) if place is None else place
+        buffer = Buffer(grid, dtype, place, kept="bands")
     visit(buffer, _band_passes(grid, dtype), coarse, coefficients)
     if mixed:
         predicted = np.ascontiguousarray(buffer.view(buffer.values, 0, field))
@@ -177,7 +182,11 @@ def _correct(
     That is in the second part of the buffer, or where the value itself will be, if there is no ``halo``.
     """
     grid = Grid(2 if halo else 1, field, halo, field)
-    buffer = Buffer(grid, predicted.dtype, None if halo else predicted.reshape(-1))
+    buffer = (
+        Buffer(grid, predicted.dtype)
+        if halo
+        else Buffer(grid, predicted.dtype, predicted.reshape(-1), kept="corrections")
+    )
     if halo:
         buffer.view(buffer.values, 1, field)[...] = predicted
     visit(buffer, _correction(grid, predicted.dtype), rule, source)
@@ -267,7 +276,10 @@ def expected_coefficients(plan: Wavelet, guides: np.ndarray) -> np.ndarray:
 
 def true_coefficients(source: np.ndarray, field: Shape4) -> np.ndarray:
     """The transform of ``source``, flat; what nobody will look at is the mean of the rest."""
-    grid = np.empty_like(source)
+    return _transformed(source, field, np.empty_like(source))
+
+
+def _transformed(source: np.ndarray, field: Shape4, grid: np.ndarray) -> np.ndarray:
     _fill_gaps(source, grid)
     transform(grid.reshape(field), splits(field), inverse=False)
     return grid
@@ -278,9 +290,10 @@ def _coefficients(
     field: Shape4,
     step: np.floating,
     known: np.ndarray | None,
+    grid: np.ndarray,
 ) -> np.ndarray:
-    """The transform of ``source``, less what is ``known`` of it, flat; small coefficients are dropped."""
-    grid = true_coefficients(source, field)
+    """The transform of ``source`` in ``grid``, less what is ``known`` of it; small ones are dropped."""
+    _transformed(source, field, grid)
     if known is not None:
         grid -= known.reshape(-1)
     _drop_small(grid, source.dtype.type(_DEAD_ZONE) * step, source.dtype.type(np.finfo(grid.dtype).max / 64))
