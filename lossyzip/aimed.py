@@ -20,9 +20,9 @@ from lossyzip.carrier import Guiding
 from lossyzip.compressor import Written
 from lossyzip.container.enhanced import Objective
 from lossyzip.enhancing import Enhancing
+from lossyzip.enhancing_pass import Pass
 from lossyzip.learned import enhancement as training
 from lossyzip.learned.enhancer import Enhancer
-from lossyzip.second_pass import Pass
 
 _STRENGTHS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.15)  # of corrections
 _PRICES = (1.0, 0.3)  # of marks: a bit more or less of what PSNR is worth

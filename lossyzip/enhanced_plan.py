@@ -21,7 +21,7 @@ from lossyzip.learned import enhancement, observations
 from lossyzip.learned.corrections import Price
 
 if TYPE_CHECKING:
-    from lossyzip.second_pass import Pass
+    from lossyzip.enhancing_pass import Pass
 
 Plans = Callable[[], Sequence[Plan]]
 _LARGER = 1.05  # times the tile's bytes: a plan that takes more is none for this eps

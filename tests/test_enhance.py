@@ -24,7 +24,7 @@ from enhanced_fields import (
 from forgery import Parts
 
 import lossyzip as lz
-from lossyzip import field, second_pass
+from lossyzip import compressor, enhancing_pass, field, second_pass
 from lossyzip.cli import lossyzip as group
 from lossyzip.container.frame import unpack_sections
 from lossyzip.learned import corrections, observations
@@ -256,7 +256,7 @@ def test_whether_a_smaller_eps_is_cheaper():
 
     def written(size, psnr, gain=0.0):
         header = dataclasses.make_dataclass("Header", ["eps"])(1.0)
-        return second_pass.Written(header, size, Checked(psnr), 0.0, 0.0, gain)
+        return compressor.Written(header, size, Checked(psnr), 0.0, 0.0, gain)
 
     plain = written(1000, 40.0)
 
@@ -307,4 +307,4 @@ def test_prices_are_what_bytes_are_worth():
     """One percent more bytes for 0.1 dB: a gain of less than that is none."""
     price = corrections.Price(0.1, 1000, 80_000, 1)
     assert price.of(10) == pytest.approx(0.1)
-    assert second_pass.where_size((slice(2, 5), slice(0, 4))) == 12
+    assert enhancing_pass.where_size((slice(2, 5), slice(0, 4))) == 12

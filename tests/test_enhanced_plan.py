@@ -10,7 +10,7 @@ from enhanced_fields import assert_within, mean_square
 from forgery import Parts
 
 import lossyzip as lz
-from lossyzip import enhanced_plan, second_pass
+from lossyzip import enhanced_plan, enhancing_pass, second_pass
 from lossyzip.compressor import compress_field
 from lossyzip.container.header import Header
 from lossyzip.decompose.fold import Fold
@@ -142,14 +142,14 @@ def test_where_the_other_plan_does_not_pay_the_frames_own_is_enhanced(monkeypatc
     array = oscillating(12, 48, 48)
     kept, _ = frame_of(array, False)
     assert lz.inspect(kept).enhancer == "offsets"
-    judged, encode = [], second_pass.Pass.encode
+    judged, encode = [], enhancing_pass.Pass.encode
 
     def refused_once(pass_, *arguments):
         judged.append(pass_.plan)
         done = encode(pass_, *arguments)
         return None if len(judged) == 1 else done
 
-    monkeypatch.setattr(second_pass.Pass, "encode", refused_once)
+    monkeypatch.setattr(enhancing_pass.Pass, "encode", refused_once)
     monkeypatch.setattr(second_pass, "other_plan", lambda pass_, *_: replace(pass_.plan, step=38))
     assert frame_of(array, True)[0] == kept
     assert len(set(judged)) == 2
@@ -165,4 +165,4 @@ def test_enhancers_of_models_learn_from_plans_of_fewest_bytes(monkeypatch):
 
 def test_the_pass_that_stands_for_one_has_what_is_asked_of_it():
     """So that `Pass` above does not outlive a change."""
-    assert {"plan", "price", "middle", "look", "look_with"} <= set(dir(second_pass.Pass))
+    assert {"plan", "price", "middle", "look", "look_with"} <= set(dir(enhancing_pass.Pass))
