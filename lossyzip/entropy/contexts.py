@@ -38,7 +38,7 @@ def fit(histogram: np.ndarray, group_cells: int) -> tuple[ContextModel, bytes]:
     context_of_cell[order] = of_order
     counts = counts_of_contexts(histogram, context_of_cell, contexts)
     resolution = 2 if histogram.sum() < 1 << 19 else 4
-    levels = _levels(counts, resolution)
+    levels = _levels(counts, resolution, _ESCAPED_BITS)
     data = tables.write(context_of_cell, histogram.sum(axis=1) > 0, group_cells, levels, resolution)
     return read(data, histogram.shape[0], group_cells), data
 
@@ -160,8 +160,8 @@ def _merge(counts, context_of_row):
 
 
 @kernel
-def _levels(counts, resolution):
-    """Counts (contexts, 256) -> logarithmic levels; 0: the token is not listed."""
+def _levels(counts, resolution, escaped_bits):
+    """Counts (contexts, 256) -> logarithmic levels; 0: the token is not listed, and costs ``escaped_bits``."""
     levels = np.zeros(counts.shape, np.int64)
     steps = np.float64(np.int64(1) << resolution)
     for context in range(counts.shape[0]):
@@ -174,7 +174,7 @@ def _levels(counts, resolution):
         escaped = np.int64(0)
         for token in range(row.size):
             count = row[token] if row[most] > 0 else np.int64(token == most)
-            rare = count * _ESCAPED_BITS <= 6.0 + 1.5 * total / TOTAL
+            rare = count * escaped_bits <= 6.0 + 1.5 * total / TOTAL
             if token != most and (rare or token == ESCAPE):
                 escaped += count if rare else np.int64(0)
             elif count > 0:
