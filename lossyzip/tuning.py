@@ -45,8 +45,6 @@ _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
 _CLOSE_BITS = 0.05  # a value
-_CLOSE_OF_HALF = 1.1  # times the best size
-_TWO_ROUNDS = 3 << 17  # values that plans are judged by
 _TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
 # Below so many bits a value: how many times the best size that of the best of each kind may be on a small
 # sample, whose edges cost some kinds more than others.
@@ -114,12 +112,7 @@ def choose_plan(
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
     else:
-        judged = (
-            _judge_in_two_rounds(candidates, final, threads)
-            if sparse
-            else judge_all(candidates, final, threads)
-        )
-        judged += alone
+        judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
         judged.append(final.size(best_lattice(small)[1]))
     if scouted and sparse and header.tile_shape == header.shape:
@@ -217,29 +210,6 @@ def _shortlist(
         if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
             chosen = [with_step(candidate, FINE_STEP) for candidate in chosen]
     return chosen, judged
-
-
-def _judge_in_two_rounds(
-    candidates: Sequence[Attempt], judge: Judge, threads: int
-) -> list[tuple[float, Plan]]:
-    """What the best of ``candidates`` give: on the middles of the blocks first, then those that are close on
-    all. It pays where the blocks are large."""
-    if judge.values < _TWO_ROUNDS:
-        return judge_all(candidates, judge, threads)
-    middles = replace(judge, blocks=[middle_of(block, block.size // 2) for block in judge.blocks])
-    judged = judge_all(candidates, middles, threads)
-    best = min(size for size, _ in judged)
-    most = best * (_CLOSE_OF_HALF + _CLOSE_BITS / (8.0 * best / judge.served))
-    close = [pair for pair in zip(candidates, judged, strict=True) if pair[1][0] <= most]
-    if len(close) == 1 and close[0][0].func is not try_multigrid:
-        return [close[0][1]]
-    again = [
-        candidate
-        if candidate.func is try_multigrid
-        else partial(try_plan, plan=plan)  # the one is fitted anew
-        for candidate, (_, plan) in close
-    ]
-    return judge_all(again, judge, threads)
 
 
 def _best_without_guides(

@@ -161,7 +161,7 @@ def _merge(counts, context_of_row):
 
 @kernel
 def _levels(counts, resolution, escaped_bits):
-    """Counts (contexts, 256) -> logarithmic levels; 0: the token is not listed, and costs ``escaped_bits``."""
+    """Counts (contexts, 256) -> logarithmic levels; 0: a token that is not listed, for ``escaped_bits``."""
     levels = np.zeros(counts.shape, np.int64)
     steps = np.float64(np.int64(1) << resolution)
     for context in range(counts.shape[0]):
