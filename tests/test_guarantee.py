@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import lossyzip as lz
 from lossyzip import carrier, field, tile, tuning
-from lossyzip.decompose import families, interpolation, regression, wavelet
+from lossyzip.decompose import families, interpolation, passes, regression, wavelet
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import PHASES, Multigrid
 from lossyzip.decompose.regression import CLASSES, Raster
@@ -317,14 +317,23 @@ def assert_kept_with(
     """With ``plan`` and a changed part, alike in encoder and decoder, every value is within the bound."""
     array, rel = case
     patches = patched((tuning, "choose_plan"), lambda _: lambda *args: plan), patched(part, make)
+    forget_passes()
     try:
         blob = lz.compress(array, lz.relative(rel), fill_value=FILL, threads=1)
         decoded = lz.decompress(blob)
     finally:
         for patch in patches:
             patch.undo()
+        forget_passes()
     eps = exact.tolerance(array, "relative", rel, (FILL,))
     assert not exact.violations(array, decoded, eps, (FILL,)).size
+
+
+def forget_passes() -> None:
+    """Passes are kept for a plan and a shape: those of a lie must not outlive it, nor honest ones hide it."""
+    for made in (interpolation._passes, interpolation._anchors, regression._passes, wavelet._correction):
+        made.cache_clear()
+    wavelet._band_passes.cache_clear()
 
 
 @pytest.mark.slow
@@ -337,6 +346,24 @@ def test_no_kernel_reaches_outside_its_arrays(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-x", *files]
     done = subprocess.run(command, cwd=here.parents[1], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_what_the_encoder_left_is_no_decoded_value(monkeypatch):
+    """Multigrid decodes in memory in which the encoder left the same tile: idle decoders must not pass."""
+    field_ = np.random.default_rng(0).standard_normal((20, 20, 20)).cumsum(axis=0)
+    monkeypatch.setattr(tuning, "choose_plan", lambda *args: Multigrid(Fold.MERGED, 2))
+    lz.compress(field_, lz.absolute(0.1), effort="fast", threads=1)  # all is well
+    honest = passes.decode_planes
+
+    def elsewhere(here, buffer, *rest):
+        values, finest = buffer.values, here[0].lattice.fx == 2
+        buffer.values = values.copy() if finest else values
+        honest(here, buffer, *rest)
+        buffer.values = values
+
+    monkeypatch.setattr(passes, "decode_planes", elsewhere)
+    with pytest.raises(lz.BoundViolationError):
+        lz.compress(field_, lz.absolute(0.1), effort="fast", threads=1)
 
 
 def test_what_the_tile_before_left_is_no_decoded_value(monkeypatch):

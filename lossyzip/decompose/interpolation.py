@@ -314,6 +314,8 @@ def sweep(
     for number, level in enumerate(_levels(field, plan.levels)):
         room = None if mixed else f"level {number % 2}"  # what mixed coding looks at starts as zeros
         finer = Buffer(level.grid, dtype, beside=0 if guides is None else len(guides), kept=room)
+        if source is None and not mixed:
+            finer.values.fill(np.nan)  # of what is not decoded, the encoder's values must not stand there
         for guide, beside in zip(() if guides is None else guides, finer.beside, strict=True):
             _split(guide, 1 << (plan.levels - number - 1), finer, beside)
         join(buffer.values, buffer.grid.layout, finer.values, level.known)
