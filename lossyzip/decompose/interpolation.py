@@ -18,11 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import lean
 from lossyzip.decompose.buffer import Around, Buffer, Grid, Pass, Visit, pack_contexts, pack_stencils, padded
 from lossyzip.decompose.fold import Fold, Shape4
 from lossyzip.decompose.guide_taps import HERE, GuideWeights, Kind, Table, pairs, read_entry, write_entry
-from lossyzip.decompose.planes import extend_plane
+from lossyzip.decompose.planes import join
 from lossyzip.decompose.rows import CELLS, HALF_SWEEP, Contexts, Lattice, Quantizer, Stencils
 from lossyzip.decompose.stencil import Weights
 from lossyzip.entropy.bits import BitReader, BitWriter
@@ -430,32 +429,3 @@ def _anchors(field: Shape4, stride: int, dtype: np.dtype) -> tuple[Grid, tuple[P
     contexts = pack_contexts([], (GROUPS - 1) * CELLS, 1, 1)
     around = Around(np.zeros((1, padded(0), 4), np.int64), np.zeros((0, 4), np.int64), ())
     return grid, (Pass(lattice, stencils, contexts, grid.looks(0), around),)
-
-
-@lean
-def join(parts, layout, target, lattice):
-    """Put an array whose parts are the phases of a level into ``target``, at the points of ``lattice``, and
-    its edges into the halo. ``layout``: `Grid.layout`; an array of one part is put there as it is."""
-    stride = 2 if layout.parts == 8 else 1
-    two, one = np.uint64(2), np.uint64(1)
-    for t in range(lattice.nt):
-        for z in range(lattice.nz):
-            plane = lattice.base + t * lattice.st + z * lattice.sz
-            for y in range(lattice.ny):
-                part = (4 * (z % 2) + 2 * (y % 2)) * (stride - 1)
-                start = part * layout.part_size + layout.first + t * layout.st
-                start += z // stride * layout.sz + y // stride * layout.sy
-                row = np.uint64(plane + y * lattice.sy)
-                if stride == 1:
-                    source = parts[start : start + lattice.nx]
-                    for i in range(np.uint64(lattice.nx)):
-                        target[row + i] = source[i]
-                    continue
-                even = parts[start : start + (lattice.nx + 1) // 2]
-                odd = parts[start + layout.part_size : start + layout.part_size + lattice.nx // 2]
-                for i in range(np.uint64(odd.size)):
-                    target[row + two * i] = even[i]
-                    target[row + two * i + one] = odd[i]
-                if lattice.nx % 2 == 1:
-                    target[row + np.uint64(lattice.nx - 1)] = even[lattice.nx // 2]
-            extend_plane(target, lattice, plane, z)

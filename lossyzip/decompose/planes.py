@@ -61,6 +61,35 @@ def extend_plane(array, lattice, base, z):
             repeat(array, first, end, h * lattice.sz)
 
 
+@lean
+def join(parts, layout, target, lattice):
+    """Put an array whose parts are the phases of a level into ``target``, at the points of ``lattice``, and
+    its edges into the halo. ``layout``: `Grid.layout`; an array of one part is put there as it is."""
+    stride = 2 if layout.parts == 8 else 1
+    two, one = np.uint64(2), np.uint64(1)
+    for t in range(lattice.nt):
+        for z in range(lattice.nz):
+            plane = lattice.base + t * lattice.st + z * lattice.sz
+            for y in range(lattice.ny):
+                part = (4 * (z % 2) + 2 * (y % 2)) * (stride - 1)
+                start = part * layout.part_size + layout.first + t * layout.st
+                start += z // stride * layout.sz + y // stride * layout.sy
+                row = np.uint64(plane + y * lattice.sy)
+                if stride == 1:
+                    source = parts[start : start + lattice.nx]
+                    for i in range(np.uint64(lattice.nx)):
+                        target[row + i] = source[i]
+                    continue
+                even = parts[start : start + (lattice.nx + 1) // 2]
+                odd = parts[start + layout.part_size : start + layout.part_size + lattice.nx // 2]
+                for i in range(np.uint64(odd.size)):
+                    target[row + two * i] = even[i]
+                    target[row + two * i + one] = odd[i]
+                if lattice.nx % 2 == 1:
+                    target[row + np.uint64(lattice.nx - 1)] = even[lattice.nx // 2]
+            extend_plane(target, lattice, plane, z)
+
+
 class Room(NamedTuple):
     """For what is computed of some rows of a plane; as a run, or dense, as batch.py says."""
 
