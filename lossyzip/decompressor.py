@@ -196,6 +196,8 @@ class Frame:
             )
         alike = self._header.part == self._header.coded == self.dtype  # packed ones are unpacked in place
         into = into if alike and not self.masked and self.guided is None else None
+        if into is not None:  # in any order: the largest first, so that threads end together
+            touched.sort(key=lambda tile: -self._reader.records[tile[0]].size)
         enhancer = self._enhancer() if enhance else None
         jobs = (
             partial(

@@ -141,7 +141,7 @@ class FieldGuide:
             wide[axis] = slice(max(s.start - reach, 0), min(s.stop + reach, self._shape[axis]))
             inner[axis] = slice(s.start - wide[axis].start, s.stop - wide[axis].start)
         latents = None if self._latents is None else self._latents.part(tuple(wide))
-        numbers = range(max(self.network_references, int(latents is None)))
+        numbers = range(min(max(self.network_references, int(latents is None)), len(self._arrays)))
         seen = [self._reference(number, tuple(wide)) for number in numbers]
         made = self._network.guide(seen, tuple(inner), latents)
         return made.astype(self._dtype, copy=False)

@@ -31,8 +31,9 @@ from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_sized, get_varint, put_sized, put_varint
 from lossyzip.errors import CorruptError
 from lossyzip.field import RAW, native, parts_of
+from lossyzip.margins import Margin, fill_margins, find_margins, read_margins, write_margins
 
-_LOSSLESS, _SPECIAL, _OUTLIERS, _SIGNED, _MASKED, _LEVELS = 1, 2, 4, 8, 16, 32  # flags
+_LOSSLESS, _SPECIAL, _OUTLIERS, _SIGNED, _MASKED, _LEVELS, _MARGINS = 1, 2, 4, 8, 16, 32, 64  # flags
 
 
 class Decoded(NamedTuple):
@@ -111,16 +112,21 @@ def _encode(
     bits = values.view(f"u{values.itemsize}")
     carried = carry(values, header, left_out, guide.subtracted)
     coded, classes = carried.coded, carried.classes
-    result = decompose(coded, shape, plan, rule, guides=guide.beside, kept=True)
-    if result.outliers is None:
-        return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
-    mixed_codes = mix(result, shape, plan, rule, guide.beside) if mixed else None
-    codes, outliers = result.to_bytes(), result.outliers
-    if mixed_codes is not None and len(mixed_codes.data) < len(codes):
-        codes, outliers = mixed_codes.data, mixed_codes.outliers
+    margins, inner = find_margins(coded.reshape(shape), plan, rule, exact=header.bound.kind == "psnr")
+    codes, outliers = b"", coded[:0]
+    if inner.size:
+        flat, beside = inner.reshape(-1), _without_margins(guide.beside, shape, margins)
+        result = decompose(flat, inner.shape, plan, rule, guides=beside, kept=True)
+        if result.outliers is None:
+            return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
+        mixed_codes = mix(result, inner.shape, plan, rule, beside) if mixed else None
+        codes, outliers = result.to_bytes(), result.outliers
+        if mixed_codes is not None and len(mixed_codes.data) < len(codes):
+            codes, outliers = mixed_codes.data, mixed_codes.outliers
     signed = bool(carried.negative.any())
     special = bool(carried.special)
-    out = bytearray([_SPECIAL * special | _OUTLIERS * bool(outliers.size) | _SIGNED * signed])
+    flags = _SPECIAL * special | _OUTLIERS * bool(outliers.size) | _SIGNED * signed
+    out = bytearray([flags | _MARGINS * bool(margins)])
     if special:
         put_sized(out, lossless.pack(classes if guide.classes is None else classes - guide.classes))
         put_varint(out, carried.raw)
@@ -131,6 +137,8 @@ def _encode(
     if outliers.size:
         put_varint(out, outliers.size)
         put_sized(out, lossless.pack(outliers))
+    if margins:
+        write_margins(out, margins)
     out += codes
     if len(out) > values.nbytes // 2 or _may_be_exact(header):
         exact = _stand_in(values, carried, shape, header, plan, rule, left_out)
@@ -272,7 +280,7 @@ def _decode(
     count = math.prod(shape)
     if flags == _LOSSLESS:
         return lossless.unpack(payload[position:], shape, header.part)
-    if flags & ~(_SPECIAL | _OUTLIERS | _SIGNED * header.pointwise) or not payload:
+    if flags & ~(_SPECIAL | _OUTLIERS | _SIGNED * header.pointwise | _MARGINS) or not payload:
         raise CorruptError(f"a tile has flags {flags}")
     rule = _rule(header) if plan else None
     if plan is None or rule is None:
@@ -302,11 +310,36 @@ def _decode(
         outliers = lossless.unpack(data, (size,), header.coded)
     if into is None:  # NaN: what decoding does not write is not within any bound
         into = np.full(count, np.nan, header.coded)
-    coded = recompose(payload[position:], outliers, shape, plan, rule, into, guide.beside)
+    coded = into
+    if flags & _MARGINS:
+        margins, position = read_margins(payload, position, shape, rule)
+        inner = fill_margins(margins, into.reshape(shape))
+        if inner.size:
+            room = inner.reshape(-1) if inner.flags.c_contiguous else np.full(inner.size, np.nan, inner.dtype)
+            beside = _without_margins(guide.beside, shape, margins)
+            found = recompose(payload[position:], outliers, inner.shape, plan, rule, room, beside)
+            if not np.may_share_memory(found, inner):
+                inner[...] = found
+        elif outliers.size or position != len(payload):
+            raise CorruptError("bytes behind a tile of margins alone")
+    else:
+        coded = recompose(payload[position:], outliers, shape, plan, rule, into, guide.beside)
     values = restore(coded.reshape(-1), negative, header, guide.subtracted)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
     return values.reshape(shape)
+
+
+def _without_margins(
+    guides: np.ndarray | None, shape: tuple[int, ...], margins: list[Margin]
+) -> np.ndarray | None:
+    """``guides`` (guides, values) of a tile of ``shape`` for what the margins leave of it."""
+    if guides is None or not margins:
+        return guides
+    left = guides.reshape(-1, *shape)
+    for margin in margins:
+        left, _ = margin._replace(axis=margin.axis + 1).cut(left)
+    return np.ascontiguousarray(left).reshape(len(guides), -1)
 
 
 def _assembled(

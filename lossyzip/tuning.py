@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from lossyzip.blocks import Beside, coded_blocks, fit_blocks, middle_of, sample_blocks
+from lossyzip.blocks import Beside, Block, coded_blocks, fit_blocks, middle_of, sample_blocks
 from lossyzip.candidates import (
     best_lattice,
     best_lorenzo,
@@ -31,10 +31,12 @@ from lossyzip.decompose.families import Plan, quantizer
 from lossyzip.decompose.fold import Fold, distinct_folds, fold
 from lossyzip.decompose.interpolation import Multigrid, most_levels
 from lossyzip.decompose.lattice import Lattice
+from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.effort import FINE_STEP, MANY, USUAL_STEP, Effort
 from lossyzip.field import Source
 from lossyzip.judge import Attempt, Judge, judge_all
+from lossyzip.margins import is_quiet
 from lossyzip.threads import in_order
 
 _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
@@ -58,6 +60,7 @@ _FEW_BYTES = 1 << 14  # of a field: one place may take most of them, so that a w
 _LATTICE_SCOUT = 1 << 14
 _NEARLY = 1.1
 _NOTHING = 0.1  # bits a value
+_LOOKS = 4  # times the usual blocks, where all of these are quiet
 
 
 def choose_plan(
@@ -79,11 +82,13 @@ def choose_plan(
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
     if rule is None or 0 in header.shape:
         return None
-    coded = coded_blocks(source, header, sample_blocks(header.shape, effort), beside)
+    coded, share = _sample(source, header, effort, rule, beside)
     if not coded:
         return Lattice(lorenzo.X) if idempotent else Multigrid(Fold.MERGED, 1)
-    served = round(effort.times * math.prod(header.shape))
-    near = coded if len(coded) == 1 else coded_blocks(source, header, fit_blocks(header.shape), beside)
+    served = round(effort.times * math.prod(header.shape) * share)
+    near = coded
+    if len(coded) > 1 or share < 1.0:
+        near = _loud(coded_blocks(source, header, fit_blocks(header.shape), beside), rule)
     sparse = effort.brief and served >= MANY
     final = Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
@@ -93,8 +98,10 @@ def choose_plan(
     folds = distinct_folds(coded[0].shape)
     if effort.lattice:
         return best_lorenzo(folds, final, threads)
-    candidates: list[Attempt] = [partial(try_wavelet, step=step) for step in effort.steps]
-    candidates += [partial(attempt, how=how) for how in folds for attempt in (try_multigrid, try_raster)]
+    # Those first that take long, so that threads end together: rasters of planes are fitted to more of them.
+    candidates: list[Attempt] = [partial(try_raster, how=how) for how in reversed(folds)]
+    candidates += [partial(try_multigrid, how=how) for how in folds]
+    candidates += [partial(try_wavelet, step=step) for step in effort.steps]
     candidates += [partial(try_still, how=how) for how in folds]
     alone: list[tuple[float, Plan]] = []
     scouted: list[tuple[float, Plan]] = []
@@ -106,7 +113,8 @@ def choose_plan(
         candidates, scouted = _shortlist(candidates, scout, effort.margin, threads)
         if sparse and len(candidates) > 1 and _has_low_rate(min(size for size, _ in scouted), served):
             larger = sample_blocks(header.shape, replace(effort, block=2 * effort.block))
-            final = replace(final, blocks=coded_blocks(source, header, larger, beside) or final.blocks)
+            blocks = _loud(coded_blocks(source, header, larger, beside), rule)
+            final = replace(final, blocks=blocks or coded)
     small = Judge([middle_of(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
     whole_steps = _repeats(small.blocks[0].values) or _in_steps(scouted, served)
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
@@ -126,6 +134,24 @@ def choose_plan(
     if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
         return None
     return _for_tiles(plan, header.tile_shape)
+
+
+def _sample(
+    source: Source, header: Header, effort: Effort, rule: Quantizer, beside: Beside | None
+) -> tuple[list[Block], float]:
+    """Blocks to judge plans by, and the part of the field that is like them, as opposed to quiet."""
+    for looks in (1, _LOOKS):
+        where = sample_blocks(header.shape, replace(effort, blocks=looks * effort.blocks))
+        blocks = coded_blocks(source, header, where, beside)
+        loud = _loud(blocks, rule)
+        if loud:
+            return loud[: effort.blocks], len(loud) / len(blocks)
+    return blocks, 1.0
+
+
+def _loud(blocks: list[Block], rule: Quantizer) -> list[Block]:
+    """Those of ``blocks`` that no margin might be: what is described says nothing of plans."""
+    return [block for block in blocks if not is_quiet(block.values, rule)]
 
 
 def best_of_each_kind(
@@ -178,14 +204,14 @@ def _shortlist(
     gave."""
     tried, judged = list(candidates), []
     if scout.brief:
-        rasters = [c for c in candidates if c.func is try_raster]
-        judged = judge_all(rasters, scout, threads)
-        most = _CLOSE_FOLD * min(size for size, _ in judged)
-        good = {c.keywords["how"] for c, (size, _) in zip(rasters, judged, strict=True) if size <= most}
-        folds = {Fold.MERGED, *good}  # the usual one, too: a raster's fold says little of a multigrid's there
-        others = [c for c in candidates if c.keywords.get("how") in folds and c.func is not try_raster]
-        others += [c for c in candidates if c.keywords.get("step") == USUAL_STEP]
-        tried = rasters + others
+        usual = {"how": Fold.MERGED}, {"step": USUAL_STEP}
+        first = [c for c in candidates if c.func is try_raster or c.keywords in usual]
+        judged = judge_all(first, scout, threads)
+        rasters = [(size, c) for c, (size, _) in zip(first, judged, strict=True) if c.func is try_raster]
+        most = _CLOSE_FOLD * min(size for size, _ in rasters)
+        good = [c.keywords["how"] for size, c in rasters if size <= most]
+        # The usual fold is always tried: a raster's says little of a multigrid's there.
+        tried = first + [c for c in candidates if c not in first and c.keywords.get("how") in good]
     judged += judge_all(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
     close, margins = _CLOSE * best, dict.fromkeys(_TRIES, margin)

@@ -11,7 +11,7 @@ import lossyzip as lz
 from lossyzip.container import frame
 from lossyzip.entropy.bits import get_varint, put_varint
 
-LOSSLESS, SPECIAL, OUTLIERS, SIGNED, MASKED, LEVELS = 1, 2, 4, 8, 16, 32  # flags of a tile
+LOSSLESS, SPECIAL, OUTLIERS, SIGNED, MASKED, LEVELS, MARGINS = 1, 2, 4, 8, 16, 32, 64  # flags of a tile
 _TRAILER_SIZE = 12
 
 
@@ -63,7 +63,7 @@ class Payload:
     signs: bytes = b""
     outlier_count: int = 0
     outliers: bytes = b""
-    codes: bytes = b""  # or the lossless array of all values, or the payloads of levels
+    codes: bytes = b""  # and margins before them; or the lossless array of all values, or payloads of levels
 
     @classmethod
     def of(cls, data: bytes) -> Payload:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import zstandard
-from forgery import LEVELS, LOSSLESS, MASKED, OUTLIERS, SIGNED, SPECIAL, Codes, Parts, Payload
+from forgery import LEVELS, LOSSLESS, MARGINS, MASKED, OUTLIERS, SIGNED, SPECIAL, Codes, Parts, Payload
 
 import lossyzip as lz
 from lossyzip.carrier import NO_GUIDE
@@ -301,9 +301,11 @@ def _changed_part(payload: Payload, rng: random.Random, donors: Sequence[bytes],
         if rng.random() < 0.2:
             return replace(payload, flags=0, codes=_random_codes(rng).to_bytes())
         return replace(payload, codes=_changed_array(payload.codes, rng, change))
+    if payload.flags & MARGINS and rng.random() < 0.6:  # before the codes
+        return replace(payload, codes=change(payload.codes[:40]) + payload.codes[40:])
     if rng.random() < 0.6:
         return replace(payload, codes=_changed_codes(payload.codes, rng, change))
-    part = rng.choice((SPECIAL, OUTLIERS, SIGNED, LOSSLESS))
+    part = rng.choice((SPECIAL, OUTLIERS, SIGNED, LOSSLESS, MARGINS))
     if part == LOSSLESS:
         return replace(payload, flags=LOSSLESS)
     if payload.flags & part and rng.random() < 0.2:
@@ -313,6 +315,8 @@ def _changed_part(payload: Payload, rng: random.Random, donors: Sequence[bytes],
         raw_count = payload.raw_count if rng.random() < 0.6 else rng.choice((0, 1, 2, 30, *_HUGE))
         classes, raw = (_changed_array(some, rng, change) for some in (payload.classes, payload.raw))
         return replace(payload, classes=classes, raw_count=raw_count, raw=raw)
+    if part == MARGINS:
+        return replace(payload, codes=_random_margins(rng) + payload.codes)
     if part == SIGNED:
         return replace(payload, signs=_changed_array(payload.signs, rng, change))
     if rng.random() < 0.5:
@@ -322,6 +326,18 @@ def _changed_part(payload: Payload, rng: random.Random, donors: Sequence[bytes],
         return replace(payload, outlier_count=count, outliers=b"\0" + values.tobytes())
     count = payload.outlier_count if rng.random() < 0.6 else rng.choice((0, 1, 7, *_HUGE))
     return replace(payload, outlier_count=count, outliers=_changed_array(payload.outliers, rng, change))
+
+
+def _random_margins(rng: random.Random) -> bytes:
+    out, width = bytearray(), rng.choice((4, 8))
+    count = rng.choice((0, 1, 1, 2, 3, 6, *_HUGE))
+    put_varint(out, count)
+    for _ in range(min(count, 6)):
+        put_varint(out, rng.choice((0, 1, 2, 3, 4, 5, 7, 64, *_HUGE)))
+        put_varint(out, rng.choice((0, *_LENGTHS, *_HUGE)))
+        with np.errstate(over="ignore"):
+            out += np.array(rng.choice(_NUMBERS)).astype(f"<f{width}").tobytes()
+    return bytes(out)
 
 
 def _changed_array(packed: bytes, rng: random.Random, change: Change) -> bytes:

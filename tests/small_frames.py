@@ -100,6 +100,7 @@ FRAMES = {
     "c8": compress("raster", array=small_field_of("<c8")[:5]),
     "masked": compress("raster", array=np.ma.masked_less(ARRAY[:9], 0.1)),
     "masked, lossless": compress("lossless", array=np.ma.masked_less(ARRAY[:5], 0.1)),
+    "margins": compress("raster", 1 << 13, np.pad(ARRAY, ((40, 20), (30, 18)), constant_values=(0.5, -0.25))),
     "enhanced": enhanced(),
     "levels": compress("raster", array=ARRAY[:9], bound=lz.absolute(np.where(np.arange(20) < 9, 0.1, 0.0))),
 }

@@ -167,6 +167,14 @@ def test_references_beside_latents_are_needed():
         lz.decompress(framed(waves(), lz.absolute(0.1), [waves(seed=4)]))
 
 
+def test_a_forged_network_that_needs_more_references_than_there_are():
+    shape = (9, 20, 24)
+    made = latents(shape, (2, 8, 4), 2, most=30).to_bytes()
+    guide = FieldGuide(network(1).to_bytes(), [], shape, np.dtype("<f4"), latents=made)
+    with pytest.raises(lz.MissingReferenceError):
+        guide(tuple(slice(0, n) for n in shape))
+
+
 def test_bytes_of_latents_are_whole_or_refused():
     shape = (9, 20, 24)
     data = latents(shape, most=30).to_bytes()

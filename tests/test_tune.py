@@ -73,7 +73,8 @@ def figures(array: np.ndarray, bound: lz.Bound, effort: str = "balanced") -> tup
     valid = np.isfinite(array) & ~exact.equals_any(array.astype(array.dtype.newbyteorder("=")), (FILL,))
     a, b = (x[valid].astype(np.float64) for x in (array, decoded))
     unit = 1.0 / max(float(np.abs(a).max(initial=0.0)), 1e-300)
-    scaled, differences = a * unit, a * unit - b * unit
+    with np.errstate(over="ignore"):
+        scaled, differences = a * unit, np.where(np.isinf(a - b), a * unit - b * unit, (a - b) * unit)
     psnr = math.nan
     if a.size:
         mean_square = math.fsum(differences**2) / a.size

@@ -213,6 +213,23 @@ def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantiz
     return multiples.snapped(values, coded, quantizer) if isinstance(plan, Lattice) else values
 
 
+def stands_for(
+    values: np.ndarray, first: np.floating, plan: Plan, quantizer: Quantizer
+) -> np.floating | None:
+    """What may be decoded for all ``values``, NaN or within half of eps of ``first``; None if nothing.
+
+    That is ``first`` for most families; a lattice moves each value as it does everywhere.
+    """
+    if not isinstance(plan, Lattice):
+        return first
+    points = np.empty(values.size, values.dtype)
+    multiples.snap(np.ascontiguousarray(values).reshape(-1), multiples.spacing(quantizer), points)
+    points = points[~np.isnan(points)]
+    if not points.size:
+        return first
+    return points[0] if (points == points[0]).all() else None
+
+
 def recompose(
     data: bytes,
     outliers: np.ndarray,

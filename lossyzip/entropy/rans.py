@@ -16,7 +16,6 @@ from lossyzip._jit import helper, kernel, merged
 PRECISION = 14
 TOTAL = 1 << PRECISION
 LANES = 8
-_LIKELY = 16100  # frequency of a zero from which on rounds of them are looked for
 LOWEST = 1 << 16  # a state is in [LOWEST, LOWEST << 16)
 
 
@@ -154,41 +153,30 @@ def decode_row(tokens, cells, first, context_of_cell, token_of_slot, interval, s
         end, last = np.uint64(tokens.size & -LANES), np.uint64(words.size)
         k0, k1, k2, k3 = first & 7, (first + 1) & 7, (first + 2) & 7, (first + 3) & 7
         k4, k5, k6, k7 = (first + 4) & 7, (first + 5) & 7, (first + 6) & 7, (first + 7) & 7
-        likely = interval[np.int64(context_of_cell[0]) << 8] >> np.uint32(16)
-        while i < end:
-            if likely >= np.uint32(_LIKELY):
-                i = _skip_zeros(tokens, cells, i, end, likely, states)
-            s0, s1, s2, s3 = states[k0], states[k1], states[k2], states[k3]
-            s4, s5, s6, s7 = states[k4], states[k5], states[k6], states[k7]
-            busy = True
-            while busy and i < end and used + np.uint64(LANES) <= last:
-                i1, i2, i3, i4 = i + np.uint64(1), i + np.uint64(2), i + np.uint64(3), i + np.uint64(4)
-                i5, i6, i7 = i + np.uint64(5), i + np.uint64(6), i + np.uint64(7)
-                context = np.uint64(context_of_cell[cells[i]])
-                tokens[i], s0, used = _get(context, s0, used, token_of_slot, interval, words)
-                context = np.uint64(context_of_cell[cells[i1]])
-                tokens[i1], s1, used = _get(context, s1, used, token_of_slot, interval, words)
-                context = np.uint64(context_of_cell[cells[i2]])
-                tokens[i2], s2, used = _get(context, s2, used, token_of_slot, interval, words)
-                context = np.uint64(context_of_cell[cells[i3]])
-                tokens[i3], s3, used = _get(context, s3, used, token_of_slot, interval, words)
-                context = np.uint64(context_of_cell[cells[i4]])
-                tokens[i4], s4, used = _get(context, s4, used, token_of_slot, interval, words)
-                context = np.uint64(context_of_cell[cells[i5]])
-                tokens[i5], s5, used = _get(context, s5, used, token_of_slot, interval, words)
-                context = np.uint64(context_of_cell[cells[i6]])
-                tokens[i6], s6, used = _get(context, s6, used, token_of_slot, interval, words)
-                context = np.uint64(context_of_cell[cells[i7]])
-                tokens[i7], s7, used = _get(context, s7, used, token_of_slot, interval, words)
-                quiet = (
-                    tokens[i] | tokens[i1] | tokens[i2] | tokens[i3] | tokens[i4] | tokens[i5] | tokens[i6]
-                )
-                busy = (quiet | tokens[i7]) != 0 or likely < np.uint32(_LIKELY)
-                i += np.uint64(LANES)
-            states[k0], states[k1], states[k2], states[k3] = s0, s1, s2, s3
-            states[k4], states[k5], states[k6], states[k7] = s4, s5, s6, s7
-            if used + np.uint64(LANES) > last:
-                break
+        s0, s1, s2, s3 = states[k0], states[k1], states[k2], states[k3]
+        s4, s5, s6, s7 = states[k4], states[k5], states[k6], states[k7]
+        while i < end and used + np.uint64(LANES) <= last:
+            i1, i2, i3, i4 = i + np.uint64(1), i + np.uint64(2), i + np.uint64(3), i + np.uint64(4)
+            i5, i6, i7 = i + np.uint64(5), i + np.uint64(6), i + np.uint64(7)
+            context = np.uint64(context_of_cell[cells[i]])
+            tokens[i], s0, used = _get(context, s0, used, token_of_slot, interval, words)
+            context = np.uint64(context_of_cell[cells[i1]])
+            tokens[i1], s1, used = _get(context, s1, used, token_of_slot, interval, words)
+            context = np.uint64(context_of_cell[cells[i2]])
+            tokens[i2], s2, used = _get(context, s2, used, token_of_slot, interval, words)
+            context = np.uint64(context_of_cell[cells[i3]])
+            tokens[i3], s3, used = _get(context, s3, used, token_of_slot, interval, words)
+            context = np.uint64(context_of_cell[cells[i4]])
+            tokens[i4], s4, used = _get(context, s4, used, token_of_slot, interval, words)
+            context = np.uint64(context_of_cell[cells[i5]])
+            tokens[i5], s5, used = _get(context, s5, used, token_of_slot, interval, words)
+            context = np.uint64(context_of_cell[cells[i6]])
+            tokens[i6], s6, used = _get(context, s6, used, token_of_slot, interval, words)
+            context = np.uint64(context_of_cell[cells[i7]])
+            tokens[i7], s7, used = _get(context, s7, used, token_of_slot, interval, words)
+            i += np.uint64(LANES)
+        states[k0], states[k1], states[k2], states[k3] = s0, s1, s2, s3
+        states[k4], states[k5], states[k6], states[k7] = s4, s5, s6, s7
     while i < np.uint64(tokens.size):
         lane = (first + np.int64(i)) & (lanes - 1)
         context = np.uint64(context_of_cell[cells[i]])
@@ -202,37 +190,6 @@ def decode_row(tokens, cells, first, context_of_cell, token_of_slot, interval, s
         )
         i += np.uint64(1)
     cursor[2] = np.int64(used)
-
-
-@helper
-def _skip_zeros(tokens, cells, i, end, likely, states):
-    """Decode rounds of eight tokens 0 of cell 0, as vectors, until something else comes; returns where.
-
-    ``likely`` is the frequency of that token, which is the first in its table.
-    """
-    low_bits, most = np.uint32(TOTAL - 1), np.uint32(likely)
-    while i < end:
-        here, out = cells[i : i + np.uint64(LANES)], tokens[i : i + np.uint64(LANES)]
-        other = np.uint8(0)
-        for k in range(LANES):
-            other |= here[k]
-        if other:
-            break
-        least, largest = np.uint32(0xFFFFFFFF), np.uint32(0)
-        for k in range(LANES):
-            slot = np.uint32(states[k] & low_bits)
-            state = np.uint32(np.uint32(most * np.uint32(states[k] >> np.uint32(PRECISION))) + slot)
-            largest = slot if slot > largest else largest
-            least = state if state < least else least
-        if largest >= most or least < np.uint32(LOWEST):
-            break
-        for k in range(LANES):
-            slot = np.uint32(states[k] & low_bits)
-            states[k] = np.uint32(np.uint32(most * np.uint32(states[k] >> np.uint32(PRECISION))) + slot)
-        for k in range(LANES):
-            out[k] = np.uint8(0)
-        i += np.uint64(LANES)
-    return i
 
 
 @merged

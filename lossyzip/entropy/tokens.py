@@ -21,6 +21,7 @@ FIRST_BUCKET = 63
 ESCAPE = 254  # the true token follows in eight extra bits: it is too rare for its context's table
 OUTLIER_TOKEN = 255
 _BLOCK = 1024  # codes that are looked at together
+_FEW = 16  # tokens, among which there is mostly no large one
 _FEW_TOKENS = 1 << 16
 OUTLIER = np.int32(-(2**31))  # in an array of codes
 LARGE, BATCHES = 2, 3  # places in an encoder's cursor
@@ -201,11 +202,14 @@ def _large_tokens(codes, tokens, large, cursor):
         token = small if magnitude < DIRECT else bucketed
         token = np.int64(OUTLIER_TOKEN) if codes[i] == OUTLIER else token
         tokens[i] = np.uint8(token)
-    found = cursor[LARGE]
-    for i in range(codes.size):
-        large[min(found, large.size - 1)] = codes[i]
-        found += np.int64((tokens[i] >= FIRST_BUCKET) & (codes[i] != OUTLIER))
-    cursor[LARGE] = found
+    for start in range(0, codes.size, _FEW):
+        end = min(start + _FEW, codes.size)
+        if largest_of(tokens[start:end]) < FIRST_BUCKET:
+            continue
+        for i in range(start, end):
+            if tokens[i] >= FIRST_BUCKET and tokens[i] != OUTLIER_TOKEN:
+                large[min(cursor[LARGE], large.size - 1)] = codes[i]
+                cursor[LARGE] += 1
 
 
 def extra_bits_of(counts: np.ndarray) -> int:
@@ -326,31 +330,36 @@ def codes_of_row(tokens, largest, codes, extra, cursor):
 @helper
 def _large_codes(tokens, codes, extra, cursor):
     """Correct the ``codes`` of tokens that are not below FIRST_BUCKET."""
-    position, last_word = cursor[3], np.int64(extra.size) - 2
     outliers = np.int64(0)
-    for i in range(tokens.size):
-        token = np.int64(tokens[i])
-        if token < FIRST_BUCKET:
-            continue
-        if token >= ESCAPE:
-            cursor[3] = position
-            codes[i] = decode_rare_token(token, extra, cursor)
-            position = cursor[3]
-            if codes[i] == OUTLIER:
-                tokens[i] = np.uint8(OUTLIER_TOKEN)
-                codes[i] = np.int32(0)
-                outliers += 1
-            continue
-        bucket = (token - FIRST_BUCKET) >> 1
-        bits = (bucket >> 2) + 3
-        word, shift = position >> 6, np.uint64(position & 63)
-        if word > last_word:
-            cursor[4] = -1
-            break
-        taken = (extra[word] >> shift) | ((extra[word + 1] << np.uint64(1)) << (np.uint64(63) - shift))
-        taken &= (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-        magnitude = ((4 + (bucket & 3)) << bits) | np.int64(taken)
-        codes[i] = np.int32(magnitude if token & 1 else -magnitude)
-        position += bits
-    cursor[3] = position
+    for start in range(0, tokens.size, _FEW):
+        end = min(start + _FEW, tokens.size)
+        if largest_of(tokens[start:end]) >= FIRST_BUCKET:
+            for i in range(start, end):
+                if tokens[i] >= FIRST_BUCKET:
+                    outliers += _large_code(tokens, i, codes, extra, cursor)
     return outliers
+
+
+@merged
+def _large_code(tokens, i, codes, extra, cursor):
+    """Correct one code; whether it is an outlier's."""
+    token, position = np.int64(tokens[i]), cursor[3]
+    if token >= ESCAPE:
+        codes[i] = decode_rare_token(token, extra, cursor)
+        if codes[i] == OUTLIER:
+            tokens[i] = np.uint8(OUTLIER_TOKEN)
+            codes[i] = np.int32(0)
+            return np.int64(1)
+        return np.int64(0)
+    bucket = (token - FIRST_BUCKET) >> 1
+    bits = (bucket >> 2) + 3
+    word, shift = position >> 6, np.uint64(position & 63)
+    if word > np.int64(extra.size) - 2:
+        cursor[4] = -1
+        return np.int64(0)
+    taken = (extra[word] >> shift) | ((extra[word + 1] << np.uint64(1)) << (np.uint64(63) - shift))
+    taken &= (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    magnitude = ((4 + (bucket & 3)) << bits) | np.int64(taken)
+    codes[i] = np.int32(magnitude if token & 1 else -magnitude)
+    cursor[3] = position + bits
+    return np.int64(0)

@@ -96,6 +96,8 @@ def makers() -> dict[str, Callable[[], bytes]]:
     swells[2, 5:9], swells[3, 3, 3:8] = np.nan, -0.0
     tenths = np.round(10.0 + 5.0 * noisy[:6].astype("<f8"), 1)
     tenths[2, 3, 4:9], tenths[3, 1, 1] = np.nan, 1.2345
+    calm = np.full((20, 26, 28), 2.0, "<f4")
+    calm[6:15, 4:, 5:25] += noisy[:9, :22, :20]
     archived = {"p": precise, "Wind (m/s) \N{RIGHTWARDS ARROW}": winds[0], "none": winds[:0]}
     return {
         "multigrid.lz": partial(coded_as, "multigrid", smooth.astype(">f8"), lz.relative(1e-2)),
@@ -120,6 +122,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "regions.lz": partial(lz.compress, noisy[:4], lz.absolute(finer)),
         "enhanced.lz": partial(enhanced, swells, lz.relative(0.02)),
         "psnr.lz": partial(coded_as, "wavelet", patterns, lz.psnr(26)),
+        "margins.lz": partial(coded_as, "raster", calm, lz.absolute(0.2)),
         "lossless.lz": partial(coded_as, "lossless", precise, lz.lossless()),
         "archive.lza": partial(lz.compress_fields, archived, {"*": lz.relative(1e-2)}),
         "guided.lza": guided,

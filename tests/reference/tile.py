@@ -62,7 +62,8 @@ def decode_tile(
 def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...], told: Told) -> np.ndarray:
     reader, size, bits_dtype = Bytes(payload), prod(shape), f"<u{header.part.itemsize}"
     (flags,) = reader.numbers("B")
-    require(flags in (0, 1, 2, 4, 6, 8, 10, 12, 14) and (flags < 8 or header.pointwise), "flags")
+    require(flags == 1 or not flags & ~78, "flags")
+    require(not flags & 8 or header.pointwise, "negative values")
     if flags & 1:
         return lossless_array(reader.rest(), header.part, shape)
     classes, own = np.zeros(size, np.uint8), np.empty(0, bits_dtype)
@@ -80,7 +81,15 @@ def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...], told: T
         count = reader.varint()
         outliers = lossless_array(reader.sized().data, header.dtype, (count,))
 
-    values = decode_values(reader.rest(), outliers, header, shape, told.raw).reshape(-1)
+    values = np.empty(shape, header.dtype)
+    left, raw = values, told.raw
+    if flags & 64:
+        left, raw = fill_margins(reader, values, raw, header)
+    if left.size or not flags & 64:
+        left[...] = decode_values(reader.rest(), outliers, header, left.shape, raw).reshape(left.shape)
+    require(left.size > 0 or not outliers.size, "outliers of nothing")
+    require(reader.rest() == b"", "codes of nothing")
+    values = values.reshape(-1)
     if told.subtracted is not None:
         values = np.minimum(np.maximum(values + told.subtracted, header.span[0]), header.span[1])
     if header.packing is not None:
@@ -96,6 +105,27 @@ def decode_parts(payload: bytes, header: Header, shape: tuple[int, ...], told: T
         patterns[classes == k] = pattern
     patterns[classes == 255] = own
     return patterns.view(header.part).reshape(shape)
+
+
+def fill_margins(
+    reader: Bytes, left: np.ndarray, raw: np.ndarray | None, header: Header
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What margins leave of a tile and of its raw guides."""
+    low, high = header.span if header.coded is None else header.coded
+    guides = None if raw is None else raw.reshape(len(raw), *left.shape)
+    for _ in range(reader.varint()):
+        axis, at_end = divmod(reader.varint(), 2)
+        count = reader.varint()
+        value = np.frombuffer(reader.take(header.dtype.itemsize), header.dtype)[0]
+        require(axis < left.ndim and 0 < count <= left.shape[axis], "slabs of a margin")
+        require(low <= value <= high, "value of a margin")
+        first, last = np.split(left, [left.shape[axis] - count if at_end else count], axis)
+        (last if at_end else first)[...] = value
+        left = first if at_end else last
+        if guides is not None:
+            parts = np.split(guides, [guides.shape[axis + 1] - count if at_end else count], axis + 1)
+            guides = parts[0 if at_end else 1]
+    return left, None if guides is None else guides.reshape(len(guides), -1)
 
 
 def decode_values(

@@ -1,0 +1,305 @@
+"""Margins of tiles: what is quiet is described. Both decoders agree, and the bound holds."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+from forgery import MARGINS, Parts, Payload
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plans import FAMILIES, STATIC, frame_with, random_plan
+from round_trip import DTYPES, round_trip, wave
+
+import lossyzip as lz
+from lossyzip import field, margins, tile
+from lossyzip.container.guided import RawGuide
+from lossyzip.decompose.families import quantizer
+from lossyzip.decompose.fold import Fold
+from lossyzip.decompose.interpolation import Multigrid
+from lossyzip.decompose.lattice import Lattice
+from lossyzip.effort import EFFORTS
+from lossyzip.entropy.bits import put_varint
+from lossyzip.guide import FieldGuide
+from lossyzip.margins import Margin, find_margins, read_margins, write_margins
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+SHAPE = (24, 20, 18)
+LOUD = (slice(7, 17), slice(0, 14), slice(5, 18))
+
+
+def quiet_field(dtype: str = "<f4", shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    """Something in the middle, and one value around it."""
+    array = np.full(shape, -2.0, dtype)
+    inner = array[LOUD]
+    inner += wave(inner.shape, "f8").astype(dtype)
+    return array
+
+
+def margins_in(blob: bytes) -> bool:
+    return any(Payload.of(one.payload).flags & MARGINS for one in Parts.of(blob).tiles)
+
+
+def decoded_alike(blob: bytes, *references: np.ndarray) -> np.ndarray:
+    expected = lz.decompress(blob, references=references)
+    decoded = reference.decode_frame(blob, references)
+    assert np.ma.getdata(decoded).tobytes() == np.ma.getdata(expected).tobytes()
+    return expected
+
+
+# What margins are found
+
+
+def quiet(values: np.ndarray, backwards: bool, tolerance: float) -> tuple[int, bool, float]:
+    """The slow twin of the kernel."""
+    slabs = values[:, ::-1] if backwards else values
+    first = None
+    for k in range(slabs.shape[1]):
+        for value in slabs[:, k].ravel().tolist():
+            first = value if first is None and value == value else first
+            if first is not None and abs(value - first) > tolerance:
+                return k, True, first
+    return slabs.shape[1], first is not None, tolerance if first is None else first
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_quiet_slabs_are_counted(data):
+    shape = data.draw(st.tuples(*[st.integers(1, 4)] * 2, st.sampled_from((1, 2, 1025))))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    values = np.full(shape, rng.choice((1.0, np.nan)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = tuple(int(rng.integers(n)) for n in shape)
+        values[at] = rng.choice((1.0, 1.5, 1.25, np.nan, 3.0))
+    for backwards in (False, True):
+        found = margins._quiet(values.reshape(-1), *shape, backwards, 0.5)
+        assert found == quiet(values, backwards, 0.5)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_margins_leave_what_is_not_quiet(dtype, gaps):
+    array, eps = quiet_field(dtype), 0.01
+    if gaps:
+        array[:3, 4:6], array[20:, 15:], array[12, 3, 7] = np.nan, np.nan, np.nan
+    rule = quantizer(array.dtype, eps, -4.0, 5.0)
+    found, left = find_margins(array, Multigrid(Fold.MERGED, 1), rule)
+    assert [(m.axis, m.at_end) for m in found] == [(0, False), (0, True), (1, True), (2, False)]
+    assert left.shape == (12, 15, 14)  # each is one more than what differs
+    assert left.flags.c_contiguous
+    seen = np.full(array.shape, np.nan, dtype)
+    margins.fill_margins(found, seen)[...] = left
+    there = ~np.isnan(array)
+    assert np.abs(seen[there].astype("f8") - array[there]).max() <= eps / 2
+
+
+def test_each_end_has_its_own_value():
+    array = wave((40, 30, 20), "<f8")
+    array[:9], array[35:] = 3.0, -2.0
+    rule = quantizer(array.dtype, 0.01, -4.0, 5.0)
+    found, left = find_margins(array, Multigrid(Fold.MERGED, 1), rule)
+    assert found == [Margin(0, False, 8, np.float64(3.0)), Margin(0, True, 4, np.float64(-2.0))]
+    assert np.array_equal(left, array[8:36])
+
+
+def test_values_of_a_margin_are_within_half_of_the_bound():
+    array = np.zeros((40, 30, 20))
+    array[:20] = 0.0049
+    rule = quantizer(array.dtype, 0.01, 0.0, 1.0)
+    array[0] = 0.0
+    found, _ = find_margins(array, Multigrid(Fold.MERGED, 1), rule)
+    assert [m.slabs for m in found] == [40]
+    found, _ = find_margins(array, Multigrid(Fold.MERGED, 1), rule, exact=True)
+    assert [m.slabs for m in found] == [19]
+    array[:20] = 0.0051
+    found, _ = find_margins(array, Multigrid(Fold.MERGED, 1), rule)
+    assert [m.slabs for m in found] == [19, 19]
+
+
+def test_a_lattice_describes_only_what_it_moves_to_one_point():
+    array = np.zeros((40, 30, 20))
+    array[:20] = 0.003
+    rule = quantizer(array.dtype, 0.008, -1.0, 1.0)
+    assert not find_margins(array + 0.0065, Lattice(7), rule)[0]  # between two points
+    assert find_margins(array, Lattice(7), rule)[0] == [Margin(0, False, 40, np.float64(0.0))]
+
+
+def test_small_tiles_and_thin_margins_are_coded():
+    rule = quantizer(np.dtype("f8"), 0.01, -9.0, 9.0)
+    assert not find_margins(quiet_field("<f8")[:, :10, :10].copy(), Multigrid(Fold.MERGED, 1), rule)[0]
+    array = wave((64, 10, 10), "<f8")
+    array[:3] = array[0, 0, 0]
+    assert not find_margins(array, Multigrid(Fold.MERGED, 1), rule)[0]
+
+
+# Whole fields
+
+
+@pytest.mark.parametrize("effort", ["fast", "balanced", "max"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_quiet_fields(dtype, effort):
+    array = quiet_field(dtype)
+    for bound in (lz.absolute(0.01), lz.relative(1e-6), lz.relative(2.0)):
+        blob = lz.compress(array, bound, effort=effort)
+        assert margins_in(blob)
+        assert np.array_equal(round_trip(array, bound, effort=effort), decoded_alike(blob))
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family(family, mixed):
+    array = quiet_field()
+    for how in Fold:
+        plan = random_plan(family, array.shape, how, seed=how)
+        blob = frame_with(array, 0.02, plan, mixed=mixed and family != "lattice")
+        assert margins_in(blob)
+        decoded = decoded_alike(blob)
+        assert np.abs(decoded.astype("f8") - array).max() <= 0.02
+
+
+@pytest.mark.parametrize("dtype", ["<i4", "<u2", "<f2", "<c8", ">f8"])
+def test_other_types(dtype):
+    array = (100 * (quiet_field("<f8") + 4) * (1 + 1j if dtype == "<c8" else 1)).astype(dtype)
+    blob = lz.compress(array, lz.absolute(3))
+    assert margins_in(blob)
+    error = decoded_alike(blob).astype("c16") - array
+    assert max(np.abs(error.real).max(), np.abs(error.imag).max()) <= 3
+
+
+def test_other_bounds():
+    array = quiet_field("<f8")
+    blob = lz.compress(array, lz.pointwise_relative(0.01))
+    assert margins_in(blob)
+    assert (np.abs(decoded_alike(blob) - array) <= 0.01 * np.abs(array)).all()
+    finer = np.where(np.arange(SHAPE[2]) < 9, 0.001, 0.1)
+    blob = lz.compress(array, lz.absolute(finer))
+    assert (np.abs(decoded_alike(blob) - array) <= finer).all()
+    blob = lz.compress(array, lz.psnr(60))
+    decoded_alike(blob)
+    assert lz.verify(array, blob).violations == 0
+
+
+def test_what_is_missing_may_be_quiet():
+    array = quiet_field()
+    array[:3], array[20:, 3:9], array[12, 4, 7:9], array[2, 2, 2] = np.nan, 1e20, np.inf, -0.0
+    blob = lz.compress(array, lz.absolute(0.01), fill_value=1e20)
+    assert margins_in(blob)
+    decoded = decoded_alike(blob)
+    same = ~np.isfinite(array) | (array == 1e20) | (array == 0)
+    assert decoded[same].tobytes() == array[same].tobytes()
+    round_trip(array, lz.absolute(0.01), fill=(1e20,))
+    sea = np.ma.masked_array(quiet_field(), np.arange(SHAPE[0])[:, None, None] % 5 < np.ones(SHAPE))
+    blob = lz.compress(sea, lz.absolute(0.01))
+    assert margins_in(blob)
+    assert np.ma.abs(decoded_alike(blob) - sea).max() <= 0.01
+
+
+def test_quiet_tiles_take_next_to_nothing(monkeypatch):
+    array = quiet_field("<f8", (64, 40, 40))
+    monkeypatch.setattr(field, "TILE_VALUES", 8 * 40 * 40)
+    blob = lz.compress(array, lz.absolute(0.01))
+    sizes = [len(one.payload) for one in Parts.of(blob).tiles]
+    assert len(sizes) == 8
+    assert sizes[3:] == [12] * 5  # flags, how many, which and how many slabs, a value
+    decoded_alike(blob)
+    assert lz.compress(array, lz.absolute(0.01), threads=2) == blob
+    part = lz.decompress(blob, region=(slice(5, 50, 3), slice(3, 9)))
+    assert np.array_equal(part, lz.decompress(blob)[5:50:3, 3:9])
+
+
+def test_a_lattice_comes_back_as_before_in_other_tiles(monkeypatch):
+    rng = np.random.default_rng(5)
+    array = quiet_field("<f4", (30, 20, 18)) + 0.003 * rng.standard_normal((30, 20, 18)).astype("<f4")
+    once = lz.decompress(lz.compress(array, lz.absolute(0.05), idempotent=True))
+    for values in (1 << 11, 1 << 13, 1 << 20):
+        monkeypatch.setattr(field, "TILE_VALUES", values)
+        again = lz.compress(once, lz.absolute(0.05), idempotent=True)
+        assert lz.decompress(again).tobytes() == once.tobytes()
+        direct = lz.compress(array, lz.absolute(0.05), idempotent=True)
+        assert lz.decompress(direct).tobytes() == once.tobytes()
+
+
+@pytest.mark.parametrize("family", ["multigrid", "raster", "wavelet"])
+def test_guides_are_cut_as_the_tile_is(family):
+    array = quiet_field()
+    other = (2.0 * array + 0.1 * wave(SHAPE, "<f4")).astype("<f4")
+    raw = (RawGuide(0, False, 0.5, -1, 3),)
+    guide = FieldGuide(b"", [other], array.shape, array.dtype, subtracted=False, taps=raw)
+    plan = random_plan(family, SHAPE, Fold.MERGED, seed=3, guides=1)
+    blob = frame_with(array, 0.02, plan, guide=guide)
+    assert margins_in(blob)
+    decoded = decoded_alike(blob, other)
+    assert np.abs(decoded.astype("f8") - array).max() <= 0.02
+
+
+def test_plans_are_judged_by_what_is_not_quiet(monkeypatch):
+    """A field most of which is quiet gets the plan of what is not."""
+    rng = np.random.default_rng(1)
+    loud = np.cumsum(rng.standard_normal((12, 80, 90)), axis=2)
+    array = np.full((120, 80, 90), 7.0)
+    array[60:72] = loud
+    eps = 0.01 * np.ptp(loud)
+    monkeypatch.setitem(EFFORTS, "balanced", STATIC)
+    alone = len(lz.compress(loud, lz.absolute(eps)))
+    assert len(lz.compress(array, lz.absolute(eps))) < 1.1 * alone
+
+
+# What is wrong
+
+
+def test_margins_are_read_as_written():
+    rule = quantizer(np.dtype("f8"), 0.1, -5.0, 5.0)
+    some = [Margin(2, True, 3, np.float64(1.5)), Margin(0, False, 4, np.float64(-5.0))]
+    out = bytearray(b"..")
+    write_margins(out, some)
+    assert read_margins(bytes(out) + b"rest", 2, (4, 5, 6), rule) == (some, len(out))
+    for size in range(2, len(out)):
+        with pytest.raises(lz.TruncatedError):
+            read_margins(bytes(out[:size]), 2, (4, 5, 6), rule)
+
+
+WRONG = [(6, 1, 0.0), (2**40, 1, 0.0), (0, 0, 0.0), (1, 5, 0.0), (4, 2**60, 0.0)]
+WRONG += [(0, 1, 5.1), (0, 1, -np.inf), (0, 1, np.nan)]
+
+
+@pytest.mark.parametrize(("end", "slabs", "value"), WRONG)
+def test_forged_margins_are_refused(end, slabs, value):
+    rule, out = quantizer(np.dtype("f8"), 0.1, -5.0, 5.0), bytearray()
+    for number in (1, end, slabs):
+        put_varint(out, number)
+    with pytest.raises(lz.CorruptError):
+        read_margins(bytes(out) + struct.pack("<d", value), 0, (4, 5, 6), rule)
+
+
+def test_codes_behind_margins_that_leave_nothing_are_refused():
+    blob = lz.compress(quiet_field("<f8")[:6].repeat(4, 0), lz.absolute(0.5))
+    parts = Parts.of(blob)
+    payload = Payload.of(parts.tiles[0].payload)
+    assert payload.flags == MARGINS
+    lz.decompress(parts.with_payload(payload.to_bytes()))
+    with pytest.raises(lz.CorruptError):
+        lz.decompress(parts.with_payload(payload.to_bytes() + b"\0"))
+    whole = replace(payload, flags=0, codes=b"")
+    with pytest.raises(lz.DecodeError):
+        lz.decompress(parts.with_payload(whole.to_bytes()))
+
+
+@pytest.mark.parametrize("effort", ["fast", "balanced"])
+def test_a_margin_that_is_not_filled_does_not_pass_the_door(monkeypatch, effort):
+    def idle(found: list[Margin], array: np.ndarray) -> np.ndarray:
+        for margin in found:
+            array, _ = margin.cut(array)
+        return array
+
+    monkeypatch.setattr(tile, "fill_margins", idle)
+    with pytest.raises(lz.BoundViolationError):
+        lz.compress(quiet_field(), lz.absolute(0.01), effort=effort)
+
+
+def test_a_margin_that_is_not_quiet_does_not_pass_the_door(monkeypatch):
+    monkeypatch.setattr(margins, "_tolerance", lambda rule: rule.eps * rule.eps.dtype.type(1000))
+    with pytest.raises(lz.BoundViolationError):
+        lz.compress(quiet_field("<f8"), lz.absolute(0.01))
