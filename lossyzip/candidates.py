@@ -19,8 +19,7 @@ from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.judge import Attempt, Judge, judge_all
 
-_WAVELET_HANDICAP = 1.03  # it is the slowest family,
-_SPARSE_HANDICAP = 1.1  # which counts where speed does
+_WAVELET_HANDICAP = 1.03  # it is the slowest family
 
 
 def kind_of(plan: Plan) -> tuple[str, bool, bool]:
@@ -68,7 +67,7 @@ def try_plan(judge: Judge, plan: Plan) -> tuple[float, Plan]:
     """A plan as it is."""
     size, _ = judge.size(plan)
     if isinstance(plan, Wavelet):
-        size *= _SPARSE_HANDICAP if judge.sparse else _WAVELET_HANDICAP
+        size *= _WAVELET_HANDICAP
     return size, plan
 
 

@@ -58,7 +58,7 @@ _MARGINS = (
 _MIXED_BLOCK = 1 << 20
 _FEW_BYTES = 1 << 14  # of a field: one place may take most of them, so that a whole tile is mixed
 _LATTICE_SCOUT = 1 << 14
-_NEARLY = 1.1
+_NEARLY, _LIKELY = 1.1, 1.2  # times the best; as small samples say
 _NOTHING = 0.1  # bits a value
 _LOOKS = 4  # times the usual blocks, where all of these are quiet
 
@@ -115,14 +115,14 @@ def choose_plan(
             larger = sample_blocks(header.shape, replace(effort, block=2 * effort.block))
             blocks = _loud(coded_blocks(source, header, larger, beside), rule)
             final = replace(final, blocks=blocks or coded)
-    small = Judge([middle_of(coded[0], _LATTICE_SCOUT)], [], rule, served, 0)
-    whole_steps = _repeats(small.blocks[0].values) or _in_steps(scouted, served)
+    whole_steps = _repeats(middle_of(coded[0], _LATTICE_SCOUT).values) or _in_steps(scouted, served, _LIKELY)
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
     else:
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
-        judged.append(final.size(best_lattice(small)[1]))
+        parts = [middle_of(block, _LATTICE_SCOUT // len(coded)) for block in coded]
+        judged.append(final.size(best_lattice(Judge(parts, [], rule, served, 0))[1]))
     if scouted and sparse and header.tile_shape == header.shape:
         judged = _surely_judged(judged, scouted, replace(final, blocks=near))
     size, plan = min(judged, key=lambda pair: pair[0])
@@ -297,9 +297,9 @@ def _repeats(block: np.ndarray) -> bool:
     return any(2 * np.count_nonzero(values[1:] == values[:-1]) > values[1:].size > 0 for values in along)
 
 
-def _in_steps(judged: Sequence[tuple[float, Plan]], served: int) -> bool:
+def _in_steps(judged: Sequence[tuple[float, Plan]], served: int, nearly: float = _NEARLY) -> bool:
     """Whether the lattice is worth a try: over masks and plateaus it may beat all that predict. That is where
     no prediction, too, is nearly as good as any, or where there is next to nothing to code."""
     best = min((size for size, _ in judged), default=math.inf)
     still = min((size for size, plan in judged if kind_of(plan)[1]), default=math.inf)
-    return still < _NEARLY * best or 8.0 * best < _NOTHING * served
+    return still < nearly * best or 8.0 * best < _NOTHING * served
