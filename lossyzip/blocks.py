@@ -44,7 +44,8 @@ def sample_blocks(shape: tuple[int, ...], effort: Effort) -> list[tuple[slice, .
     values = math.prod(shape)
     if values <= min(effort.block * effort.blocks, most):
         return [tuple(slice(0, n) for n in shape)]
-    block = min(max(effort.block, values // _SHARE), _MOST_TIMES * effort.block)
+    times = 1 if effort.lattice else _MOST_TIMES  # axes show in small ones
+    block = min(max(effort.block, values // _SHARE), times * effort.block)
     return _spread(shape, min(block, most), effort.blocks)
 
 

@@ -41,6 +41,7 @@ from lossyzip.threads import in_order
 
 _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
 _CLOSE = 1.03
+_OTHER_FOLD = 1.15  # times the best of a kind: samples say more of folds than of kinds
 _MAY_TURN, _ALIKE = 1.35, 1.15  # times as large as the best; as what was judged by a smaller sample
 _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
@@ -225,8 +226,9 @@ def _shortlist(
         best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
     chosen = []
     for candidate, (size, plan) in zip(tried, judged, strict=True):
-        best_of_its = size == best_of_kind[kind_of(plan)]
-        if size <= close or (best_of_its and size <= margins[candidate.func] * best + _SLACK):
+        best_of_its = best_of_kind[kind_of(plan)]
+        most = max(close, margins[candidate.func] * best + _SLACK) if size == best_of_its else close
+        if size <= min(most, _OTHER_FOLD * best_of_its):
             chosen.append(candidate)
     if not scout.brief and any(candidate.func is try_wavelet for candidate in chosen):
         # all its steps: small blocks, of which much is edges, say little of which one is best
