@@ -93,6 +93,18 @@ def fill_margins(margins: list[Margin], tile: np.ndarray) -> np.ndarray:
     return tile
 
 
+def guides_without(
+    margins: list[Margin], guides: np.ndarray | None, shape: tuple[int, ...]
+) -> np.ndarray | None:
+    """``guides`` (guides, values) of a tile of ``shape``, for what the margins leave of it."""
+    if guides is None or not margins:
+        return guides
+    left = guides.reshape(-1, *shape)
+    for margin in margins:
+        left, _ = margin._replace(axis=margin.axis + 1).cut(left)
+    return np.ascontiguousarray(left).reshape(len(guides), -1)
+
+
 def write_margins(out: bytearray, margins: list[Margin]) -> None:
     put_varint(out, len(margins))
     for axis, at_end, slabs, value in margins:

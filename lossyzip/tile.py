@@ -31,7 +31,14 @@ from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_sized, get_varint, put_sized, put_varint
 from lossyzip.errors import CorruptError
 from lossyzip.field import RAW, native, parts_of
-from lossyzip.margins import Margin, fill_margins, find_margins, read_margins, write_margins
+from lossyzip.margins import (
+    Margin,
+    fill_margins,
+    find_margins,
+    guides_without,
+    read_margins,
+    write_margins,
+)
 
 _LOSSLESS, _SPECIAL, _OUTLIERS, _SIGNED, _MASKED, _LEVELS, _MARGINS = 1, 2, 4, 8, 16, 32, 64  # flags
 
@@ -115,7 +122,7 @@ def _encode(
     margins, inner = find_margins(coded.reshape(shape), plan, rule, exact=header.bound.kind == "psnr")
     codes, outliers = b"", coded[:0]
     if inner.size:
-        flat, beside = inner.reshape(-1), _without_margins(guide.beside, shape, margins)
+        flat, beside = inner.reshape(-1), guides_without(margins, guide.beside, shape)
         result = decompose(flat, inner.shape, plan, rule, guides=beside, kept=True)
         if result.outliers is None:
             return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
@@ -310,36 +317,40 @@ def _decode(
         outliers = lossless.unpack(data, (size,), header.coded)
     if into is None:  # NaN: what decoding does not write is not within any bound
         into = np.full(count, np.nan, header.coded)
-    coded = into
+    margins: list[Margin] = []
     if flags & _MARGINS:
         margins, position = read_margins(payload, position, shape, rule)
-        inner = fill_margins(margins, into.reshape(shape))
-        if inner.size:
-            room = inner.reshape(-1) if inner.flags.c_contiguous else np.full(inner.size, np.nan, inner.dtype)
-            beside = _without_margins(guide.beside, shape, margins)
-            found = recompose(payload[position:], outliers, inner.shape, plan, rule, room, beside)
-            if not np.may_share_memory(found, inner):
-                inner[...] = found
-        elif outliers.size or position != len(payload):
-            raise CorruptError("bytes behind a tile of margins alone")
-    else:
-        coded = recompose(payload[position:], outliers, shape, plan, rule, into, guide.beside)
-    values = restore(coded.reshape(-1), negative, header, guide.subtracted)
+    coded = _recomposed(payload[position:], outliers, margins, shape, plan, rule, into, guide.beside)
+    values = restore(coded, negative, header, guide.subtracted)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
     return values.reshape(shape)
 
 
-def _without_margins(
-    guides: np.ndarray | None, shape: tuple[int, ...], margins: list[Margin]
-) -> np.ndarray | None:
-    """``guides`` (guides, values) of a tile of ``shape`` for what the margins leave of it."""
-    if guides is None or not margins:
-        return guides
-    left = guides.reshape(-1, *shape)
-    for margin in margins:
-        left, _ = margin._replace(axis=margin.axis + 1).cut(left)
-    return np.ascontiguousarray(left).reshape(len(guides), -1)
+def _recomposed(
+    data: bytes,
+    outliers: np.ndarray,
+    margins: list[Margin],
+    shape: tuple[int, ...],
+    plan: Plan,
+    rule: Quantizer,
+    into: np.ndarray,
+    beside: np.ndarray | None,
+) -> np.ndarray:
+    """What was coded of a tile of ``shape``, flat; it may be in ``into``."""
+    if not margins:
+        return recompose(data, outliers, shape, plan, rule, into, beside).reshape(-1)
+    inner = fill_margins(margins, into.reshape(shape))
+    if not inner.size:
+        if outliers.size or data:
+            raise CorruptError("a tile of nothing but margins has codes")
+        return into
+    room = inner.reshape(-1) if inner.flags.c_contiguous else np.full(inner.size, np.nan, inner.dtype)
+    beside = guides_without(margins, beside, shape)
+    found = recompose(data, outliers, inner.shape, plan, rule, room, beside)
+    if not np.may_share_memory(found, inner):
+        inner[...] = found
+    return into
 
 
 def _assembled(
