@@ -10,7 +10,7 @@ import math
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -33,7 +33,7 @@ from lossyzip.errors import (
     UnsupportedDataError,
 )
 from lossyzip.kept import kept_room
-from lossyzip.threads import in_order, thread_count
+from lossyzip.threads import heaviest_first, thread_count
 
 if TYPE_CHECKING:
     from lossyzip.checker import Checker
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 4  # to reach a PSNR; the last one cannot miss
 SPOOLED = 1 << 26  # bytes of a frame that wait in memory, and not on the disk, for their PSNR
 COPIED = 1 << 22
+_LOOKS = 512  # at values of a tile, before it is begun
 
 
 @dataclass(frozen=True)
@@ -249,8 +250,7 @@ class _Job:
         checked = checker_of(header, self.span, self.fill_values)
         mixed = self.effort.mixes(header.tile_shape)
         door = _Door(header, self.span, self.fill_values, self._levels, self.guide, mixed)
-        jobs = (partial(door.encode, *self._tile(w), w) for w in header.tile_slices())
-        for result in in_order(jobs, self.workers):
+        for result in heaviest_first(self._jobs(door, header), self.workers):
             write(result.record)
             written += len(result.record)
             sizes.append(len(result.record))
@@ -262,6 +262,13 @@ class _Job:
         end = frame.pack_end(sizes, {"e": error} if header.eps > 0.0 else {})
         write(end)
         return Written(header, written + len(end), checked, seconds[0], seconds[1])
+
+    def _jobs(self, door: _Door, header: Header) -> Iterator[tuple[float, Callable[[], _Encoded]]]:
+        """(about how much of it is not quiet, what encodes it) of each tile."""
+        for where in header.tile_slices():
+            tile, levels = self._tile(where)
+            weight = _variety(tile) if self.workers > 1 else 0.0
+            yield weight, partial(door.encode, tile, levels, where)
 
     def _tile(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
         from lossyzip.field import read
@@ -295,6 +302,14 @@ class _Job:
             f"the field would come back at {done.checked.report().psnr:.6g} dB, not at {db:g}; "
             "nothing was kept. Please report this"
         )
+
+
+def _variety(tile: np.ndarray) -> float:
+    """The part of some of the values that differ from one another."""
+    places = round(_LOOKS ** (1 / max(tile.ndim, 1)))
+    apart = tuple(slice(None, None, max(1, n // places)) for n in tile.shape)
+    some = np.ma.getdata(tile)[apart]
+    return round(np.unique(some).size / max(some.size, 1), 1)
 
 
 class _Door:

@@ -1,0 +1,68 @@
+"""Work in threads: results in order, whatever is done first; errors and threads come to an end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from lossyzip.threads import heaviest_first, in_order
+
+
+def jobs(count: int, begun: list[int], seconds: float = 0.0):
+    def job(number: int) -> int:
+        begun.append(number)
+        time.sleep(seconds)
+        return number * number
+
+    return [partial(job, number) for number in range(count)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 30])
+def test_results_are_in_order(count, threads):
+    squares = [n * n for n in range(count)]
+    assert list(in_order(jobs(count, []), threads)) == squares
+    weighed = [((7 * n) % 5, job) for n, job in enumerate(jobs(count, []))]
+    assert list(heaviest_first(weighed, threads)) == squares
+
+
+def test_the_heaviest_in_flight_are_begun_first():
+    begun: list[int] = []
+    weights = [0.1, 0.5, 1.0, 0.2]
+    list(heaviest_first(zip(weights, jobs(4, begun, 0.05), strict=True), 2))
+    assert sorted(begun[:2]) == [1, 2]
+    begun.clear()
+    list(heaviest_first(zip([0.3] * 9, jobs(9, begun, 0.01), strict=True), 2))
+    assert all(abs(place - number) <= 1 for place, number in enumerate(begun))
+
+
+def test_few_jobs_are_drawn_ahead():
+    drawn = 0
+
+    def counted():
+        nonlocal drawn
+        for job in jobs(20, []):
+            drawn += 1
+            yield 1.0, job
+
+    results = heaviest_first(counted(), 3)
+    next(results)
+    assert drawn == 4
+    assert len(list(results)) == 19
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_reaches_the_caller_and_the_rest_is_not_begun(threads):
+    begun: list[int] = []
+    some = jobs(50, begun)
+    some[3] = partial(int, "x")
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(in_order(some, threads))
+    assert len(begun) < 10
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError):
+        list(heaviest_first([(1.0, lambda: 1 / 0), (2.0, lambda: 1)], threads))
+    assert threading.active_count() == before
