@@ -14,7 +14,7 @@ class Effort:
     """How long to look.
 
     Every candidate is tried on about ``scouted`` values, if there are many more; then those that came
-    close to the best, and the best of each family, if it came within ``margin``, on ``blocks`` blocks of
+    close to the best, and the best of each family, if it came within ``leeway``, on ``blocks`` blocks of
     up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
     ``scout_points``, then to ``points`` values. Codes of tiles
     of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that.
@@ -25,7 +25,7 @@ class Effort:
 
     scouted: int
     scout_points: int
-    margin: float
+    leeway: float
     block: int
     blocks: int
     points: int

@@ -44,44 +44,46 @@ def find_margins(
 ) -> tuple[list[Margin], np.ndarray]:
     """Margins of the tile ``coded`` (NaN where nobody looks), and what they leave of it, contiguous.
 
-    All values of a margin are within eps / 2 of what stands for them: that is never worse than the errors of
-    codes, which are spread over eps evenly. ``exact``: they are all the same, where it is not eps but a mean
-    error that counts.
+    All values of a margin are within eps / 2 of the middle between the least and the largest, which stands
+    for them: that is never worse than the errors of codes, which are spread over eps evenly. ``exact``: they
+    are all the same, where it is not eps but a mean error that counts.
     """
     found: list[Margin] = []
     if coded.size < _FEWEST:
         return found, coded
-    tolerance = rule.eps.dtype.type(0) if exact else _tolerance(rule)
+    spread = rule.eps.dtype.type(0) if exact else rule.eps
     for axis in range(coded.ndim):
         for at_end in (False, True):
             length, inner = coded.shape[axis], math.prod(coded.shape[axis + 1 :])
-            flat = coded.reshape(-1)
-            count, known, first = _quiet(
-                flat, math.prod(coded.shape[:axis]), length, inner, at_end, tolerance
-            )
+            outer = math.prod(coded.shape[:axis])
+            count, least, largest = _quiet(coded.reshape(-1), outer, length, inner, at_end, spread)
             if count < length:
                 count -= _KEPT
             if count <= 0 or count * _SHARE < length:
                 continue
-            margin = Margin(axis, at_end, count, coded.dtype.type(first) if known else rule.low)
-            rest, those = margin.cut(coded)
-            value = stands_for(those, margin.value, plan, rule)
-            if value is None:
+            rest, those = Margin(axis, at_end, count, rule.low).cut(coded)
+            value = stands_for(those, _middle(least, largest, rule), plan, rule)
+            if value is None or not rule.low <= value <= rule.high:
                 continue
-            found.append(margin._replace(value=value))
+            if max(largest - value, value - least) > rule.eps:
+                continue
+            found.append(Margin(axis, at_end, count, value))
             if not rest.size:
                 return found, rest
             coded = np.ascontiguousarray(rest)
     return found, coded
 
 
-def _tolerance(rule: Quantizer) -> np.floating:
-    return rule.eps / rule.eps.dtype.type(2)
+def _middle(least: float, largest: float, rule: Quantizer) -> np.floating:
+    """That of what is coded, within the span: logarithms are moved, by less than eps, out of it."""
+    middle = least + 0.5 * (largest - least) if least <= largest else rule.low
+    number: np.floating = rule.eps.dtype.type(middle)
+    return min(max(number, rule.low), rule.high)
 
 
 def is_quiet(values: np.ndarray, rule: Quantizer) -> bool:
     """Whether the contiguous ``values`` might be one margin."""
-    count, _, _ = _quiet(values.reshape(-1), 1, 1, values.size, False, _tolerance(rule))
+    count, _, _ = _quiet(values.reshape(-1), 1, 1, values.size, False, rule.eps)
     return bool(count)
 
 
@@ -141,24 +143,24 @@ def read_margins(
 
 
 @kernel
-def _quiet(values, outer, length, inner, backwards, tolerance):
+def _quiet(values, outer, length, inner, backwards, spread):
     """How many slabs, from one end of the middle axis of (outer, length, inner), hold nothing but NaN and
-    what is within ``tolerance`` of the first other value; whether there is such a value; and the value."""
-    known, first = False, tolerance
+    values that are no more than ``spread`` apart; the least and the largest of these (inf and -inf: none)."""
+    number = values.dtype.type
+    least, largest = number(np.inf), number(-np.inf)
     for k in range(length):
         slab = length - 1 - k if backwards else k
+        low, high = least, largest
         for o in range(outer):
             start = (o * length + slab) * inner
             row = values[start : start + inner]
-            if not known:
-                for i in range(row.size):
-                    if row[i] == row[i]:
-                        known, first = True, row[i]
-                        break
             for at in range(0, inner, _AT_ONCE):
-                part, differs = row[at : at + _AT_ONCE], np.uint8(0)
+                part = row[at : at + _AT_ONCE]
                 for i in range(part.size):
-                    differs |= np.uint8(abs(part[i] - first) > tolerance)
-                if differs:
-                    return k, known, first
-    return length, known, first
+                    value = part[i]
+                    low = value if value < low else low
+                    high = value if value > high else high
+                if high - low > spread:
+                    return k, least, largest
+        least, largest = low, high
+    return length, least, largest

@@ -51,7 +51,7 @@ _CLOSE_BITS = 0.05  # a value
 _TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
 # Below so many bits a value: how many times the best size that of the best of each kind may be on a small
 # sample, whose edges cost some kinds more than others.
-_MARGINS = (
+_LEEWAYS = (
     (_LOW_RATE, dict(zip(_TRIES, (1.5, 1.5, 1.5, 1.3), strict=True))),
     (2.0, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.3), strict=True))),
     (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
@@ -89,9 +89,9 @@ def choose_plan(
     served = round(effort.times * math.prod(header.shape) * share)
     near = coded
     if len(coded) > 1 or share < 1.0:
-        near = _loud(coded_blocks(source, header, fit_blocks(header.shape), beside), rule)
+        near = _loud(coded_blocks(source, header, fit_blocks(header.shape), beside), rule) or coded
     sparse = effort.brief and served >= MANY
-    final = Judge(coded, near or coded, rule, served, effort.points, sparse=sparse)
+    final = Judge(coded, near, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
         size, plan = best_lattice(final)
         if idempotent or size < math.inf:
@@ -111,7 +111,7 @@ def choose_plan(
     elif final.values > 2 * effort.scouted and (sparse or not effort.brief):
         middle = [middle_of(coded[0], effort.scouted)]
         scout = Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
-        candidates, scouted = _shortlist(candidates, scout, effort.margin, threads)
+        candidates, scouted = _shortlist(candidates, scout, effort.leeway, threads)
         if sparse and len(candidates) > 1 and _has_low_rate(min(size for size, _ in scouted), served):
             larger = sample_blocks(header.shape, replace(effort, block=2 * effort.block))
             blocks = _loud(coded_blocks(source, header, larger, beside), rule)
@@ -147,7 +147,7 @@ def _sample(
         loud = _loud(blocks, rule)
         if loud:
             return loud[: effort.blocks], len(loud) / len(blocks)
-    return blocks, 1.0
+    return blocks[: effort.blocks], 1.0
 
 
 def _loud(blocks: list[Block], rule: Quantizer) -> list[Block]:
@@ -199,7 +199,7 @@ def _for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
 
 
 def _shortlist(
-    candidates: Sequence[Attempt], scout: Judge, margin: float, threads: int
+    candidates: Sequence[Attempt], scout: Judge, leeway: float, threads: int
 ) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
     """The candidates close to the best, and the best of each kind, unless it is far behind; and what all
     gave."""
@@ -215,11 +215,11 @@ def _shortlist(
         tried = first + [c for c in candidates if c not in first and c.keywords.get("how") in good]
     judged += judge_all(tried[len(judged) :], scout, threads)
     best = min(size for size, _ in judged)
-    close, margins = _CLOSE * best, dict.fromkeys(_TRIES, margin)
+    close, leeways = _CLOSE * best, dict.fromkeys(_TRIES, leeway)
     if scout.sparse:
         rate = 8.0 * best / scout.served
         close = best * (1.0 + _CLOSE_BITS / rate)
-        margins = next(margins for below, margins in _MARGINS if rate <= below)
+        leeways = next(leeways for below, leeways in _LEEWAYS if rate <= below)
     best_of_kind: dict[tuple[str, bool, bool], float] = {}
     for size, plan in judged:
         kind = kind_of(plan)
@@ -227,7 +227,7 @@ def _shortlist(
     chosen = []
     for candidate, (size, plan) in zip(tried, judged, strict=True):
         best_of_its = best_of_kind[kind_of(plan)]
-        most = max(close, margins[candidate.func] * best + _SLACK) if size == best_of_its else close
+        most = max(close, leeways[candidate.func] * best + _SLACK) if size == best_of_its else close
         if size <= min(most, _OTHER_FOLD * best_of_its):
             chosen.append(candidate)
     if not scout.brief and any(candidate.func is try_wavelet for candidate in chosen):

@@ -56,7 +56,7 @@ def test_what_balanced_chooses_on_samples_is_about_as_small_as_the_best_family(f
 def test_where_a_wavelet_comes_close_max_judges_all_its_steps_on_larger_blocks(monkeypatch):
     axes = np.meshgrid(*(np.arange(n) for n in (16, 64, 64)), indexing="ij")
     values = sum(np.sin(0.2 * (k + 1) * axis) for k, axis in enumerate(axes)).astype("<f4")
-    effort = replace(EFFORTS["max"], scouted=1 << 10, block=1 << 12, margin=10.0)
+    effort = replace(EFFORTS["max"], scouted=1 << 10, block=1 << 12, leeway=10.0)
     steps, judge_all = [], tuning.judge_all
 
     def judged(candidates, *rest):

@@ -214,19 +214,19 @@ def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantiz
 
 
 def stands_for(
-    values: np.ndarray, first: np.floating, plan: Plan, quantizer: Quantizer
+    values: np.ndarray, middle: np.floating, plan: Plan, quantizer: Quantizer
 ) -> np.floating | None:
-    """What may be decoded for all ``values``, NaN or within half of eps of ``first``; None if nothing.
+    """What may be decoded for all ``values``, NaN or within half of eps of ``middle``; None if nothing.
 
-    That is ``first`` for most families; a lattice moves each value as it does everywhere.
+    That is ``middle`` for most families; a lattice moves each value as it does everywhere.
     """
     if not isinstance(plan, Lattice):
-        return first
+        return middle
     points = np.empty(values.size, values.dtype)
     multiples.snap(np.ascontiguousarray(values).reshape(-1), multiples.spacing(quantizer), points)
     points = points[~np.isnan(points)]
     if not points.size:
-        return first
+        return middle
     return points[0] if (points == points[0]).all() else None
 
 
