@@ -109,7 +109,8 @@ class Frame:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
         ``into`` is an array of the field's shape and dtype: a tile that lies in one piece there may be
-        decoded in its place, of which its values are a view then; tiles may come in another order. ``enhance``: see `lossyzip.decompress`.
+        decoded in its place, of which its values are a view then; tiles may come in another order.
+        ``enhance``: see `lossyzip.decompress`.
         Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
         for where, decoded in self._decoded(threads, region, into, enhance):
