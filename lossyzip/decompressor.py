@@ -109,8 +109,7 @@ class Frame:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
         ``into`` is an array of the field's shape and dtype: a tile that lies in one piece there may be
-        decoded in its place, of which its values are a view then; tiles may come in another order.
-        ``enhance``: see `lossyzip.decompress`.
+        decoded in its place, of which its values are a view then. ``enhance``: see `lossyzip.decompress`.
         Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
         for where, decoded in self._decoded(threads, region, into, enhance):
@@ -197,8 +196,6 @@ class Frame:
             )
         alike = self._header.part == self._header.coded == self.dtype  # packed ones are unpacked in place
         into = into if alike and not self.masked and self.guided is None else None
-        if into is not None:  # in any order: the largest first, so that threads end together
-            touched.sort(key=lambda tile: -self._reader.records[tile[0]].size)
         enhancer = self._enhancer() if enhance else None
         jobs = (
             partial(

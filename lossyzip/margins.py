@@ -61,13 +61,13 @@ def find_margins(
                 count -= _KEPT
             if count <= 0 or count * _SHARE < length:
                 continue
-            rest, those = Margin(axis, at_end, count, rule.low).cut(coded)
-            value = stands_for(those, _middle(least, largest, rule), plan, rule)
+            value = stands_for(least, _middle(least, largest, rule), largest, plan, rule)
             if value is None or not rule.low <= value <= rule.high:
                 continue
             if max(largest - value, value - least) > rule.eps:
                 continue
             found.append(Margin(axis, at_end, count, value))
+            rest, _ = found[-1].cut(coded)
             if not rest.size:
                 return found, rest
             coded = np.ascontiguousarray(rest)

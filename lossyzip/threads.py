@@ -6,7 +6,7 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Lock
 from typing import TypeVar
 
@@ -29,16 +29,17 @@ def thread_count(threads: int | None) -> int:
 
 def in_order(jobs: Iterable[_Job[_T]], threads: int) -> Iterator[_T]:
     """Results of ``jobs`` in their order, with few of them in flight; the calling thread takes them up."""
-    return _in_order(((0.0, job) for job in jobs), threads, 1)
+    return _in_order(((0.0, job) for job in jobs), threads, 1, threads)
 
 
 def heaviest_first(jobs: Iterable[tuple[float, _Job[_T]]], threads: int) -> Iterator[_T]:
     """As `in_order`, of (weight, job): the few in flight are begun by weight, so that threads end as one."""
-    return _in_order(jobs, threads, threads + 1)
+    return _in_order(jobs, threads, threads + 1, 2 * threads)
 
 
-def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int) -> Iterator[_T]:
-    """``drawn``: so many jobs are there before the first is begun."""
+def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, most: int) -> Iterator[_T]:
+    """``drawn``: so many jobs are there before the first is begun; ``most``: so many may wait, done or not,
+    while another is drawn for a thread that would be idle."""
     if threads == 1:
         for _, job in jobs:
             yield job()
@@ -65,8 +66,14 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int) 
                 held += 1
                 if number + 1 >= drawn:
                     held = _submit(pool, do_next, held)
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
+                while len(waiting) > threads:
+                    if waiting[0].done() or len(waiting) > most:
+                        yield waiting.popleft().result()
+                        continue
+                    running = [future for future in waiting if not future.done()]
+                    if len(running) <= threads:
+                        break
+                    wait(running, return_when=FIRST_COMPLETED)
             _submit(pool, do_next, held)
             while waiting:
                 yield waiting.popleft().result()

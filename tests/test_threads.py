@@ -50,8 +50,33 @@ def test_few_jobs_are_drawn_ahead():
 
     results = heaviest_first(counted(), 3)
     next(results)
+    assert 4 <= drawn <= 7
+    assert len(list(results)) == 19
+    drawn = 0
+    results = in_order((job for _, job in counted()), 3)
+    next(results)
     assert drawn == 4
     assert len(list(results)) == 19
+
+
+def test_no_thread_is_idle_while_a_light_job_waits_for_its_turn():
+    """The first is done last of those in flight; what comes behind it need not wait for its result."""
+    begun: list[int] = []
+    weights = [0.0, 0.9, 0.8, 0.5, 0.5, 0.5]
+    together = threading.Barrier(2, timeout=20)
+
+    def first() -> int:
+        begun.append(0)
+        together.wait()  # for the last one
+        return 0
+
+    def last() -> int:
+        together.wait()
+        return 25
+
+    some = jobs(6, begun)
+    some[0], some[3] = first, last
+    assert list(heaviest_first(zip(weights, some, strict=True), 2)) == [0, 1, 4, 25, 16, 25]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -214,20 +214,19 @@ def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantiz
 
 
 def stands_for(
-    values: np.ndarray, middle: np.floating, plan: Plan, quantizer: Quantizer
+    least: np.floating, middle: np.floating, largest: np.floating, plan: Plan, quantizer: Quantizer
 ) -> np.floating | None:
-    """What may be decoded for all ``values``, NaN or within half of eps of ``middle``; None if nothing.
+    """What may be decoded for all values from ``least`` to ``largest``, eps apart at most; None if nothing.
 
-    That is ``middle`` for most families; a lattice moves each value as it does everywhere.
+    That is ``middle`` for most families; a lattice moves each value as it does everywhere, and the larger one
+    never below the smaller one.
     """
-    if not isinstance(plan, Lattice):
+    if not isinstance(plan, Lattice) or not least <= largest:
         return middle
-    points = np.empty(values.size, values.dtype)
-    multiples.snap(np.ascontiguousarray(values).reshape(-1), multiples.spacing(quantizer), points)
-    points = points[~np.isnan(points)]
-    if not points.size:
-        return middle
-    return points[0] if (points == points[0]).all() else None
+    ends, points = np.array([least, largest], quantizer.eps.dtype), np.empty(2, quantizer.eps.dtype)
+    multiples.snap(ends, multiples.spacing(quantizer), points)
+    point: np.floating = points[0]
+    return point if points[1] == point else None
 
 
 def recompose(
