@@ -119,6 +119,8 @@ def choose_plan(
     whole_steps = _repeats(middle_of(coded[0], _LATTICE_SCOUT).values) or _in_steps(scouted, served, _LIKELY)
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
+    elif sparse and not scouted and beside is None:  # most blocks are quiet: a single one is left
+        _, judged = _judged_by_folds(candidates, final, threads)
     else:
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
@@ -203,17 +205,11 @@ def _shortlist(
 ) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
     """The candidates close to the best, and the best of each kind, unless it is far behind; and what all
     gave."""
-    tried, judged = list(candidates), []
     if scout.brief:
-        usual = {"how": Fold.MERGED}, {"step": USUAL_STEP}
-        first = [c for c in candidates if c.func is try_raster or c.keywords in usual]
-        judged = judge_all(first, scout, threads)
-        rasters = [(size, c) for c, (size, _) in zip(first, judged, strict=True) if c.func is try_raster]
-        most = _CLOSE_FOLD * min(size for size, _ in rasters)
-        good = [c.keywords["how"] for size, c in rasters if size <= most]
-        # The usual fold is always tried: a raster's says little of a multigrid's there.
-        tried = first + [c for c in candidates if c not in first and c.keywords.get("how") in good]
-    judged += judge_all(tried[len(judged) :], scout, threads)
+        one_step = [c for c in candidates if c.keywords.get("step", USUAL_STEP) == USUAL_STEP]
+        tried, judged = _judged_by_folds(one_step, scout, threads)
+    else:
+        tried, judged = list(candidates), judge_all(candidates, scout, threads)
     best = min(size for size, _ in judged)
     close, leeways = _CLOSE * best, dict.fromkeys(_TRIES, leeway)
     if scout.sparse:
@@ -238,6 +234,20 @@ def _shortlist(
         if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
             chosen = [with_step(candidate, FINE_STEP) for candidate in chosen]
     return chosen, judged
+
+
+def _judged_by_folds(
+    candidates: Sequence[Attempt], judge: Judge, threads: int
+) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
+    """Those ``candidates`` whose fold a raster does well in, and what they give."""
+    first = [c for c in candidates if c.func is try_raster or c.keywords.get("how") in (None, Fold.MERGED)]
+    judged = judge_all(first, judge, threads)
+    rasters = [(size, c) for c, (size, _) in zip(first, judged, strict=True) if c.func is try_raster]
+    most = _CLOSE_FOLD * min(size for size, _ in rasters)
+    good = [c.keywords["how"] for size, c in rasters if size <= most]
+    # The usual fold is always tried: a raster's says little of a multigrid's there.
+    others = [c for c in candidates if c not in first and c.keywords["how"] in good]
+    return first + others, judged + judge_all(others, judge, threads)
 
 
 def _best_without_guides(
