@@ -1,4 +1,4 @@
-"""One tile: values <-> payload. Masks, levels of tolerance, codes and outliers together.
+"""One tile: values <-> payload. Masks, levels of tolerance, margins, codes and outliers together.
 
 The unit of threads and of random access.
 
