@@ -15,8 +15,9 @@ from plans import FAMILIES, STATIC, frame_with, random_plan
 from round_trip import DTYPES, round_trip, wave
 
 import lossyzip as lz
-from lossyzip import field, margins, tile
+from lossyzip import blocks, field, margins, tile
 from lossyzip.container.guided import RawGuide
+from lossyzip.decompose import multiples
 from lossyzip.decompose.families import quantizer
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import Multigrid
@@ -127,6 +128,28 @@ def test_a_lattice_describes_only_what_it_moves_to_one_point():
     assert find_margins(array, Lattice(7), rule)[0] == [Margin(0, False, 40, np.float64(0.0))]
 
 
+def test_a_lattice_has_other_points_where_its_step_is_less_than_two_eps():
+    rule = quantizer(np.dtype("f4"), 0.00997, -1.0, 1.0)
+    beyond = 0.25 * float(multiples.spacing(rule).step) + 0.5 * float(
+        rule.eps
+    )  # half a step, and less than eps
+    array = np.full((40, 30, 20), 0.6 * beyond, np.float32)
+    array[:20] = beyond
+    assert 0.5 * float(multiples.spacing(rule).step) < float(array[0, 0, 0]) < rule.eps
+    assert not find_margins(array, Lattice(7), rule)[0]
+
+
+def test_what_stands_for_a_margin_is_in_the_span_and_within_the_bound():
+    array = np.full((40, 30, 20), 5.0)
+    for high, value in ((4.95, 4.95), (6.0, 5.0)):
+        rule = quantizer(array.dtype, 0.1, -1.0, high)
+        found, _ = find_margins(array, Multigrid(Fold.MERGED, 1), rule)
+        assert found == [Margin(0, False, 40, np.float64(value))]
+    too_low = quantizer(array.dtype, 0.1, -1.0, 4.8)
+    for plan in (Multigrid(Fold.MERGED, 1), Lattice(7)):
+        assert not find_margins(array, plan, too_low)[0]
+
+
 def test_small_tiles_and_thin_margins_are_coded():
     rule = quantizer(np.dtype("f8"), 0.01, -9.0, 9.0)
     assert not find_margins(quiet_field("<f8")[:, :10, :10].copy(), Multigrid(Fold.MERGED, 1), rule)[0]
@@ -194,13 +217,17 @@ def test_the_smallest_magnitude_is_quiet(dtype, ratio, effort):
 
 
 def test_a_field_that_is_quiet_where_weights_are_fitted():
-    """Blocks to judge plans by are not quiet, but those to fit to are, and the whole is one tile."""
-    array = np.random.default_rng(0).uniform(-0.45, 0.45, (1024, 1536)).astype("<f4")
-    for at in ((0, 0), (500, 800), (1023, 1535)):
-        some = array.copy()
-        some[at] = 2.0
-        for eps in (1.0, 0.9):
-            round_trip(some, lz.absolute(eps))
+    """A block to judge plans by is not quiet, but all those to fit to are."""
+    shape = (1536, 1600)
+    array = np.random.default_rng(0).uniform(-0.45, 0.45, shape).astype("<f4")
+    judged = blocks.sample_blocks(shape, EFFORTS["balanced"])[0]
+    fitted = np.zeros(shape, bool)
+    for where in blocks.fit_blocks(shape):
+        fitted[where] = True
+    free = np.argwhere(~fitted[judged])[0] + [one.start for one in judged]
+    array[tuple(free)] = 2.0
+    decoded = round_trip(array, lz.absolute(1.0))
+    assert np.abs(decoded - array).max() <= 1.0
 
 
 def test_what_is_missing_may_be_quiet():
