@@ -268,7 +268,7 @@ def one_thread_table(rows: list[Row]) -> str:
     header += ["SZ3 in", "out", "ZFP in", "out", "in / SZ3", "out / SZ3", "in / ZFP", "out / ZFP"]
     lines = []
     for ours, peers in _grouped(rows):
-        if ours["threads"] != "1":
+        if ours["threads"] != "1" or ours["processes"] != "1":
             continue
         numbers = [_speed(ours, column) for column in ("encode_seconds", "compress_cpu", "decompress_cpu")]
         for name in ("sz3", "zfp"):
@@ -285,28 +285,38 @@ def one_thread_table(rows: list[Row]) -> str:
 
 
 def threads_table(rows: list[Row]) -> str:
-    """MB/s of wall time and CPU time over wall time, with more than one thread."""
-    header = ["file", "field", "rel", "threads", "in", "CPU / wall", "out", "CPU / wall"]
-    lines = [
-        [
-            *(ours["file"], ours["field"], ours["rel"], ours["threads"]),
-            *(
-                text
-                for way in ("compress", "decompress")
-                for text in (f"{_speed(ours, f'{way}_wall'):.0f}", f"{_busy(ours, way):.2f}")
-            ),
-        ]
-        for ours, _ in _grouped(rows)
-        if ours["threads"] != "1"
-    ]
+    """With more than one thread: MB/s of wall time; how many times that of one thread it is, and what part of
+    that of as many processes at once; CPU time over wall time."""
+    header = ["file", "field", "rel", "threads"]
+    header += [name for way in ("in", "out") for name in (way, "of one", "of processes", "CPU / wall")]
+    lines = []
+    for ours in rows:
+        if ours["compressor"] != "lossyzip" or ours["threads"] == "1":
+            continue
+        same = [row for row in rows if _field_and_bound(row) == _field_and_bound(ours)]
+        of = {(row["threads"], row["processes"]): row for row in same if row["compressor"] == "lossyzip"}
+        line = [ours["file"], ours["field"], ours["rel"], ours["threads"]]
+        for way in ("compress", "decompress"):
+            column = f"{way}_wall"
+            one, side_by_side = (
+                _speed(ours, column) / _speed(of.get(("1", processes)), column)
+                for processes in ("1", ours["threads"])
+            )
+            shares = one, side_by_side / int(ours["threads"]), _busy(ours, way)
+            line += [f"{_speed(ours, column):.0f}", *(f"{share:.2f}" for share in shares)]
+        lines.append(line)
     return markdown(header, lines, left=2)
+
+
+def _field_and_bound(row: Row) -> tuple[str, str, str]:
+    return row["file"], row["field"], row["rel"]
 
 
 def _grouped(rows: list[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
     """Each of our rows with its peers' rows by name."""
     for ours in rows:
         if ours["compressor"] == "lossyzip":
-            same = [row for row in rows if all(row[key] == ours[key] for key in ("file", "field", "rel"))]
+            same = [row for row in rows if _field_and_bound(row) == _field_and_bound(ours)]
             yield ours, {row["compressor"]: row for row in same}
 
 

@@ -1,4 +1,4 @@
-"""Work on tiles in a pool of threads, results in order. Kernels release the interpreter lock."""
+"""Work on tiles in threads, results in order. Kernels release the interpreter lock."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from itertools import count
 from threading import Lock
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from lossyzip.errors import InvalidArgumentError
+from lossyzip.workers import Retire, workers
 
 _T = TypeVar("_T")
 _Job = Callable[[], _T]
@@ -44,45 +47,83 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, 
         for _, job in jobs:
             yield job()
         return
-    heap: list[tuple[float, int, _Job[_T], Future[_T]]] = []
-    lock, waiting = Lock(), deque[Future[_T]]()
-
-    def do_next() -> None:
-        with lock:
-            _, _, job, future = heapq.heappop(heap)
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(job())
-            except BaseException as error:  # whoever takes up the result gets it
-                future.set_exception(error)
-
-    with ThreadPoolExecutor(threads) as pool:
-        held = 0
-        try:
-            for number, (weight, job) in enumerate(jobs):
-                waiting.append(Future())
-                with lock:
-                    heapq.heappush(heap, (-weight, number, job, waiting[-1]))
-                held += 1
-                if number + 1 >= drawn:
-                    held = _submit(pool, do_next, held)
-                while len(waiting) > threads:
-                    if waiting[0].done() or len(waiting) > most:
-                        yield waiting.popleft().result()
-                        continue
-                    running = [future for future in waiting if not future.done()]
-                    if len(running) <= threads:
-                        break
-                    wait(running, return_when=FIRST_COMPLETED)
-            _submit(pool, do_next, held)
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    lanes = _Lanes[_T](threads)
+    waiting = deque[Future[_T]]()
+    try:
+        for number, (weight, job) in enumerate(jobs):
+            waiting.append(lanes.add(weight, job))
+            if number + 1 >= drawn:
+                lanes.begin()
+            while len(waiting) > threads:
+                if waiting[0].done() or len(waiting) > most:
+                    yield waiting.popleft().result()
+                    continue
+                running = [future for future in waiting if not future.done()]
+                if len(running) <= threads:
+                    break
+                wait(running, return_when=FIRST_COMPLETED)
+        lanes.begin()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        wait([future for future in waiting if not future.cancel()])
+        lanes.close()
 
 
-def _submit(pool: ThreadPoolExecutor, job: Callable[[], None], times: int) -> int:
-    for _ in range(times):
-        pool.submit(job)
-    return 0
+class _Lanes(Generic[_T]):
+    """Jobs that are done by weight, by ``most`` workers at once; each goes on as long as there are some."""
+
+    def __init__(self, most: int) -> None:
+        self._workers, self._most, self._busy = workers(), most, 0
+        self._coming: list[Retire] = []  # of workers who have not looked for a job yet
+        self._lock, self._number = Lock(), count()
+        self._heap: list[tuple[float, int, _Job[_T], Future[_T]]] = []
+
+    def add(self, weight: float, job: _Job[_T]) -> Future[_T]:
+        future = Future[_T]()
+        with self._lock:
+            heapq.heappush(self._heap, (-weight, next(self._number), job, future))
+        return future
+
+    def begin(self) -> None:
+        """See to it that what was added is done."""
+        with self._lock:
+            for _ in range(min(len(self._heap), self._most - self._busy) - len(self._coming)):
+                self._coming.append(self._workers.start(self._work))
+
+    def close(self) -> None:
+        """All that was added is done, or cancelled: who has not come yet need not."""
+        with self._lock:
+            while self._coming:
+                self._coming.pop()()
+
+    def _work(self, retire: Retire) -> None:
+        with self._lock:
+            if retire not in self._coming:
+                return
+            self._coming.remove(retire)
+            self._busy += 1
+            job = self._next(retire)
+        while job is not None:
+            publish = _done(*job)
+            with self._lock:
+                job = self._next(retire)
+            publish()
+
+    def _next(self, retire: Retire) -> tuple[_Job[_T], Future[_T]] | None:
+        if self._heap:
+            _, _, job, future = heapq.heappop(self._heap)
+            return job, future
+        self._busy -= 1
+        retire()
+        return None
+
+
+def _done(job: _Job[_T], future: Future[_T]) -> Callable[[], None]:
+    """What tells ``future`` the result of ``job``, or its error: whoever takes it up gets it."""
+    if not future.set_running_or_notify_cancel():
+        return lambda: None
+    try:
+        return partial(future.set_result, job())
+    except BaseException as error:
+        return partial(future.set_exception, error)

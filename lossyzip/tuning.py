@@ -100,8 +100,8 @@ def choose_plan(
     if effort.lattice:
         return best_lorenzo(folds, final, threads)
     # Those first that take long, so that threads end together: rasters of planes are fitted to more of them.
-    candidates: list[Attempt] = [partial(try_raster, how=how) for how in reversed(folds)]
-    candidates += [partial(try_multigrid, how=how) for how in folds]
+    candidates: list[Attempt] = [partial(try_multigrid, how=how) for how in folds]
+    candidates += [partial(try_raster, how=how) for how in reversed(folds)]
     candidates += [partial(try_wavelet, step=step) for step in effort.steps]
     candidates += [partial(try_still, how=how) for how in folds]
     alone: list[tuple[float, Plan]] = []
@@ -120,7 +120,10 @@ def choose_plan(
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
     elif sparse and not scouted and beside is None:  # most blocks are quiet: a single one is left
-        _, judged = _judged_by_folds(candidates, final, threads)
+        _, judged = _judged_by_folds([c for c in candidates if c.func is not try_wavelet], final, threads)
+        rate = 8.0 * min(size for size, _ in judged) / served
+        step = FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP
+        judged.append(try_wavelet(final, step=step))
     else:
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):

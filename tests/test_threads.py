@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from functools import partial
 
+import numpy as np
 import pytest
 
+from lossyzip import workers
 from lossyzip.threads import heaviest_first, in_order
 
 
@@ -87,7 +93,84 @@ def test_an_error_reaches_the_caller_and_the_rest_is_not_begun(threads):
     with pytest.raises(ValueError, match="invalid literal"):
         list(in_order(some, threads))
     assert len(begun) < 10
-    before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
         list(heaviest_first([(1.0, lambda: 1 / 0), (2.0, lambda: 1)], threads))
-    assert threading.active_count() == before
+
+
+def test_no_job_is_left_running_behind_an_error():
+    ended: list[int] = []
+
+    def slow() -> None:
+        time.sleep(0.2)
+        ended.append(1)
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(in_order([partial(int, "x"), slow], 2))
+    assert ended == [1]
+
+
+def idents(count: int) -> set[int]:
+    """The threads of as many jobs that are there at once."""
+    together = threading.Barrier(count, timeout=20)
+
+    def job() -> int:
+        together.wait()
+        return threading.get_ident()
+
+    return set(in_order([job] * count, count))
+
+
+def test_the_next_call_finds_the_threads_of_the_last_one(monkeypatch):
+    monkeypatch.setattr(workers, "_workers", workers.Workers())
+    first = idents(3)
+    assert len(first) == 3
+    assert idents(3) == first
+    assert idents(2) < first
+    assert first < idents(4)
+
+
+def test_no_more_threads_come_than_are_needed(monkeypatch):
+    monkeypatch.setattr(workers, "_workers", workers.Workers())
+    seen: set[int] = set()
+    for number in range(200):
+        seen |= set(in_order([threading.get_ident] * (number % 7), 2))
+    assert len(seen) == 2
+
+
+def test_idle_threads_end_and_hold_nothing(monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 0.05)
+    monkeypatch.setattr(workers, "_workers", workers.Workers())
+    before = set(threading.enumerate())
+    held = np.zeros(3)
+    gone = weakref.ref(held)
+    assert list(in_order([partial(np.sum, held)] * 4, 2)) == [0.0] * 4
+    del held
+    assert set(threading.enumerate()) > before
+    assert gone() is None
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+    assert set(threading.enumerate()) == before
+    assert len(idents(2)) == 2  # and new ones come
+
+
+def test_threads_come_and_go_while_others_begin(monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 1e-4)
+    monkeypatch.setattr(workers, "_workers", workers.Workers())
+    for number in range(300):
+        assert list(in_order(jobs(5, [], 1e-4 * (number % 3)), 3)) == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_has_threads_of_its_own():
+    program = """
+import os
+from lossyzip.threads import in_order
+print(list(in_order([int, int], 2)), flush=True)
+child = os.fork()
+if child == 0:
+    os._exit(sum(in_order([lambda: 3, lambda: 4], 2)))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.stdout.split("\n") == ["[0, 0]", "7", ""]

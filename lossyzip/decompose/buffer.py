@@ -237,7 +237,9 @@ def pack_stencils(
 
 
 def stacked(rows: list[np.ndarray]) -> np.ndarray:
-    """One array of all ``rows``, zeros behind the shorter ones."""
+    """One array of all ``rows``, zeros behind the shorter ones; it may be a view of a single one."""
+    if len(rows) == 1:
+        return rows[0][None]
     found = np.zeros((len(rows), max(row.size for row in rows)), rows[0].dtype)
     for target, row in zip(found, rows, strict=True):
         target[: row.size] = row

@@ -14,10 +14,10 @@ import numpy as np
 from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer
 from lossyzip.decompose.fold import Fold, Shape4, fold
-from lossyzip.decompose.guide_fitting import Around, Samples, fit_alone, fit_beside
+from lossyzip.decompose.guide_fitting import Around, Found, Samples, fit_alone, fit_beside
 from lossyzip.decompose.guide_taps import GuideWeights, Table, added, pairs
-from lossyzip.decompose.interpolation import PHASES, Multigrid, PhasePass, Taps
-from lossyzip.decompose.least_squares import fit
+from lossyzip.decompose.interpolation import PHASES, Groups, Multigrid, PhasePass, Taps
+from lossyzip.decompose.least_squares import fitted, worth_fitting
 from lossyzip.decompose.lifting import transform
 from lossyzip.decompose.regression import CLASSES, Raster, class_taps, guide_table, row_classes, rows_of_class
 from lossyzip.decompose.stencil import Weights
@@ -54,8 +54,8 @@ class MultigridFitter:
         self._step = step
         self._points = points
         self._most = most
-        self._brief = brief
         self._sparse = sparse
+        self.levels = 1 if brief else min(plan.levels, _LEVELS_OF_SPARSE) if sparse else plan.levels
         self._rng = np.random.default_rng(0)
         self._weights: list[list[Weights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
         self._beside: list[list[GuideWeights | None]] = [[None] * len(PHASES) for _ in range(plan.levels)]
@@ -66,48 +66,77 @@ class MultigridFitter:
         beside = next(
             (coarser[phase] for coarser in self._beside[level:] if coarser[phase] is not None), None
         )
-        if level > (1 if self._brief else _LEVELS_OF_SPARSE if self._sparse else level):
-            return inherited, beside
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
-        guides = len(buffer.beside)
         most = self._most if level == 1 or not self._sparse else self._most // 2
-        count = min(total, min(most, _MOST_BESIDE) if guides else most)
+        count = min(total, min(most, _MOST_BESIDE) if buffer.beside else most)
         points = self._rng.integers(0, total, count) if count < total else np.arange(total)
-        own, used, groups, sizes, cubic = taps.near_groups if self._sparse else taps.all_groups
-        width = sizes.size
-        places, kinds = _places_of(here.guide_table if guides else ())
-        nearby = here.beside(places)
-        offsets, columns = [here.offsets[used]], [groups]
-        for guide in range(guides):
-            offsets.append(nearby + guide * here.guide_size)
-            columns.append(width + guide * len(places) + np.arange(len(places)))
-        sums, target = np.zeros((count, width + guides * len(places))), np.empty(count)
-        together = np.concatenate(offsets)
-        valid = _sum_groups(
-            *(buffer.values, self._field, lattice, points, together, np.concatenate(columns), sums, target)
-        )
-        if valid == 0:
-            return inherited, beside
-        near = sums[:valid, width:].reshape(valid, guides, len(places))
-        sums, target = np.ascontiguousarray(sums[:valid, :width]), target[:valid]
-        known = cubic
+        groups = taps.near_groups if self._sparse else taps.all_groups
+        known = groups.cubic
         if inherited is not None:
-            known = inherited.of_groups(np.bincount(taps.groups).astype(np.float64))[own]
+            known = inherited.of_groups(taps.sizes)[groups.numbers]
         served = total * self._points
-        if guides:
-            around = Around(np.ascontiguousarray(near.transpose(1, 0, 2)), kinds, kinds[1 + own])
-            samples = Samples(sums, sizes, target, cubic, known)
-            _, found, taken = fit_beside(samples, around, beside, self._step, served)
+        if buffer.beside:
+            found, taken = self._fitted_beside(buffer, here, points, groups, known, beside, served)
             self._beside[level - 1][phase] = taken
             beside = beside if taken is None else taken
         else:
-            found = fit(sums, sizes, target, cubic, known, self._step, served)
-        if found is not None:
+            found = self._fitted(buffer, here, points, groups, known, served)
+        if found is not None and groups.numbers.size <= here.parameters:
             parameters = np.zeros(here.parameters + 1, int)
-            parameters[own[1:]] = found.parameters
+            parameters[groups.numbers[1:]] = found.parameters
             found = Weights(found.precision, tuple(parameters[1:].tolist()))
         self._weights[level - 1][phase] = found
         return inherited if found is None else found, beside
+
+    def _fitted(
+        self,
+        buffer: Buffer,
+        here: PhasePass,
+        points: np.ndarray,
+        groups: Groups,
+        known: np.ndarray,
+        served: float,
+    ) -> Weights | None:
+        if not worth_fitting(groups.sizes.size, points.size, served):
+            return None
+        parameters = np.empty(groups.sizes.size - 1, np.int64)
+        precision = _fit_groups(
+            *(buffer.values, self._field, here.lattice, points, here.offsets[groups.used], groups.group),
+            *(groups.sizes, groups.cubic, known, self._step, served, parameters),
+        )
+        return Weights(precision, tuple(parameters.tolist())) if precision >= 0 else None
+
+    def _fitted_beside(
+        self,
+        buffer: Buffer,
+        here: PhasePass,
+        points: np.ndarray,
+        groups: Groups,
+        known: np.ndarray,
+        beside: GuideWeights | None,
+        served: float,
+    ) -> tuple[Weights | None, GuideWeights | None]:
+        width, guides = groups.sizes.size, len(buffer.beside)
+        places, kinds = _places_of(here.guide_table)
+        nearby = here.beside(places)
+        offsets, columns = [here.offsets[groups.used]], [groups.group]
+        for guide in range(guides):
+            offsets.append(nearby + guide * here.guide_size)
+            columns.append(width + guide * len(places) + np.arange(len(places)))
+        sums, target = np.zeros((points.size, width + guides * len(places))), np.empty(points.size)
+        together = np.concatenate(offsets)
+        valid = _sum_groups(
+            *(buffer.values, self._field, here.lattice, points),
+            *(together, np.concatenate(columns), sums, target),
+        )
+        if valid == 0:
+            return None, None
+        near = sums[:valid, width:].reshape(valid, guides, len(places))
+        around = Around(np.ascontiguousarray(near.transpose(1, 0, 2)), kinds, kinds[1 + groups.numbers])
+        sums = np.ascontiguousarray(sums[:valid, :width])
+        samples = Samples(sums, groups.sizes, target[:valid], groups.cubic, known)
+        found = fit_beside(samples, around, beside, self._step, served)
+        return found.weights, found.beside
 
     def plan(self) -> Multigrid:
         """The plan with what was found."""
@@ -147,44 +176,55 @@ def fit_raster(
     rng = np.random.default_rng(0)
     weights: list[Weights | None] = [None] * CLASSES
     beside: list[GuideWeights | None] = [None] * CLASSES
-    count_beside = len(guides[0]) if guides else 0
-    most = min(most, _MOST_BESIDE) if count_beside else most
+    most = min(most, _MOST_BESIDE) if guides else most
     classes = row_classes(field)
     if common_alone:
         rows = {row_class: rows_of_class(field, row_class) for row_class in classes}
         classes = [row_class for row_class in classes if rows[row_class] >= _COMMON * sum(rows.values())]
+    together = np.stack(blocks).reshape(-1, *field)
     for row_class in classes:
         values_served = len(blocks) * rows_of_class(field, row_class) * field.x
         taps = class_taps(row_class, field.z > 1, field.y > 1)
         count = min(values_served, most if values_served > _FEW_SERVED * field_values else most // 4)
-        place = np.stack(
+        places = np.stack(
             [_coordinates(rng, n, count, lack) for n, lack in zip(field, _lacking(row_class), strict=True)]
         )
-        regressors = np.empty((count, len(taps.offsets)))
-        nearby, kinds = _places_of(guide_table(row_class, field) if guides else ())
-        near = np.empty((count_beside, count, len(nearby)))
-        target = np.empty(count)
-        valid = 0
-        for k, block in enumerate(blocks):
-            chosen = place[:, count * k // len(blocks) : count * (k + 1) // len(blocks)]
-            first = valid
-            folded = block.reshape(field)
-            valid = _gather(folded, chosen, taps.offsets, step, regressors, target, valid)
-            for guide in range(count_beside):
-                of_guide = guides[k][guide].reshape(field)
-                _gather_beside(folded, of_guide, chosen, nearby, taps.offsets, near[guide, first:])
-        regressors, target = regressors[:valid], target[:valid]
-        each = np.ones(len(taps.offsets))
-        if target.size:
-            served = values_served * scale
-            if count_beside:
-                samples = Samples(regressors, each, target, taps.lorenzo, taps.lorenzo)
-                around = Around(np.ascontiguousarray(near[:, :valid]), kinds, kinds[1 : 1 + each.size])
-                found = fit_beside(samples, around, None, step, served)
-                weights[row_class], beside[row_class] = found.weights, found.beside
-            else:
-                weights[row_class] = fit(regressors, each, target, taps.lorenzo, taps.lorenzo, step, served)
-    return Raster(how, tuple(weights), False, count_beside, tuple(beside))
+        served = values_served * scale
+        if guides:
+            found = _fit_taps_beside(together, guides, places, row_class, step, served)
+            weights[row_class], beside[row_class] = found.weights, found.beside
+        elif worth_fitting(len(taps.offsets), count, served):
+            parameters = np.empty(len(taps.offsets) - 1, np.int64)
+            precision = _fit_taps(together, places, taps.offsets, taps.lorenzo, step, served, parameters)
+            if precision >= 0:
+                weights[row_class] = Weights(precision, tuple(parameters.tolist()))
+    return Raster(how, tuple(weights), False, len(guides[0]) if guides else 0, tuple(beside))
+
+
+def _fit_taps_beside(
+    blocks: np.ndarray,
+    guides: Sequence[np.ndarray],
+    places: np.ndarray,
+    row_class: int,
+    step: float,
+    served: float,
+) -> Found:
+    """Weights of a class of rows, and those of taps into ``guides``, fitted at ``places`` in ``blocks``."""
+    field, count = Shape4(*blocks.shape[1:]), places.shape[1]
+    taps = class_taps(row_class, field.z > 1, field.y > 1)
+    regressors, target = np.empty((count, len(taps.offsets))), np.empty(count)
+    nearby, kinds = _places_of(guide_table(row_class, field))
+    near = np.empty((len(guides[0]), count, len(nearby)))
+    valid = _gather(blocks, places, taps.offsets, step, regressors, target)
+    for guide, values in enumerate(near):
+        of_guide = np.stack([own[guide] for own in guides]).reshape(blocks.shape)
+        _gather_beside(blocks, of_guide, places, nearby, taps.offsets, values)
+    if not valid:
+        return Found(0.0, None, None)
+    each = np.ones(len(taps.offsets))
+    samples = Samples(regressors[:valid], each, target[:valid], taps.lorenzo, taps.lorenzo)
+    around = Around(np.ascontiguousarray(near[:, :valid]), kinds, kinds[1 : 1 + each.size])
+    return fit_beside(samples, around, None, step, served)
 
 
 def _places_of(table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -228,12 +268,14 @@ def fit_wavelet(
 
 
 @kernel
-def _gather_beside(values, guide, places, near, offsets, out):
-    """Fill ``out`` (n, K) with the values of ``guide`` at ``near`` (K, 4) of each of those ``places`` that
-    `_gather` keeps."""
-    nt, nz, ny, nx = values.shape
+def _gather_beside(blocks, guides, places, near, offsets, out):
+    """Fill ``out`` (n, K) with the values of ``guides``, shaped as ``blocks``, at ``near`` (K, 4) of each of
+    those ``places`` that `_gather` keeps."""
+    nt, nz, ny, nx = blocks.shape[1:]
     found = 0
     for i in range(places.shape[1]):
+        block = i * blocks.shape[0] // places.shape[1]
+        values, guide = blocks[block], guides[block]
         t, z, y, x = places[0, i], places[1, i], places[2, i], places[3, i]
         total = np.float64(values[t, z, y, x])
         for k in range(offsets.shape[0]):
@@ -253,13 +295,27 @@ def _gather_beside(values, guide, places, near, offsets, out):
 
 
 @kernel
-def _gather(values, places, offsets, step, regressors, target, found):
+def _fit_taps(blocks, places, offsets, prior, step, served, parameters):
+    """As `least_squares.fitted`, of what `_gather` gives."""
+    regressors = np.empty((places.shape[1], offsets.shape[0]), np.float64)
+    target = np.empty(places.shape[1], np.float64)
+    valid = _gather(blocks, places, offsets, step, regressors, target)
+    if valid < 3 * offsets.shape[0]:
+        return -1
+    each = np.ones(offsets.shape[0], np.float64)
+    return fitted(regressors[:valid], each, target[:valid], prior, prior, step, served, parameters)
+
+
+@kernel
+def _gather(blocks, places, offsets, step, regressors, target):
     """The value at each of ``places`` (4, n), and those at ``offsets`` (K, 4) from it, or nearest to that,
-    with the noise that quantization will add. They are put behind the first ``found``; those with a NaN are
-    left out. Returns how many there are then."""
-    nt, nz, ny, nx = values.shape
-    noise = np.uint64(found)
+    with the noise that quantization will add; an equal share of the places is in each of ``blocks`` (B, t, z,
+    y, x). Those with a NaN are left out. Returns how many there are."""
+    nt, nz, ny, nx = blocks.shape[1:]
+    found = 0
+    noise = np.uint64(0)
     for i in range(places.shape[1]):
+        values = blocks[i * blocks.shape[0] // places.shape[1]]
         t, z, y, x = places[0, i], places[1, i], places[2, i], places[3, i]
         row = regressors[found]
         total = np.float64(values[t, z, y, x])
@@ -285,6 +341,18 @@ def _lacking(row_class: int) -> tuple[int, int, int, int]:
 def _coordinates(rng: np.random.Generator, length: int, count: int, lacking: int) -> np.ndarray:
     """Random coordinates along one axis: 0 where the class lacks a neighbour, beyond it otherwise."""
     return np.zeros(count, np.int64) if lacking else rng.integers(min(1, length - 1), length, count)
+
+
+@kernel
+def _fit_groups(
+    values, field, lattice, points, offsets, groups, sizes, prior, known, step, served, parameters
+):
+    """As `least_squares.fitted`, of the sums that `_sum_groups` gives."""
+    sums, target = np.zeros((points.size, sizes.size), np.float64), np.empty(points.size, np.float64)
+    valid = _sum_groups(values, field, lattice, points, offsets, groups, sums, target)
+    if valid < 3 * sizes.size:
+        return -1
+    return fitted(sums[:valid], sizes, target[:valid], prior, known, step, served, parameters)
 
 
 @kernel

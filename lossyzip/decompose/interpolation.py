@@ -11,10 +11,9 @@ docs/FORMAT.md, "Multigrid".
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -117,6 +116,11 @@ class Taps:
     cubic: np.ndarray
 
     @cached_property
+    def sizes(self) -> np.ndarray:
+        """How many taps share each group, (groups,) float64."""
+        return np.bincount(self.groups).astype(np.float64)
+
+    @cached_property
     def all_groups(self) -> Groups:
         return self._groups(np.arange(int(self.groups.max()) + 1))
 
@@ -199,8 +203,13 @@ class Level:
     phases: tuple[PhasePass, ...]
 
 
-# (buffer, phase) -> the weights that serve it, and those of its taps into guides
-Fitter = Callable[[Buffer, PhasePass], tuple[Weights | None, GuideWeights | None]]
+class Fitter(Protocol):
+    """What finds weights while a sample is swept."""
+
+    levels: int  # the finest ones: coarser ones get no weights
+
+    def __call__(self, buffer: Buffer, here: PhasePass) -> tuple[Weights | None, GuideWeights | None]:
+        """The weights that serve a phase, and those of its taps into guides."""
 
 
 @lru_cache(maxsize=256)
@@ -300,7 +309,8 @@ def sweep(
 
     If ``unseen``, nobody looks at it, and it need not be put together.
 
-    ``fitter``, if given, is called before each pass and returns the weights that serve it (tuning).
+    ``fitter``, if given, is called before each pass of its levels and returns the weights that serve it
+    (tuning); ``plan`` has none then.
     The values are put ``into`` a flat array, if there is one. ``mixed``: that is how they are coded.
     ``guides`` (guides, t, z, y, x) in the field's dtype are what taps may reach into.
     """
@@ -309,7 +319,7 @@ def sweep(
     grid, anchors = _anchors(field, stride, dtype)
     buffer = Buffer(grid, dtype)
     visit(buffer, anchors, rule, source)
-    known = () if fitter else _passes(plan, field, dtype)
+    known = _passes(plan, field, dtype)
     for number, level in enumerate(_levels(field, plan.levels)):
         room = None if mixed else f"level {number % 2}"  # what mixed coding looks at starts as zeros
         finer = Buffer(level.grid, dtype, beside=0 if guides is None else len(guides), kept=room)
@@ -319,7 +329,7 @@ def sweep(
             _split(guide, 1 << (plan.levels - number - 1), finer, beside)
         join(buffer.values, buffer.grid.layout, finer.values, level.known)
         join(buffer.magnitudes, buffer.grid.layout, finer.magnitudes, level.known)
-        if fitter is not None:
+        if fitter is not None and plan.levels - number <= fitter.levels:
             for here in level.phases:
                 visit(finer, (here.coded_by(*fitter(finer, here), dtype),), rule, source)
         elif level.phases:
@@ -396,11 +406,9 @@ def _pack(here: PhasePass, fitted: Weights | None, beside: GuideWeights | None, 
             further = np.array([guide for guide, _ in taps]) * here.guide_size
             offsets = np.concatenate([offsets, here.beside(np.array([place for _, place in taps])) + further])
             weights = np.concatenate([weights, own])
-    missing = -offsets.size % HALF_SWEEP  # 0 times what is not known yet might be NaN
-    offsets, weights = (
-        np.append(offsets, np.repeat(offsets[:1], missing)),
-        np.append(weights, np.zeros(missing)),
-    )
+    if missing := -offsets.size % HALF_SWEEP:  # 0 times what is not known yet might be NaN
+        offsets = np.concatenate([offsets, np.repeat(offsets[:1], missing)])
+        weights = np.concatenate([weights, np.zeros(missing)])
     return pack_stencils([(offsets, weights)], dtype)
 
 

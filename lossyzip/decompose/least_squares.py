@@ -35,35 +35,53 @@ def fit(
     how many those are. ``prior`` (groups,) are weights that the fit is drawn to, ``known`` (groups,) those
     that serve at no cost; both sum to one over all regressors. ``points`` values will be served.
     """
-    count = sizes.size
-    if count < 2 or target.size < 3 * count or points < LEAST_SERVED * count:
+    if not worth_fitting(sizes.size, target.size, points):
         return None
-    free, wanted = np.zeros((target.size, -(-(count - 1) // _VECTOR) * _VECTOR)), np.empty(target.size)
-    largest = max(float(relative_to_first(sums, sizes, target, 1.0, free, wanted)), step)
+    parameters = np.empty(sizes.size - 1, np.int64)
+    precision = fitted(sums, sizes, target, prior, known, step, points, parameters)
+    return Weights(precision, tuple(parameters.tolist())) if precision >= 0 else None
+
+
+def worth_fitting(count: int, samples: int, points: float) -> bool:
+    """Whether ``count`` weights may be found on so many samples, and pay for so many points."""
+    return count >= 2 and samples >= 3 * count and points >= LEAST_SERVED * count
+
+
+@kernel
+def fitted(sums, sizes, target, prior, known, step, points, parameters):
+    """As `fit`, whose ``parameters`` (groups - 1,) are filled; returns their precision, or -1."""
+    count = sizes.size - 1
+    columns = -(-count // _VECTOR) * _VECTOR
+    free, wanted = np.zeros((target.size, columns), np.float64), np.empty(target.size, np.float64)
+    largest = max(relative_to_first(sums, sizes, target, 1.0, free, wanted), step)
     if step < 1e-100 or largest > 1e100:  # squares would vanish or overflow
         unit = 0.5 / largest
         step = max(step * unit, 1e-100)
         relative_to_first(sums, sizes, target, unit, free, wanted)
     weights = robust(free, wanted, prior[1:], step)
     precision = cheapest(free, wanted, weights, known[1:], step, points / target.size)
-    if precision < 0:
-        return None
-    return Weights(precision, tuple(np.rint(weights * float(1 << SHIFTS[precision])).astype(int).tolist()))
+    if precision >= 0:
+        unit = np.float64(np.int64(1) << np.int64(SHIFTS[precision]))
+        for k in range(count):
+            parameters[k] = np.int64(np.rint(weights[k] * unit))
+    return precision
 
 
 @kernel
 def relative_to_first(sums, sizes, target, unit, free, wanted):
     """Fill ``free`` and ``wanted`` with what is left to fit where all weights sum to one; returns the largest
-    magnitude of all that is in ``sums`` and ``target``, which are multiplied by ``unit``."""
+    sum of magnitudes of a sample in ``sums`` and ``target``, which are multiplied by ``unit``."""
     largest = 0.0
+    share = unit / sizes[0]
     for i in range(target.size):
         value, row, out = target[i] * unit, sums[i], free[i]
-        first = row[0] * unit / sizes[0]
-        largest = max(largest, max(abs(value), abs(row[0] * unit)))
+        first = row[0] * share
+        total = abs(value) + abs(row[0] * unit)
         wanted[i] = value - first
         for k in range(1, sizes.size):
-            largest = max(largest, abs(row[k] * unit))
+            total += abs(row[k] * unit)
             out[k - 1] = row[k] * unit - first * sizes[k]
+        largest = max(largest, total)
     return largest
 
 
@@ -103,7 +121,7 @@ def robust(free, wanted, start, step):
     for _ in range(_ITERATIONS):
         scale = 2.0 * (median_size(residual) + 0.25 * step)
         for i in range(trust.size):
-            trust[i] = 1.0 / max(1.0, abs(residual[i]) / scale)
+            trust[i] = np.divide(scale, max(scale, abs(residual[i])))  # / would look for zeros
         normal_equations(free, first, trust, normal, change)
         trace = 0.0
         for k in range(count):
@@ -186,8 +204,9 @@ def subtract(free, wanted, weights, residual):
 
 @helper
 def normal_equations(free, wanted, trust, normal, right):
-    """Fill the matrix (count, columns) and the right side (count,) of the least squares of ``free`` (samples,
-    columns) times weights to ``wanted``; columns behind the first ``count`` are zero."""
+    """Fill the matrix (count, columns), on and below its diagonal, and the right side (count,) of the least
+    squares of ``free`` (samples, columns) times weights to ``wanted``; columns behind the first ``count`` are
+    zero."""
     count, columns = right.size, free.shape[1]
     normal[:] = 0.0
     right[:] = 0.0
@@ -201,7 +220,7 @@ def normal_equations(free, wanted, trust, normal, right):
             w4, w5 = s4[k] * trust[i + 4], s5[k] * trust[i + 5]
             w6, w7 = s6[k] * trust[i + 6], s7[k] * trust[i + 7]
             line = normal[k]
-            for j in range(columns):
+            for j in range(min((k // _VECTOR + 1) * _VECTOR, columns)):
                 line[j] += ((w0 * s0[j] + w1 * s1[j]) + (w2 * s2[j] + w3 * s3[j])) + (
                     (w4 * s4[j] + w5 * s5[j]) + (w6 * s6[j] + w7 * s7[j])
                 )
@@ -212,8 +231,8 @@ def normal_equations(free, wanted, trust, normal, right):
         row = free[i]
         for k in range(count):
             weighted = row[k] * trust[i]
-            for other in range(columns):
-                normal[k, other] += weighted * row[other]
+            for j in range(k + 1):
+                normal[k, j] += weighted * row[j]
             right[k] += weighted * wanted[i]
 
 

@@ -28,16 +28,18 @@ class Weights:
 
     def of_taps(self, groups: np.ndarray) -> np.ndarray:
         """One float64 weight for each tap; ``groups`` (taps,) says which parameter a tap uses."""
-        sizes = np.bincount(groups, minlength=len(self.parameters) + 1).astype(np.float64)
+        sizes = np.bincount(groups, minlength=len(self.parameters) + 1)
         return self.of_groups(sizes)[groups]
 
     def of_groups(self, sizes: np.ndarray) -> np.ndarray:
         """One float64 weight for each group; ``sizes`` (groups,) are their numbers of taps."""
-        free = np.array(self.parameters, np.float64) / float(1 << SHIFTS[self.precision])
+        unit = float(1 << SHIFTS[self.precision])
+        free = [parameter / unit for parameter in self.parameters]
+        first, *others = sizes.tolist()
         rest = 1.0
-        for size, weight in zip(sizes[1:], free, strict=True):  # in this order, wherever it is decoded
+        for size, weight in zip(others, free, strict=True):  # in this order, wherever it is decoded
             rest -= size * weight
-        return np.concatenate([[rest / sizes[0]], free])
+        return np.array([rest / first, *free])
 
     def write(self, writer: BitWriter) -> None:
         writer.bits(self.precision, 2)
