@@ -95,9 +95,9 @@ def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
     )
 
 
-def best_lattice(judge: Judge) -> tuple[float, Plan]:
-    """Differences along none of the axes, from 0 or from the middle, or along some: as long as that helps,
-    the best one is added.
+def best_lattice(judge: Judge) -> tuple[float, Lattice]:
+    """Differences along none of the axes, from 0 or, with levels around them, from the middle, or along some:
+    as long as that helps, the best one is added.
 
     In one thread: each is tried in less time than it takes another one to wake up.
     """
@@ -105,12 +105,12 @@ def best_lattice(judge: Judge) -> tuple[float, Plan]:
     lengths = dict(zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True))
     left = [axis for axis, n in lengths.items() if n > 1]
     centre = multiples.middle(judge.rule)
-    judged: list[tuple[float, Plan]] = [judge.size(Lattice(0, start)) for start in {0: 0, centre: 0}]
+    judged = [(judge.size(plan)[0], plan) for plan in (Lattice(0), Lattice(0, centre))]
     axes, size = 0, math.inf
     while left:
-        tried = [(*judge.size(Lattice(axes + axis)), axis) for axis in left]
-        best, plan, axis = min(tried, key=lambda found: found[0])
-        judged.append((best, plan))
+        tried = [(judge.size(Lattice(axes + axis))[0], axis) for axis in left]
+        best, axis = min(tried, key=lambda found: found[0])
+        judged.append((best, Lattice(axes + axis)))
         if best >= size:
             break
         left.remove(axis)

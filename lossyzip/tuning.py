@@ -59,6 +59,7 @@ _LEEWAYS = (
 _MIXED_BLOCK = 1 << 20
 _FEW_BYTES = 1 << 14  # of a field: one place may take most of them, so that a whole tile is mixed
 _LATTICE_SCOUT = 1 << 14
+_MAY_WIN = 1.2  # times a lattice whose contexts are levels, as blocks say, whose edges cost it nothing
 _NEARLY, _LIKELY = 1.1, 1.2  # times the best; as small samples say
 _NOTHING = 0.1  # bits a value
 _LOOKS = 4  # times the usual blocks, where all of these are quiet
@@ -93,9 +94,9 @@ def choose_plan(
     sparse = effort.brief and served >= MANY
     final = Judge(coded, near, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
-        size, plan = best_lattice(final)
+        size, lattice = best_lattice(final)
         if idempotent or size < math.inf:
-            return plan
+            return lattice
     folds = distinct_folds(coded[0].shape)
     if effort.lattice:
         return best_lorenzo(folds, final, threads)
@@ -127,8 +128,8 @@ def choose_plan(
     else:
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
-        parts = [middle_of(block, _LATTICE_SCOUT // len(coded)) for block in coded]
-        judged.append(final.size(best_lattice(Judge(parts, [], rule, served, 0))[1]))
+        best = min(judged, key=lambda pair: pair[0])
+        judged.append(_best_lattice(source, header, effort, final, best, beside))
     if scouted and sparse and header.tile_shape == header.shape:
         judged = _surely_judged(judged, scouted, replace(final, blocks=near))
     size, plan = min(judged, key=lambda pair: pair[0])
@@ -140,6 +141,29 @@ def choose_plan(
     if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
         return None
     return _for_tiles(plan, header.tile_shape)
+
+
+def _best_lattice(
+    source: Source,
+    header: Header,
+    effort: Effort,
+    judge: Judge,
+    best: tuple[float, Plan],
+    beside: Beside | None,
+) -> tuple[float, Lattice]:
+    """The best one for ``judge``'s blocks, or, where these say little of how it compares to the ``best``
+    other plan, for a tile."""
+    parts = [middle_of(block, _LATTICE_SCOUT // len(judge.blocks)) for block in judge.blocks]
+    _, plan = best_lattice(replace(judge, blocks=parts))
+    size, _ = judge.size(plan)
+    others, other = best
+    if plan.centre is None or not others / _MAY_WIN < size < others * _MAY_WIN:
+        return size, plan
+    part = replace(effort, block=math.prod(header.tile_shape), blocks=1)
+    tile = coded_blocks(source, header, sample_blocks(header.shape, part), beside)
+    whole = replace(judge, blocks=_loud(tile, judge.rule) or judge.blocks)
+    other = _for_tiles(other, whole.blocks[0].shape)
+    return others * whole.size(plan)[0] / whole.size(other)[0], plan
 
 
 def _sample(

@@ -53,8 +53,8 @@ def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int, guide
         return Weights(int(rng.integers(len(SHIFTS))), tuple(int(value) for value in values))
 
     if family == "lattice":
-        centred = rng.random() < 0.2
-        return Lattice(0, int(rng.integers(1, 99))) if centred else Lattice(int(rng.integers(16)))
+        centred = rng.random() < 0.4
+        return Lattice(0, int(rng.integers(-50, 99))) if centred else Lattice(int(rng.integers(16)))
     folded = fold(shape, how)
     if family == "wavelet":
         step = int(rng.integers(1, 256))

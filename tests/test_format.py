@@ -161,7 +161,7 @@ def test_every_shape_and_fold(shape, how):
     for axes in range(16) if how == Fold.VOLUMES else ():
         assert_decodes_alike(frame_with(array, 1e-2, Lattice(axes)))
         assert_decodes_alike(frame_with(np.maximum(array, 0.5), 0.1, Lattice(axes)))
-    for centre in (-70_000, 25) if how == Fold.VOLUMES else ():
+    for centre in (-70_000, -1, 0, 25, 2**27) if how == Fold.VOLUMES else ():
         assert_decodes_alike(frame_with(array, 1e-2, Lattice(0, centre)))
 
 

@@ -226,9 +226,53 @@ def test_streams_with_many_zeros_and_eight_states(axes, rng, monkeypatch):
 def test_values_without_order_are_coded_from_their_middle(rng):
     """Around it they need no extra bits."""
     array = rng.random((20, 30, 40), dtype=np.float32)
-    from_zero, from_middle = (len(frame_with(array, 0.01, Lattice(0, centre))) for centre in (0, 25))
+    from_zero, from_middle = (len(frame_with(array, 0.01, Lattice(0, centre))) for centre in (None, 25))
     assert from_middle < 0.99 * from_zero
     assert len(lz.compress(array, lz.absolute(0.01), effort="fast")) < 1.01 * from_middle
+
+
+def two_phases(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Plateaus as far above as below the middle, and some disorder in each."""
+    z, y, x = np.indices(shape)
+    above = np.sin(x / 3 + z / 2) + np.sin(y / 4 - z / 3) > 0
+    return np.where(above, 1.0, -1.0).astype(np.float32) + 0.2 * rng.random(shape, dtype=np.float32)
+
+
+def test_levels_around_a_value_tell_what_magnitudes_do_not(rng):
+    """Magnitudes are the same on both plateaus; a multiple from 0 has extra bits, and is no difference."""
+    array = two_phases((30, 40, 50), rng)
+    plans = Lattice(0, 0), Lattice(0), Lattice(4), Lattice(1)
+    levels, *others = (len(frame_with(array, 0.01, plan)) for plan in plans)
+    assert levels < 0.95 * min(others)
+    assert len(lz.compress(array, lz.absolute(0.01), effort="fast")) < 1.01 * levels
+
+
+def test_levels_of_any_span(rng):
+    """More levels than contexts tell apart, a single one, and spans that are far from 0."""
+    array = two_phases((6, 17, 23), rng)
+    for eps, scale, offset in ((1e-5, 1.0, 0.0), (3e-7, 1.0, 0.0), (4.0, 1.0, 0.0), (0.01, 1.0, 900.0)):
+        moved = (scale * array + offset).astype(np.float64)
+        for centre in (-3, 0, 40_000):
+            back = lz.decompress(frame_with(moved, eps, Lattice(0, centre)))
+            assert np.abs(back - moved).max() <= eps
+
+
+def test_contexts_of_levels_are_never_that_of_flags(rng):
+    for low, high in ((0.0, 0.0), (0.0, 0.02), (-1.0, 1.0), (-1e6, 1e5), (-1e9, 1e9)):
+        array = np.array([low, high], np.float64)
+        rule = families.quantizer(array.dtype, 0.01, low, high)
+        levels = lattice.levels_of(Lattice(0, multiples.middle(rule)), rule)
+        sums = np.unique(np.append(np.linspace(0, 8 * levels.most, 5000).astype(np.int64), 8 * levels.most))
+        rooms = np.empty(sums.size, np.float32)
+        cells = np.empty(sums.size, np.uint8)
+        twice = np.append(sums - sums // 2, sums // 2).astype(np.uint16)
+        lattice._cells_of_row.py_func(
+            *(twice, 0, sums.size, rooms, rooms.view(np.int32), cells, levels),
+        )
+        assert 1 not in cells
+        assert cells.max() <= 31
+        assert np.all(np.diff(cells.astype(int)) >= 0)
+        assert np.unique(cells).size == min(31, 8 * levels.most + 1)
 
 
 def test_the_plan_suits_the_field():

@@ -26,21 +26,23 @@ GROUPS = 1  # of context cells
 _CENTRED, _CENTRE_BIAS = 16, 1 << 31  # in the place of axes; as it is written
 _FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
 _MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
-_MOST_MAGNITUDE = 8191  # of a code, as contexts see it: eight of them stay below 2**16
+_MOST_MAGNITUDE = 8191  # of a code, or level, as contexts see it: eight of them stay below 2**16
+_LEVEL_CELLS = 31  # all but that of flags
+_FARTHEST = 1 << 30  # level
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """``axes``: along which the integers are differenced, a sum of X, Y, Z and T. Where there are none,
-    integers are multiples less ``centre``."""
+    """``axes``: along which the integers are differenced, a sum of X, Y, Z and T. Where there are none and a
+    ``centre``, integers are multiples less that, and contexts are levels around them, not magnitudes."""
 
     axes: int
-    centre: int = 0
+    centre: int | None = None
     name = "lattice"
 
     def write(self, writer: BitWriter) -> None:
-        writer.bits(_CENTRED if self.centre else self.axes, 8)
-        if self.centre:
+        writer.bits(self.axes if self.centre is None else _CENTRED, 8)
+        if self.centre is not None:
             for part in divmod(self.centre + _CENTRE_BIAS, 1 << 16):
                 writer.bits(part, 16)
 
@@ -62,33 +64,79 @@ def _copy(out, at, row):
 
 
 @helper
+def _zeros(row):
+    for i in range(row.size):
+        row[i] = np.int32(0)
+    return row
+
+
+@helper
 def _clear(sums, at, n):
     part = sums[at : at + n]
     for i in range(n):
         part[i] = np.uint16(0)
 
 
+class Levels(NamedTuple):
+    """How a code becomes a level, and levels a context: the field's span is cut evenly."""
+
+    offset: np.int32  # the level of code 0
+    shift: np.int32
+    most: np.int32
+    factor: np.int32  # 65536 times cells for one level, eight times counted; 0: magnitudes are contexts
+
+
+def levels_of(plan: Lattice, rule: Quantizer) -> Levels:
+    """Those from the multiple nearest to ``rule.low`` to that of ``rule.high``."""
+    if plan.centre is None:
+        return Levels(np.int32(0), np.int32(0), np.int32(0), np.int32(0))
+    inverse = float(spacing(rule).inverse)
+    low, high = (
+        round(min(max(float(end) * inverse, -_FARTHEST), _FARTHEST)) for end in (rule.low, rule.high)
+    )
+    shift = max((high - low).bit_length() - _MOST_MAGNITUDE.bit_length(), 0)
+    most = (high - low) >> shift
+    offset = min(max(plan.centre - low, -_FARTHEST), _FARTHEST)
+    factor = (_LEVEL_CELLS << 16) // (8 * most + 1)
+    return Levels(np.int32(offset), np.int32(shift), np.int32(most), np.int32(factor))
+
+
 @helper
-def _note_magnitudes(code, sums, at, padded):
-    """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``, for rows to come."""
+def _note_magnitudes(code, sums, at, padded, levels):
+    """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``, for rows to come; or the
+    levels, of which those at the ends are repeated."""
     n = code.size
     middle, left, right, out = padded[1 : n + 1], padded[:n], padded[2 : n + 2], sums[at : at + n]
-    for i in range(n):
-        c = np.int32(code[i])
-        m = c if c > 0 else np.int32(-c)
-        middle[i] = m if m < _MOST_MAGNITUDE else np.int32(_MOST_MAGNITUDE)
+    if levels.factor > 0:
+        for i in range(n):
+            level = np.int32(np.int32(code[i] + levels.offset) >> levels.shift)
+            level = level if level < levels.most else levels.most
+            middle[i] = level if level > 0 and code[i] != OUTLIER else np.int32(0)
+        padded[0], padded[n + 1] = padded[1], padded[n]
+    else:
+        for i in range(n):
+            c = np.int32(code[i])
+            m = c if c > 0 else np.int32(-c)
+            middle[i] = m if m < _MOST_MAGNITUDE else np.int32(_MOST_MAGNITUDE)
     for i in range(n):
         out[i] = np.uint16(left[i] + right[i] + 2 * middle[i])
 
 
 @helper
-def _cells_of_row(sums, up, back, activity, bits, cells):
-    """The context cells of a row whose neighbours' magnitudes begin at ``up`` and ``back`` of ``sums``.
+def _cells_of_row(sums, up, back, activity, bits, cells, levels):
+    """The context cells of a row whose neighbours' magnitudes or levels begin at ``up`` and ``back`` of
+    ``sums``.
 
-    Half octaves of the activity, whose logarithm is in the ``bits`` of ``activity``, float32.
+    Half octaves of the activity, whose logarithm is in the ``bits`` of ``activity``, float32; or even shares
+    of the sum of levels.
     """
     n = cells.size
     above, before = sums[up : up + n], sums[back : back + n]
+    if levels.factor > 0:
+        for i in range(n):
+            share = np.int32(np.int32(np.int32(above[i]) + np.int32(before[i])) * levels.factor) >> 16
+            cells[i] = np.uint8(share + 1 if share > 0 else 0)
+        return
     for i in range(n):
         activity[i] = np.float32(np.int32(np.int32(above[i]) + np.int32(before[i]) + 1))
     for i in range(n):
@@ -174,7 +222,7 @@ def _room(rows: Rows) -> Room:
 
 
 @lean
-def difference(values, rows, spacing, room, codes, cells, outliers, cursor):
+def difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
     """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out.
 
     ``cursor`` counts outliers, multiples astray around them, and rows of nothing but zeros.
@@ -209,8 +257,8 @@ def difference(values, rows, spacing, room, codes, cells, outliers, cursor):
                     code[i] = total[i]
             at, up, back = neighbours(plane, y, ny, nx)
             if plane > 0 or y > 0:
-                _cells_of_row(sums, up, back, room.activity, room.bits, cell)
-            _note_magnitudes(code, sums, at, padded)
+                _cells_of_row(sums, up, back, room.activity, room.bits, cell, levels)
+            _note_magnitudes(code, sums, at, padded, levels)
             if bad > 0:
                 _mark_outliers(values, base, marks, code, outliers, cursor)
             _copy(cells, 1 + base, cell)
@@ -255,7 +303,7 @@ def _mark_outliers(values, base, marks, code, outliers, cursor):
 
 
 @lean
-def integrate(values, rows, spacing, room, coder, extra, outliers, cursor):
+def integrate(values, rows, spacing, levels, room, coder, extra, outliers, cursor):
     """Put into ``values`` those whose codes `difference` made; ``cursor`` is that of `CodeStream`."""
     nx, ny = rows.nx, rows.ny
     step, low, high, centre = spacing.step, spacing.low, spacing.high, spacing.centre
@@ -288,7 +336,7 @@ def integrate(values, rows, spacing, room, coder, extra, outliers, cursor):
             largest = np.uint8(0)
             if flag_code[0] != 0:
                 if plane > 0 or y > 0:
-                    _cells_of_row(sums, up, back, room.activity, room.bits, cell)
+                    _cells_of_row(sums, up, back, room.activity, room.bits, cell, levels)
                 decode_row(
                     *(token, cell, position, context_of_cell, token_of_slot, interval),
                     *(states, words, cursor),
@@ -302,11 +350,14 @@ def integrate(values, rows, spacing, room, coder, extra, outliers, cursor):
                 running = running if along_x[which] else np.int32(0)
                 for i in range(nx):
                     here[i] = running - total[i]
-                _clear(sums, at, nx)
+                if levels.factor > 0:
+                    _note_magnitudes(_zeros(code), sums, at, padded, levels)
+                else:
+                    _clear(sums, at, nx)
                 marked = np.int64(0)
             else:
                 marked = codes_of_row(token, largest, code, extra, cursor)
-                _note_magnitudes(code, sums, at, padded)
+                _note_magnitudes(code, sums, at, padded, levels)
                 if along_x[which]:
                     for i in range(nx):
                         running = np.int32(running + code[i])
@@ -340,7 +391,10 @@ def decompose(
     count = rows.nt * rows.nz * rows.ny
     codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
     outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(3, np.int64)
-    difference(coded, rows, spacing(rule, plan.centre), _room(rows), codes, cells, outliers, cursor)
+    difference(
+        *(coded, rows, spacing(rule, plan.centre or 0), levels_of(plan, rule), _room(rows)),
+        *(codes, cells, outliers, cursor),
+    )
     found, astray, zeros = cursor.tolist()
     if zeros > _MANY_ZEROS * count:
         fewer_codes, fewer_cells = (np.empty(array.size + count, array.dtype) for array in (codes, cells))
@@ -363,7 +417,8 @@ def recompose(
     integrate(
         values,
         rows,
-        spacing(rule, plan.centre),
+        spacing(rule, plan.centre or 0),
+        levels_of(plan, rule),
         _room(rows),
         stream.coder,
         stream.extra,

@@ -29,20 +29,21 @@ def lattice(
     )
     folded = fold(shape, 1)
     _, nz, ny, nx = folded
-    multiples, magnitudes = np.zeros(folded, object), np.zeros(folded, object)
+    multiples, seen = np.zeros(folded, object), np.zeros(folded, object)  # as contexts see a code
     values = np.zeros(folded, quantizer.low.dtype)
     step, some_left_out = step_of(quantizer), codes.next(1) == 1
-    planes = magnitudes.reshape(-1, ny, nx)  # the same, without volumes
+    levels = Levels(quantizer, step, c) if centred else None
+    planes = seen.reshape(-1, ny, nx)  # the same, without volumes
     for point in product(*map(range, folded)):
         t, z, y, x = point
         if x == 0:
             blank = some_left_out and codes.next(1) == 0
-        code = 0 if blank else codes.next(cell_of(planes, t * nz + z, y, x))
+        code = 0 if blank else codes.next(cell_of(planes, t * nz + z, y, x, levels))
         total = 0 if code is None else code
         for offset, sign in neighbours(point, chosen):
             total += sign * multiples[tuple(np.subtract(point, offset))]
         multiples[point] = (total + 2**31) % 2**32 - 2**31
-        magnitudes[point] = min(abs(code or 0), 8191)
+        seen[point] = min(abs(code or 0), 8191) if levels is None else levels.of(code)
         value = values.dtype.type(np.float64(multiples[point] + c) * step)
         values[point] = next(outliers) if code is None else quantizer.clamp(value)
     return values
@@ -71,14 +72,42 @@ def neighbours(point: tuple[int, ...], chosen: list[int]) -> Iterator[tuple[tupl
             yield tuple(offset), 1 if sum(steps) % 2 else -1
 
 
-def cell_of(planes: np.ndarray, plane: int, y: int, x: int) -> int:
-    def around(row: np.ndarray) -> int:
-        return sum(
-            weight * row[x + d] for d, weight in ((-1, 1), (0, 2), (1, 1)) if 0 <= x + d < planes.shape[2]
+class Levels:
+    def __init__(self, quantizer: Quantizer, step: np.float64, centre: int) -> None:
+        inverse = np.float64(1) / step
+        low, high = (
+            int(np.rint(max(min(np.float64(end) * inverse, 2.0**30), -(2.0**30))))
+            for end in (quantizer.low, quantizer.high)
         )
+        self.shift = max((high - low).bit_length() - 13, 0)
+        self.most = (high - low) >> self.shift
+        self.offset = max(min(centre - low, 2**30), -(2**30))
+
+    def of(self, code: int | None) -> int:
+        if code is None:
+            return 0
+        level = (code + self.offset + 2**31) % 2**32 - 2**31
+        return max(min(level >> self.shift, self.most), 0)
+
+    def cell(self, total: int) -> int:
+        share = total * (31 * 65536 // (8 * self.most + 1)) >> 16
+        return share + 1 if share else 0
+
+
+def cell_of(planes: np.ndarray, plane: int, y: int, x: int, levels: Levels | None) -> int:
+    last = planes.shape[2] - 1
+
+    def around(row: np.ndarray) -> int:
+        total = 0
+        for d, weight in ((-1, 1), (0, 2), (1, 1)):
+            if 0 <= x + d <= last or levels is not None:
+                total += weight * row[min(max(x + d, 0), last)]
+        return total
 
     rows = [planes[plane, y - 1]] if y else []
     rows += [planes[plane - 1, y]] if plane else []
-    activity = sum(map(around, rows)) * (2 if len(rows) == 1 else 1) + 1
-    octave = activity.bit_length() - 1
-    return 2 * octave + (activity >> (octave - 1) & 1 if octave else 0)
+    total = sum(map(around, rows)) * (2 if len(rows) == 1 else 1)
+    if levels is not None:
+        return levels.cell(total) if rows else 0
+    octave = (total + 1).bit_length() - 1
+    return 2 * octave + ((total + 1) >> (octave - 1) & 1 if octave else 0)
