@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plans import frame_with
 
 import lossyzip as lz
 from datasets.synthetic import waves
 from lossyzip import field, second_pass, trial
 from lossyzip.compressor import compress_field
 from lossyzip.container.archive import unpack_archive
+from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
 from lossyzip.guide import FieldGuide
@@ -112,7 +114,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "lattice.lz": partial(
             coded_as, "lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"
         ),
-        "centred.lz": partial(coded_as, "lattice", phases, lz.absolute(0.01), effort="fast"),
+        "centred.lz": partial(frame_with, phases, 0.01, Lattice(0, -7)),
         "special.lz": partial(coded_as, "raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": partial(in_tiles, winds[:, 0], lz.relative(1e-2)),
         "pointwise.lz": partial(coded_as, "raster", decades, lz.pointwise_relative(0.05)),
