@@ -163,7 +163,8 @@ def _best_lattice(
     tile = coded_blocks(source, header, sample_blocks(header.shape, part), beside)
     whole = replace(judge, blocks=_loud(tile, judge.rule) or judge.blocks)
     other = _for_tiles(other, whole.blocks[0].shape)
-    return others * whole.size(plan)[0] / whole.size(other)[0], plan
+    own = whole.size(plan)[0]
+    return others * own / whole.size(other)[0] if own < math.inf else own, plan
 
 
 def _sample(

@@ -53,6 +53,15 @@ def test_what_balanced_chooses_on_samples_is_about_as_small_as_the_best_family(f
     assert _size(values, header, chosen) <= 1.05 * best
 
 
+def test_a_tile_says_whether_levels_are_better_where_blocks_have_too_many_edges():
+    """Interfaces, where a lattice with contexts of levels seems smaller on blocks; and a front, where it is."""
+    for seed in (2, 3):
+        values = varied.interface((72, 112, 144), np.random.default_rng(seed))
+        assert lz.inspect(lz.compress(values, lz.relative(1e-2))).families == ("multigrid",)
+    values = varied.front((80, 112, 128), np.random.default_rng(1))
+    assert lz.inspect(lz.compress(values, lz.relative(1e-2))).families == ("lattice",)
+
+
 def test_where_a_wavelet_comes_close_max_judges_all_its_steps_on_larger_blocks(monkeypatch):
     axes = np.meshgrid(*(np.arange(n) for n in (16, 64, 64)), indexing="ij")
     values = sum(np.sin(0.2 * (k + 1) * axis) for k, axis in enumerate(axes)).astype("<f4")
