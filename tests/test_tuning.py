@@ -54,7 +54,7 @@ def test_what_balanced_chooses_on_samples_is_about_as_small_as_the_best_family(f
 
 
 def test_a_tile_says_whether_levels_are_better_where_blocks_have_too_many_edges():
-    """Interfaces, where a lattice with contexts of levels seems smaller on blocks; and a front, where it is."""
+    """Interfaces, where a lattice with contexts of levels seems smaller on blocks; a front, where it is."""
     for seed in (2, 3):
         values = varied.interface((72, 112, 144), np.random.default_rng(seed))
         assert lz.inspect(lz.compress(values, lz.relative(1e-2))).families == ("multigrid",)
