@@ -322,7 +322,7 @@ def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, threads: int
     """The best by mixed coding of ``judged`` plans: static coding is no judge of plans that are nearly as
     good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
     best = _best_of_kinds(judged)
-    smallest = min(size for size, _ in best.values())
+    smallest = min(size for size, plan in best.values() if not isinstance(plan, Lattice))  # never mixed
     near = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING + _SLACK]
     plans = [_for_tiles(plan, judge.blocks[0].shape) for plan in near]
     if len(plans) == 1:

@@ -62,6 +62,11 @@ def test_a_tile_says_whether_levels_are_better_where_blocks_have_too_many_edges(
     assert lz.inspect(lz.compress(values, lz.relative(1e-2))).families == ("lattice",)
 
 
+def test_a_lattice_that_is_small_does_not_keep_others_from_being_mixed(fields):
+    balanced, mixed = (lz.compress(fields["front"], lz.relative(1e-2), effort=e) for e in ("balanced", "max"))
+    assert len(mixed) < 0.995 * len(balanced)
+
+
 def test_where_a_wavelet_comes_close_max_judges_all_its_steps_on_larger_blocks(monkeypatch):
     axes = np.meshgrid(*(np.arange(n) for n in (16, 64, 64)), indexing="ij")
     values = sum(np.sin(0.2 * (k + 1) * axis) for k, axis in enumerate(axes)).astype("<f4")
