@@ -90,15 +90,19 @@ def levels_of(plan: Lattice, rule: Quantizer) -> Levels:
     """Those from the multiple nearest to ``rule.low`` to that of ``rule.high``."""
     if plan.centre is None:
         return Levels(np.int32(0), np.int32(0), np.int32(0), np.int32(0))
-    inverse = float(spacing(rule).inverse)
-    low, high = (
-        round(min(max(float(end) * inverse, -_FARTHEST), _FARTHEST)) for end in (rule.low, rule.high)
-    )
+    low, high = (_multiple(end, rule) for end in (rule.low, rule.high))
     shift = max((high - low).bit_length() - _MOST_MAGNITUDE.bit_length(), 0)
     most = (high - low) >> shift
     offset = min(max(plan.centre - low, -_FARTHEST), _FARTHEST)
     factor = (_LEVEL_CELLS << 16) // (8 * most + 1)
     return Levels(np.int32(offset), np.int32(shift), np.int32(most), np.int32(factor))
+
+
+def _multiple(end: np.floating, rule: Quantizer) -> int:
+    steps = float(end) * float(spacing(rule).inverse)
+    return (
+        round(min(max(steps, -_FARTHEST), _FARTHEST)) if steps == steps else 0
+    )  # of a span of NaN nothing is kept
 
 
 @helper
