@@ -92,9 +92,7 @@ def ratio_command(
 @measuring(effort="balanced", bounds="1e-3", min_values=None)
 @click.option("--threads", type=numbers(int), default="1,2", show_default=True)
 @click.option("--min-megabytes", default=16.0, show_default=True, help="Leave smaller fields out.")
-@click.option(
-    "--repeats", default=2, show_default=True, help="Rounds, all in turn; the best counts."
-)
+@click.option("--repeats", default=2, show_default=True, help="Rounds, all in turn; the best counts.")
 def speed_command(
     fields: list[Field],
     effort: str,

@@ -96,8 +96,8 @@ def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
 
 
 def best_lattice(judge: Judge) -> tuple[float, Lattice]:
-    """Differences along none of the axes, from 0 or, with levels around them, from the middle, or along some:
-    as long as that helps, the best one is added.
+    """Differences along none of the axes, from 0 or from the middle, with levels around them, too, or along
+    some: as long as that helps, the best one is added.
 
     In one thread: each is tried in less time than it takes another one to wake up.
     """
@@ -105,7 +105,8 @@ def best_lattice(judge: Judge) -> tuple[float, Lattice]:
     lengths = dict(zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True))
     left = [axis for axis, n in lengths.items() if n > 1]
     centre = multiples.middle(judge.rule)
-    judged = [(judge.size(plan)[0], plan) for plan in (Lattice(0), Lattice(0, centre))]
+    whole = Lattice(0), Lattice(0, centre), Lattice(0, centre, levels=True)
+    judged = [(judge.size(plan)[0], plan) for plan in dict.fromkeys(whole)]
     axes, size = 0, math.inf
     while left:
         tried = [(judge.size(Lattice(axes + axis))[0], axis) for axis in left]

@@ -48,10 +48,12 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, 
             yield job()
         return
     lanes = _Lanes[_T](threads)
-    waiting = deque[Future[_T]]()
+    waiting, wanted = deque[Future[_T]](), True
     try:
         for number, (weight, job) in enumerate(jobs):
-            waiting.append(lanes.add(weight, job))
+            future = Future[_T]()
+            waiting.append(future)  # first, so that whatever happens it is cancelled
+            lanes.add(weight, job, future)
             if number + 1 >= drawn:
                 lanes.begin()
             while len(waiting) > threads:
@@ -65,9 +67,14 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, 
         lanes.begin()
         while waiting:
             yield waiting.popleft().result()
+    except GeneratorExit:  # maybe from the collector, in any thread, in a fork, or as the interpreter ends
+        wanted = False
+        raise
     finally:
-        wait([future for future in waiting if not future.cancel()])
-        lanes.close()
+        running = [future for future in waiting if not future.cancel()]
+        if wanted:
+            wait(running)
+            lanes.close()
 
 
 class _Lanes(Generic[_T]):
@@ -79,11 +86,9 @@ class _Lanes(Generic[_T]):
         self._lock, self._number = Lock(), count()
         self._heap: list[tuple[float, int, _Job[_T], Future[_T]]] = []
 
-    def add(self, weight: float, job: _Job[_T]) -> Future[_T]:
-        future = Future[_T]()
+    def add(self, weight: float, job: _Job[_T], future: Future[_T]) -> None:
         with self._lock:
             heapq.heappush(self._heap, (-weight, next(self._number), job, future))
-        return future
 
     def begin(self) -> None:
         """See to it that what was added is done."""
@@ -109,6 +114,7 @@ class _Lanes(Generic[_T]):
             with self._lock:
                 job = self._next(retire)
             publish()
+            del publish  # and the result, before the next one
 
     def _next(self, retire: Retire) -> tuple[_Job[_T], Future[_T]] | None:
         if self._heap:

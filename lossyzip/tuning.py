@@ -157,14 +157,14 @@ def _best_lattice(
     _, plan = best_lattice(replace(judge, blocks=parts))
     size, _ = judge.size(plan)
     others, other = best
-    if plan.centre is None or not others / _MAY_WIN < size < others * _MAY_WIN:
+    if not plan.levels or not others / _MAY_WIN < size < others * _MAY_WIN:
         return size, plan
     part = replace(effort, block=math.prod(header.tile_shape), blocks=1)
     tile = coded_blocks(source, header, sample_blocks(header.shape, part), beside)
     whole = replace(judge, blocks=_loud(tile, judge.rule) or judge.blocks)
     other = _for_tiles(other, whole.blocks[0].shape)
-    own = whole.size(plan)[0]
-    return others * own / whole.size(other)[0] if own < math.inf else own, plan
+    own, theirs = whole.size(plan)[0], whole.size(other)[0]
+    return others * own / theirs if max(own, theirs) < math.inf else max(own, size), plan
 
 
 def _sample(

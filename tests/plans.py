@@ -54,7 +54,8 @@ def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int, guide
 
     if family == "lattice":
         centred = rng.random() < 0.4
-        return Lattice(0, int(rng.integers(-50, 99))) if centred else Lattice(int(rng.integers(16)))
+        levels = bool(rng.integers(2))
+        return Lattice(0, int(rng.integers(-50, 99)), levels) if centred else Lattice(int(rng.integers(16)))
     folded = fold(shape, how)
     if family == "wavelet":
         step = int(rng.integers(1, 256))

@@ -162,7 +162,18 @@ def test_every_shape_and_fold(shape, how):
         assert_decodes_alike(frame_with(array, 1e-2, Lattice(axes)))
         assert_decodes_alike(frame_with(np.maximum(array, 0.5), 0.1, Lattice(axes)))
     for centre in (-70_000, -1, 0, 25, 2**27) if how == Fold.VOLUMES else ():
-        assert_decodes_alike(frame_with(array, 1e-2, Lattice(0, centre)))
+        for levels in (False, True):
+            assert_decodes_alike(frame_with(array, 1e-2, Lattice(0, centre, levels)))
+
+
+def test_levels_around_outliers(rng):
+    """An outlier counts as code 0, which is far from the lowest level here."""
+    array = rng.random((120, 120))
+    array[:, np.repeat(rng.random(40) < 0.5, 3)] **= 0.02
+    array *= 8e6
+    array[rng.random(array.shape) < 0.02] = -3e7  # too many steps from 0
+    blob = frame_with(array.astype(np.float32), 1.0, Lattice(0, 1 << 20, levels=True))
+    assert_decodes_alike(blob)
 
 
 @given(

@@ -226,7 +226,7 @@ def test_streams_with_many_zeros_and_eight_states(axes, rng, monkeypatch):
 def test_values_without_order_are_coded_from_their_middle(rng):
     """Around it they need no extra bits."""
     array = rng.random((20, 30, 40), dtype=np.float32)
-    from_zero, from_middle = (len(frame_with(array, 0.01, Lattice(0, centre))) for centre in (None, 25))
+    from_zero, from_middle = (len(frame_with(array, 0.01, Lattice(0, centre))) for centre in (0, 25))
     assert from_middle < 0.99 * from_zero
     assert len(lz.compress(array, lz.absolute(0.01), effort="fast")) < 1.01 * from_middle
 
@@ -241,7 +241,7 @@ def two_phases(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 def test_levels_around_a_value_tell_what_magnitudes_do_not(rng):
     """Magnitudes are the same on both plateaus; a multiple from 0 has extra bits, and is no difference."""
     array = two_phases((30, 40, 50), rng)
-    plans = Lattice(0, 0), Lattice(0), Lattice(4), Lattice(1)
+    plans = Lattice(0, 0, levels=True), Lattice(0), Lattice(4), Lattice(1)
     levels, *others = (len(frame_with(array, 0.01, plan)) for plan in plans)
     assert levels < 0.95 * min(others)
     assert len(lz.compress(array, lz.absolute(0.01), effort="fast")) < 1.01 * levels
@@ -253,7 +253,7 @@ def test_levels_of_any_span(rng):
     for eps, scale, offset in ((1e-5, 1.0, 0.0), (3e-7, 1.0, 0.0), (4.0, 1.0, 0.0), (0.01, 1.0, 900.0)):
         moved = (scale * array + offset).astype(np.float64)
         for centre in (-3, 0, 40_000):
-            back = lz.decompress(frame_with(moved, eps, Lattice(0, centre)))
+            back = lz.decompress(frame_with(moved, eps, Lattice(0, centre, levels=True)))
             assert np.abs(back - moved).max() <= eps
 
 
@@ -261,7 +261,7 @@ def test_contexts_of_levels_are_never_that_of_flags(rng):
     for low, high in ((0.0, 0.0), (0.0, 0.02), (-1.0, 1.0), (-1e6, 1e5), (-1e9, 1e9)):
         array = np.array([low, high], np.float64)
         rule = families.quantizer(array.dtype, 0.01, low, high)
-        levels = lattice.levels_of(Lattice(0, multiples.middle(rule)), rule)
+        levels = lattice.levels_of(Lattice(0, multiples.middle(rule), levels=True), rule)
         sums = np.unique(np.append(np.linspace(0, 8 * levels.most, 5000).astype(np.int64), 8 * levels.most))
         rooms = np.empty(sums.size, np.float32)
         cells = np.empty(sums.size, np.uint8)

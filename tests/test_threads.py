@@ -160,6 +160,48 @@ def test_threads_come_and_go_while_others_begin(monkeypatch):
         assert list(in_order(jobs(5, [], 1e-4 * (number % 3)), 3)) == [0, 1, 4, 9, 16]
 
 
+def test_a_worker_does_not_hold_its_last_result_while_it_does_the_next_job():
+    taken, done = threading.Event(), threading.Event()
+
+    def first() -> np.ndarray:
+        return np.zeros(3)
+
+    def second() -> None:
+        assert done.wait(20)
+
+    def third() -> None:
+        taken.wait(20)
+
+    results = in_order([second, first, third, third], 2)
+    held = threading.Timer(0.3, done.set)
+    held.start()
+    next(results)
+    made = weakref.ref(next(results))
+    assert made() is None
+    taken.set()
+    assert list(results) == [None, None]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize(
+    "end",
+    ["", "del begun", "if os.fork() == 0: begun.close()\nelse: assert os.wait()[1] == 0"],
+    ids=["exit", "collected", "fork"],
+)
+def test_what_is_left_in_the_middle_does_not_keep_the_process(end):
+    """Nobody takes up its results any more, so nobody waits for the jobs that run."""
+    program = f"""
+import os, time
+from functools import partial
+from lossyzip.threads import in_order
+begun = in_order([partial(time.sleep, 0.3)] * 6, 2)
+next(begun)
+{end}
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    assert subprocess.run(command, timeout=60).returncode == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_threads_of_its_own():
     program = """

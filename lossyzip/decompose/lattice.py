@@ -23,7 +23,8 @@ from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, codes_of_row, larges
 from lossyzip.errors import CorruptError
 
 GROUPS = 1  # of context cells
-_CENTRED, _CENTRE_BIAS = 16, 1 << 31  # in the place of axes; as it is written
+_CENTRED, _LEVELS = 16, 17  # in the place of axes
+_CENTRE_BIAS = 1 << 31  # as a centre is written
 _FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
 _MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
 _MOST_MAGNITUDE = 8191  # of a code, or level, as contexts see it: eight of them stay below 2**16
@@ -33,24 +34,26 @@ _FARTHEST = 1 << 30  # level
 
 @dataclass(frozen=True)
 class Lattice:
-    """``axes``: along which the integers are differenced, a sum of X, Y, Z and T. Where there are none and a
-    ``centre``, integers are multiples less that, and contexts are levels around them, not magnitudes."""
+    """``axes``: along which the integers are differenced, a sum of X, Y, Z and T. Where there are none,
+    integers are multiples less ``centre``, and contexts may be ``levels`` around them, not magnitudes."""
 
     axes: int
-    centre: int | None = None
+    centre: int = 0
+    levels: bool = False
     name = "lattice"
 
     def write(self, writer: BitWriter) -> None:
-        writer.bits(self.axes if self.centre is None else _CENTRED, 8)
-        if self.centre is not None:
+        centred = self.centre != 0 or self.levels
+        writer.bits((_LEVELS if self.levels else _CENTRED) if centred else self.axes, 8)
+        if centred:
             for part in divmod(self.centre + _CENTRE_BIAS, 1 << 16):
                 writer.bits(part, 16)
 
     @classmethod
     def read(cls, reader: BitReader, _guides: int = 0) -> Lattice:
         axes = reader.bits(8)
-        if axes == _CENTRED:
-            return cls(0, (reader.bits(16) << 16) + reader.bits(16) - _CENTRE_BIAS)
+        if axes in (_CENTRED, _LEVELS):
+            return cls(0, (reader.bits(16) << 16) + reader.bits(16) - _CENTRE_BIAS, axes == _LEVELS)
         if axes > X | Y | Z | T:
             raise CorruptError(f"lattice with axes {axes}")
         return cls(axes)
@@ -88,7 +91,7 @@ class Levels(NamedTuple):
 
 def levels_of(plan: Lattice, rule: Quantizer) -> Levels:
     """Those from the multiple nearest to ``rule.low`` to that of ``rule.high``."""
-    if plan.centre is None:
+    if not plan.levels:
         return Levels(np.int32(0), np.int32(0), np.int32(0), np.int32(0))
     low, high = (_multiple(end, rule) for end in (rule.low, rule.high))
     shift = max((high - low).bit_length() - _MOST_MAGNITUDE.bit_length(), 0)
@@ -115,7 +118,7 @@ def _note_magnitudes(code, sums, at, padded, levels):
         for i in range(n):
             level = np.int32(np.int32(code[i] + levels.offset) >> levels.shift)
             level = level if level < levels.most else levels.most
-            middle[i] = level if level > 0 and code[i] != OUTLIER else np.int32(0)
+            middle[i] = level if level > 0 else np.int32(0)
         padded[0], padded[n + 1] = padded[1], padded[n]
     else:
         for i in range(n):
@@ -396,7 +399,7 @@ def decompose(
     codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
     outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(3, np.int64)
     difference(
-        *(coded, rows, spacing(rule, plan.centre or 0), levels_of(plan, rule), _room(rows)),
+        *(coded, rows, spacing(rule, plan.centre), levels_of(plan, rule), _room(rows)),
         *(codes, cells, outliers, cursor),
     )
     found, astray, zeros = cursor.tolist()
@@ -421,7 +424,7 @@ def recompose(
     integrate(
         values,
         rows,
-        spacing(rule, plan.centre or 0),
+        spacing(rule, plan.centre),
         levels_of(plan, rule),
         _room(rows),
         stream.coder,

@@ -84,6 +84,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
     noisy = waves((20, 26, 28), rng) + 0.5 * rng.standard_normal((20, 26, 28)).astype("<f4")
     rng = np.random.default_rng(75)
     patterns = waves((24, 25, 26), rng, 6) + 0.05 * rng.standard_normal((24, 25, 26)).astype("<f4")
+    disorder = np.random.default_rng(1).random((12, 13, 14), np.float32)
     phases = 0.2 * np.random.default_rng(1).random((24, 13, 14), np.float32)
     z, y, x = np.indices(phases.shape)
     phases += np.where(np.sin(x / 3 + z / 2) + np.sin(y / 4 - z / 3) > 0, 0.5, -0.7).astype(np.float32)
@@ -114,7 +115,8 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "lattice.lz": partial(
             coded_as, "lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"
         ),
-        "centred.lz": partial(frame_with, phases, 0.01, Lattice(0, -7)),
+        "centred.lz": partial(coded_as, "lattice", disorder, lz.absolute(0.01), effort="fast"),
+        "levels.lz": partial(frame_with, phases, 0.01, Lattice(0, -7, levels=True)),
         "special.lz": partial(coded_as, "raster", special, lz.absolute(1e-3), fill_value=1e20),
         "tiles.lz": partial(in_tiles, winds[:, 0], lz.relative(1e-2)),
         "pointwise.lz": partial(coded_as, "raster", decades, lz.pointwise_relative(0.05)),

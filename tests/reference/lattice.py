@@ -19,9 +19,9 @@ BIT_OF_AXIS = (8, 4, 2, 1)  # t, z, y, x
 def lattice(
     codes: Codes, outliers: Iterator[np.floating], plan: bytes, shape: tuple[int, ...], quantizer: Quantizer
 ) -> np.ndarray:
-    centred = plan[:1] == b"\x10"
-    require(len(plan) == (5 if centred else 1) and plan[0] <= 16, "plan of a lattice")
-    chosen = [axis for axis in range(4) if plan[0] & BIT_OF_AXIS[axis]]
+    centred = plan[:1] in (b"\x10", b"\x11")
+    require(len(plan) == (5 if centred else 1) and plan[0] <= 17, "plan of a lattice")
+    chosen = [axis for axis in range(4) if plan[0] & BIT_OF_AXIS[axis] and not centred]
     c = (
         sum(byte << bits for byte, bits in zip(plan[1:], (16, 24, 0, 8), strict=True)) - 2**31
         if centred
@@ -32,7 +32,7 @@ def lattice(
     multiples, seen = np.zeros(folded, object), np.zeros(folded, object)  # as contexts see a code
     values = np.zeros(folded, quantizer.low.dtype)
     step, some_left_out = step_of(quantizer), codes.next(1) == 1
-    levels = Levels(quantizer, step, c) if centred else None
+    levels = Levels(quantizer, step, c) if plan[0] == 17 else None
     planes = seen.reshape(-1, ny, nx)  # the same, without volumes
     for point in product(*map(range, folded)):
         t, z, y, x = point
@@ -84,9 +84,7 @@ class Levels:
         self.offset = max(min(centre - low, 2**30), -(2**30))
 
     def of(self, code: int | None) -> int:
-        if code is None:
-            return 0
-        level = (code + self.offset + 2**31) % 2**32 - 2**31
+        level = ((code or 0) + self.offset + 2**31) % 2**32 - 2**31
         return max(min(level >> self.shift, self.most), 0)
 
     def cell(self, total: int) -> int:
