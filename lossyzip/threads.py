@@ -31,24 +31,27 @@ def thread_count(threads: int | None) -> int:
 
 
 def in_order(jobs: Iterable[_Job[_T]], threads: int) -> Iterator[_T]:
-    """Results of ``jobs`` in their order, with few of them in flight; the calling thread takes them up."""
-    return _in_order(((0.0, job) for job in jobs), threads, 1, threads)
+    """Results of ``jobs`` in their order, with few of them in flight.
+
+    The calling thread is one of the ``threads``: it does jobs itself where it would wait for results.
+    """
+    return _in_order(((0.0, job) for job in jobs), threads, 1)
 
 
 def heaviest_first(jobs: Iterable[tuple[float, _Job[_T]]], threads: int) -> Iterator[_T]:
     """As `in_order`, of (weight, job): the few in flight are begun by weight, so that threads end as one."""
-    return _in_order(jobs, threads, threads + 1, 2 * threads)
+    return _in_order(jobs, threads, threads + 1)
 
 
-def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, most: int) -> Iterator[_T]:
-    """``drawn``: so many jobs are there before the first is begun; ``most``: so many may wait, done or not,
-    while another is drawn for a thread that would be idle."""
+def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int) -> Iterator[_T]:
+    """``drawn``: so many jobs are there before the first is begun."""
     if threads == 1:
         for _, job in jobs:
             yield job()
         return
-    lanes = _Lanes[_T](threads)
+    lanes = _Lanes[_T](threads - 1)
     waiting, wanted = deque[Future[_T]](), True
+    ahead = threads + 1  # one for a worker who is done before the caller is
     try:
         for number, (weight, job) in enumerate(jobs):
             future = Future[_T]()
@@ -56,29 +59,34 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, 
             lanes.add(weight, job, future)
             if number + 1 >= drawn:
                 lanes.begin()
-            while len(waiting) > threads:
-                if waiting[0].done() or len(waiting) > most:
+            while len(waiting) > ahead:
+                if waiting[0].done():
                     yield waiting.popleft().result()
-                    continue
-                running = [future for future in waiting if not future.done()]
-                if len(running) <= threads:
-                    break
-                wait(running, return_when=FIRST_COMPLETED)
+                elif len(waiting) <= 2 * threads and len(_running(waiting)) <= ahead:
+                    break  # and draw another, though the first is not done
+                elif not lanes.help():
+                    wait(_running(waiting), return_when=FIRST_COMPLETED)
         lanes.begin()
         while waiting:
-            yield waiting.popleft().result()
+            if waiting[0].done() or not lanes.help():
+                yield waiting.popleft().result()
     except GeneratorExit:  # maybe from the collector, in any thread, in a fork, or as the interpreter ends
         wanted = False
         raise
     finally:
-        running = [future for future in waiting if not future.cancel()]
+        left = [future for future in waiting if not future.cancel()]
         if wanted:
-            wait(running)
+            wait(left)
             lanes.close()
 
 
+def _running(futures: Iterable[Future[_T]]) -> list[Future[_T]]:
+    return [future for future in futures if not future.done()]
+
+
 class _Lanes(Generic[_T]):
-    """Jobs that are done by weight, by ``most`` workers at once; each goes on as long as there are some."""
+    """Jobs that are done by weight, by ``most`` workers at once, each of which goes on as long as there are
+    some, and by whoever helps."""
 
     def __init__(self, most: int) -> None:
         self._workers, self._most, self._busy = workers(), most, 0
@@ -95,6 +103,19 @@ class _Lanes(Generic[_T]):
         with self._lock:
             for _ in range(min(len(self._heap), self._most - self._busy) - len(self._coming)):
                 self._coming.append(self._workers.start(self._work))
+
+    def help(self) -> bool:
+        """Do the next job in the calling thread; False: none is left that nobody has begun."""
+        with self._lock:
+            if not self._heap:
+                return False
+            _, _, job, future = heapq.heappop(self._heap)
+        # Not said to be running: where an interrupt ends this, the future is still cancelled.
+        try:
+            future.set_result(job())
+        except Exception as error:  # anything else ends the caller, too, at once
+            future.set_exception(error)
+        return True
 
     def close(self) -> None:
         """All that was added is done, or cancelled: who has not come yet need not."""
