@@ -91,10 +91,11 @@ def test_a_newer_format_is_named():
         lz.decompress(bytes(newer))
 
 
-def test_the_format_before_the_first_release_is_named():
+@pytest.mark.parametrize("version", [1, 2])
+def test_formats_before_the_first_release_are_named(version):
     older = bytearray(FRAMES["multigrid"])
-    older[VERSION_AT] = 1
-    with pytest.raises(lz.UnsupportedFormatError, match=r"format version 1.*again"):
+    older[VERSION_AT] = version
+    with pytest.raises(lz.UnsupportedFormatError, match=rf"format version {version}.*again"):
         lz.decompress(bytes(older))
 
 

@@ -24,7 +24,7 @@ from lossyzip.errors import (
 
 MAGIC = b"LsyZ"
 TAIL = b"ZysL"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3  # no release wrote those before
 _TRAILER = struct.Struct("<II4s")  # bytes of index, crc32 of index and that number, TAIL
 _CRC = struct.Struct("<I")
 _LARGEST_HEADER = 1 << 24
@@ -169,10 +169,12 @@ class FrameReader:
             raise UnsupportedFormatError(
                 f"format version {version}, this lossyzip reads <= {FORMAT_VERSION}; upgrade lossyzip"
             )
-        if version == 1:
-            raise UnsupportedFormatError("format version 1, which no release wrote; compress the field again")
         if version < 1:
             raise CorruptError(f"format version {version}")
+        if version < FORMAT_VERSION:
+            raise UnsupportedFormatError(
+                f"format version {version}, which no release wrote; compress the field again"
+            )
         length, position = get_varint(start, position)
         if length > _LARGEST_HEADER:
             raise CorruptError(f"a header of {length} bytes")

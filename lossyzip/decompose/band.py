@@ -18,7 +18,7 @@ from lossyzip.decompose.buffer import BESIDE, Around, padded
 from lossyzip.decompose.rows import Lattice
 
 WAVE = 8  # planes of a band
-SKEW = 3  # taps and contexts reach two rows further in the plane before
+SKEW = 2  # taps and contexts reach a row further in the plane before
 HALO = 3
 _REACH = 2  # planes that taps reach back
 

@@ -35,6 +35,7 @@ CLASSES = 8  # of rows, see rows.row_class
 GROUPS = 1  # of context cells
 CODES = 1  # for each value
 HALO = 3
+_AHEAD = 1  # rows further, in the plane before: as many as are decoded by then, see band.SKEW
 _LEFT, _LEFT2 = (0, 0, 0, -1), (0, 0, 0, -2)
 _CONTEXT = {
     (0, 0, -1, 0): 2,
@@ -112,7 +113,7 @@ def class_taps(row_class: int, planes: bool, rows: bool) -> Taps:
     has_t, has_z, has_y = not row_class & 4, planes and not row_class & 2, rows and not row_class & 1
     reach, distance = (2, 3) if planes else (3, 4)
     offsets = [_LEFT, _LEFT2]
-    for offset in itertools.product(range(-reach, 1), range(-reach, reach + 1), range(-reach, reach + 1)):
+    for offset in itertools.product(range(-reach, 1), range(-reach, _AHEAD + 1), range(-reach, reach + 1)):
         z, y, _ = offset
         if offset >= (0, 0, 0) or sum(map(abs, offset)) > distance or (z == 0 and y == 0):
             continue

@@ -163,14 +163,14 @@ def in_turn(nt: int, *places: range) -> Iterator[tuple[object, Point]]:
 
 def side_by_side(nt: int, *places: range) -> Iterator[tuple[object, Point]]:
     """The batches and points (t, z, y, x) of a pass whose points look at their rows: eight planes at a time,
-    each three rows behind the one before. ``places`` are the coordinates along z, y and x."""
+    each two rows behind the one before. ``places`` are the coordinates along z, y and x."""
     planes, rows, columns = places
     for t in range(nt):
         for first in range(0, len(planes), 8):
             together = planes[first : first + 8]
-            for step in range(len(rows) + 3 * (len(together) - 1)):
+            for step in range(len(rows) + 2 * (len(together) - 1)):
                 active = [
-                    (z, rows[step - 3 * j]) for j, z in enumerate(together) if 0 <= step - 3 * j < len(rows)
+                    (z, rows[step - 2 * j]) for j, z in enumerate(together) if 0 <= step - 2 * j < len(rows)
                 ]
                 for x in columns:
                     for z, y in active:

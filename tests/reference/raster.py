@@ -70,7 +70,7 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
 def raster_taps(row_class: int, nz: int, ny: int) -> list[Point]:
     r, most = (2, 3) if nz > 1 else (3, 4)
     taps = [(0, 0, 0, -1), (0, 0, 0, -2)]
-    for dz, dy, dx in product(range(-r, 1), range(-r, r + 1), range(-r, r + 1)):
+    for dz, dy, dx in product(range(-r, 1), range(-r, 2), range(-r, r + 1)):
         near = (dz, dy, dx) < (0, 0, 0) and distance((dz, dy, dx)) <= most and (dz, dy) != (0, 0)
         beyond = (dz < 0 and row_class & 2) or (dz == 0 and dy < 0 and row_class & 1) or (dy and ny == 1)
         if near and not beyond:
