@@ -393,9 +393,9 @@ def _random_codes(rng: random.Random) -> Codes:
     levels = np.zeros((contexts, 256), np.int64)
     for row in levels:
         for token in rng.choices(_TOKENS, k=rng.randint(1, 4)):
-            row[token] = rng.randint(1, min(14 << resolution, 200))
+            row[token] = rng.randint(1, min(12 << resolution, 200))
         if rng.random() < 0.7:
-            row[0] = 14 << resolution
+            row[0] = 12 << resolution
         else:
             row[rng.randrange(256)] = 1
     cells = GROUP_CELLS * rng.choice((1, 6, 8))

@@ -13,7 +13,7 @@ import numpy as np
 
 from lossyzip._jit import helper, kernel, merged
 
-PRECISION = 14
+PRECISION = 12
 TOTAL = 1 << PRECISION
 LANES = 8
 LOWEST = 1 << 16  # a state is in [LOWEST, LOWEST << 16)

@@ -63,11 +63,11 @@ class Codes:
         lane = self.count % len(self.states)
         self.count += 1
         state = self.states[lane]
-        slot, token, start = state % 16384, 0, 0
+        slot, token, start = state % 4096, 0, 0
         while slot >= start + frequencies[token]:
             start += frequencies[token]
             token += 1
-        state = frequencies[token] * (state >> 14) + slot - start
+        state = frequencies[token] * (state >> 12) + slot - start
         if state < 65536:
             state = (state << 16) | self.words.numbers("H")[0]
         self.states[lane] = state
@@ -106,6 +106,6 @@ def read_levels(bits: Bits) -> list[int]:
 
 def frequencies_of(levels: list[int], resolution: int) -> list[int]:
     weights = [round(256 * 2 ** ((level - 1) / 2**resolution)) if level else 0 for level in levels]
-    frequencies = [max(1, weight * 16384 // sum(weights)) if weight else 0 for weight in weights]
-    frequencies[frequencies.index(max(frequencies))] += 16384 - sum(frequencies)
+    frequencies = [max(1, weight * 4096 // sum(weights)) if weight else 0 for weight in weights]
+    frequencies[frequencies.index(max(frequencies))] += 4096 - sum(frequencies)
     return frequencies
