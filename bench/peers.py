@@ -146,10 +146,12 @@ class Worker:
         repeats: int = 1,
         threads: int = 1,
         decoded: Path | None = None,
+        warm: float = 0.0,
     ) -> Trial:
         """Compress and decompress the array of the .npy file ``path``; a crash or a hang is a result, too.
 
-        What was decompressed is written to the .npy file ``decoded``, in the setting's shape.
+        ``warm``: what is done in so many seconds at first does not count. What was decompressed is written
+        to the .npy file ``decoded``, in the setting's shape.
         """
         request = {
             "path": str(path),
@@ -158,6 +160,7 @@ class Worker:
             "eps": eps,
             "repeats": repeats,
             "threads": threads,
+            "warm": warm,
             "decoded": decoded and str(decoded),
         }
         if self._process is None:

@@ -3,7 +3,8 @@
 Each compressor with its default settings on the field's own axes (4-D: leading axes merged for the
 peers). With one thread, thread pools of the libraries underneath are held to one thread, too. What several
 threads may give is what as many processes give that run at once, with one thread each: cores share caches,
-memory and, on many machines, what computes.
+memory and, on many machines, what computes. What is done in the first tenths of a second does not count: a
+virtual core that was idle runs at a third of its speed for as long.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bench.peers import ONE_THREAD, PEERS, Setting, Trial, Worker, customary, sh
 from bench.rows import Row, write
 
 COMPARED = ("sz3", "zfp")
-_REPEATS = 2  # in a round, the first of which warms up
+_WARM, _REPEATS = 0.3, 2  # seconds, and tries behind them, of a round
 COLUMNS = (
     *("file", "field", "rel", "raw_bytes", "compressor", "threads", "processes", "bytes"),
     *("compress_cpu", "compress_wall", "decompress_cpu", "decompress_wall"),
@@ -37,7 +38,15 @@ class _Contestant(NamedTuple):
 
     def trial(self, path: Path, setting: Setting, eps: float) -> Trial:
         """That of the process that takes longest, of the better of its tries."""
-        ask = partial(Worker.run, path=path, setting=setting, eps=eps, repeats=_REPEATS, threads=self.threads)
+        ask = partial(
+            Worker.run,
+            path=path,
+            setting=setting,
+            eps=eps,
+            repeats=_REPEATS,
+            threads=self.threads,
+            warm=_WARM,
+        )
         with ThreadPoolExecutor(len(self.workers)) as pool:
             return max(pool.map(ask, self.workers), key=lambda trial: trial.encode[1] + trial.decode[1])
 

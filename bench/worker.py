@@ -101,6 +101,9 @@ def measure(encode: Encode, decode: Decode, values: np.ndarray, request: dict[st
     algorithm, eps, threads = request["algorithm"], request["eps"], request["threads"]
     encodes: list[tuple[tuple[float, float], dict[str, float]]] = []
     decodes: list[tuple[float, float]] = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < request["warm"]:
+        decode(encode(values, algorithm, eps, threads)[0], values, threads)
     for _ in range(request["repeats"]):
         seconds, (encoded, report) = _timed(encode, values, algorithm, eps, threads)
         encodes.append((seconds, report))

@@ -19,7 +19,7 @@ from lossyzip.container.enhanced import objective_told, split
 from lossyzip.container.header import Header
 from lossyzip.container.in_model import InModel
 from lossyzip.errors import ContentMismatchError, CorruptError, MissingReferenceError
-from lossyzip.threads import in_order, thread_count
+from lossyzip.threads import heaviest_first, thread_count
 
 if TYPE_CHECKING:
     from lossyzip.checker import Checker, CheckReport
@@ -197,19 +197,16 @@ class Frame:
         alike = self._header.part == self._header.coded == self.dtype  # packed ones are unpacked in place
         into = into if alike and not self.masked and self.guided is None else None
         enhancer = self._enhancer() if enhance else None
-        jobs = (
-            partial(
-                self._decode,
-                self._reader.tile(number),
-                number,
-                where,
-                plan,
-                _flat_part(into, where),
-                enhancer,
-            )
-            for number, where in touched
-        )
-        yield from in_order(jobs, thread_count(threads))
+
+        def jobs() -> Iterator[tuple[float, Callable[[], tuple[tuple[slice, ...], Decoded]]]]:
+            for number, where in touched:
+                tile, part = self._reader.tile(number), _flat_part(into, where)
+                yield (
+                    len(tile.payload),
+                    partial(self._decode, tile, number, where, plan, part, enhancer),
+                )
+
+        yield from heaviest_first(jobs(), thread_count(threads))
 
     def _enhancer(self) -> Enhancer | None:
         from lossyzip.learned.enhancer import Enhancer
