@@ -1,12 +1,15 @@
-"""Memory that a thread keeps from one tile to the next: to get new pages takes longer than to code them."""
+"""Memory of one thread alone: what it keeps from one tile to the next, since to get new pages takes longer
+than to code them, and small arrays that no other thread's lie beside."""
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
 
 _MOST_KEPT = 1 << 24  # bytes of a room
+_LINES = 128  # bytes that processors fetch, and wait for, together
 _own = threading.local()  # of each thread: rooms
 
 
@@ -21,3 +24,15 @@ def kept_room(name: str, size: int, dtype: np.dtype) -> np.ndarray:
         setattr(_own, name, room)
     kept: np.ndarray = room[:needed].view(dtype)
     return kept
+
+
+def apart(shape: int | tuple[int, ...], dtype: type | np.dtype) -> np.ndarray:
+    """Zeros for a kernel to write to all the time, in cache lines of their own.
+
+    Small arrays of numpy's lie beside those of other threads, whoever gave the memory back last: two threads
+    that write to one line wait for one another.
+    """
+    size = math.prod(shape) if isinstance(shape, tuple) else shape
+    room = np.zeros(2 * _LINES + size * np.dtype(dtype).itemsize, np.uint8)
+    zeros: np.ndarray = room[_LINES:-_LINES].view(dtype).reshape(shape)
+    return zeros

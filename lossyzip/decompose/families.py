@@ -29,6 +29,7 @@ from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.mixing import check_used_up, decoder, encoder, finish
 from lossyzip.entropy.tokens import OUTLIER, Symbols
 from lossyzip.errors import CorruptError, SelfCheckError
+from lossyzip.kept import apart
 
 PlanOfPasses = Multigrid | Raster | Wavelet
 Plan = PlanOfPasses | Lattice
@@ -180,7 +181,7 @@ def _swept(
     family = _FAMILIES[plan.name]
     symbols = Symbols.room(coded.size * family.CODES, kept)
     outliers = np.empty(coded.size // 4 + 1, coded.dtype)
-    cursor = np.zeros(6, np.int64)
+    cursor = apart(6, np.int64)
 
     def visit(buffer: Buffer, passes: Passes, rule: Quantizer, source: np.ndarray | None) -> None:
         assert source is not None
@@ -293,7 +294,7 @@ def mix(
             raise SelfCheckError(f"a pass of {points} points has {part.size} codes. Please report this")
         if here.around is not None:
             part, own = rows_in_turn(part, own, here.lattice)
-        mixed_pass(here, buffer, rule, mixer, part, own, np.zeros(5, np.int64), True)
+        mixed_pass(here, buffer, rule, mixer, part, own, apart(5, np.int64), True)
         outliers.append(own)
         done[0] += part.size
         done[1] += count
@@ -318,7 +319,7 @@ def _unmix(
 ) -> np.ndarray:
     """The tile, folded, whose codes were mixed."""
     mixer = decoder(mixed)
-    cursor, none = np.zeros(5, np.int64), np.empty(0, np.int32)
+    cursor, none = apart(5, np.int64), np.empty(0, np.int32)
 
     def visit(buffer: Buffer, passes: Passes, rule: Quantizer, _source: np.ndarray | None) -> None:
         for here in passes:

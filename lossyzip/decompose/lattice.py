@@ -21,6 +21,7 @@ from lossyzip.entropy.rans import decode_row
 from lossyzip.entropy.stream import CodeStream
 from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, codes_of_row, largest_of
 from lossyzip.errors import CorruptError
+from lossyzip.kept import apart
 
 GROUPS = 1  # of context cells
 _CENTRED, _LEVELS = 16, 17  # in the place of axes
@@ -223,7 +224,7 @@ def _room(rows: Rows) -> Room:
         np.zeros(nx, np.uint8),
         np.empty(nx, np.uint8),
         np.full(1, _FLAG_CELL, np.uint8),
-        np.empty(1, np.uint8),
+        apart(1, np.uint8),
         np.ones(1, np.int32),
     )
 
@@ -397,7 +398,7 @@ def decompose(
     rows = differences(shape, plan.axes)
     count = rows.nt * rows.nz * rows.ny
     codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
-    outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), np.zeros(3, np.int64)
+    outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), apart(3, np.int64)
     difference(
         *(coded, rows, spacing(rule, plan.centre), levels_of(plan, rule), _room(rows)),
         *(codes, cells, outliers, cursor),

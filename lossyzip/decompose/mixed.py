@@ -31,6 +31,7 @@ from lossyzip.decompose.rows import (
 )
 from lossyzip.entropy.mixing import CONTEXT, EXPECTED, LOOKS, MIRRORED, MODELS, Mixer, bit_length, mix_code
 from lossyzip.entropy.tokens import OUTLIER
+from lossyzip.kept import apart
 
 _QUARTERS = 2040.0  # a look's distance is told in quarters of a step, up to this
 _FARTHEST = 2.0**20 - 1.0  # and as a code up to this
@@ -72,11 +73,11 @@ class Room(NamedTuple):
 
 def _room(lattice: Lattice, dtype: np.dtype) -> Room:
     return Room(
-        np.zeros(LOOKS, np.int64),
-        np.zeros(LOOKS, np.int64),
-        np.zeros((3, MODELS), np.int64),
-        np.zeros(MODELS, np.int32),
-        np.zeros((5, LOOKS), np.int64),
+        apart(LOOKS, np.int64),
+        apart(LOOKS, np.int64),
+        apart((3, MODELS), np.int64),
+        apart(MODELS, np.int32),
+        apart((5, LOOKS), np.int64),
         np.empty(lattice.nx, dtype),
         np.empty(lattice.nx, np.int32),
         np.zeros((2, lattice.ny + 1, lattice.nx + 2), np.int64),

@@ -16,7 +16,7 @@ from lossyzip.decompose.buffer import Pass, stacked
 from lossyzip.decompose.parents import Parent
 from lossyzip.decompose.rows import Stencils
 from lossyzip.decompose.step import Places, Step
-from lossyzip.kept import kept_room
+from lossyzip.kept import apart, kept_room
 
 _NO_PARENT = Parent(0, 0, 0)
 
@@ -91,7 +91,7 @@ def room_of(extent: Extent, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, St
         np.empty(dense, np.int32),
         np.empty(dense, np.uint8),
         np.empty(dense, np.uint8),
-        np.empty((5, extent.planes), dtype),
+        apart((5, extent.planes), dtype),
     )
     values = kept_room("band values", extent.values, dtype)
     magnitudes = kept_room("band magnitudes", extent.magnitudes, np.dtype(np.uint8))

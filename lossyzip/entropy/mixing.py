@@ -15,6 +15,7 @@ import numpy as np
 from lossyzip._jit import helper, merged
 from lossyzip.entropy.tokens import OUTLIER
 from lossyzip.errors import CorruptError
+from lossyzip.kept import apart
 
 LOOKS = 4  # known values near a point that it may be equal to
 # Of a look: the code that would make the point equal to it; whether the codes before were as expected, a bit
@@ -70,7 +71,8 @@ class Mixer(NamedTuple):
 def open_mixer(words: np.ndarray) -> Mixer:
     """A mixer that has learnt nothing, to write into or to read from ``words`` (uint32, two at least)."""
     sets = _NODES * ACTIVITIES
-    state = np.array([0, (1 << 64) - 1, (int(words[0]) << 32) | int(words[1]), 0], np.uint64)
+    state = apart(4, np.uint64)
+    state[:] = 0, (1 << 64) - 1, (int(words[0]) << 32) | int(words[1]), 0
     slots = np.zeros(sum(CONTEXTS) * _NODES, np.uint32)
     weights = np.full(2 * sets * MODELS, _FIRST_WEIGHT, np.int32)
     return Mixer(slots, weights, np.zeros(sets, np.int32), state, words)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import helper, kernel, merged
+from lossyzip.kept import apart
 
 PRECISION = 12
 TOTAL = 1 << PRECISION
@@ -36,11 +37,13 @@ def open_coder(
     contexts = frequency.shape[0]
     slots = np.repeat(np.tile(np.arange(256, dtype=np.uint8), contexts), frequency.ravel())
     start = np.cumsum(frequency, axis=1) - frequency
+    own = apart(states.size, np.uint32)
+    own[:] = states
     return Coder(
         context_of_cell.astype(np.uint8),
         slots,
         ((frequency << 16) | start).astype(np.uint32).ravel(),
-        states.astype(np.uint32),
+        own,
         np.append(words, np.uint16(0)).astype(np.uint16),
     )
 

@@ -35,6 +35,7 @@ from lossyzip.entropy.tokens import (
 )
 from lossyzip.entropy.words import from_bytes, to_bytes
 from lossyzip.errors import CorruptError, TruncatedError
+from lossyzip.kept import apart
 
 _FEW_WORDS, _FEW_CODES = 2048, 1 << 18  # a shorter stream has one state, not eight
 _MIXED = b"\0"  # no context model has that size
@@ -154,7 +155,7 @@ class CodeStream:
         self.extra = from_bytes(extra)
         words = np.frombuffer(data[words_at:], "<u2")
         self.coder: Coder = open_coder(model.context_of_cell, model.frequency, states, words)
-        self.cursor = np.zeros(6, np.int64)
+        self.cursor = apart(6, np.int64)
         self._extra_bits = extra_bits
 
     def check_used_up(self, outliers: int) -> None:
