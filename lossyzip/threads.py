@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from itertools import count
 from threading import Lock
+from time import perf_counter
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.workers import Retire, workers
 
+_LITTLE, _SHORT = 0.2, 1e-3  # of what a job takes; seconds
 _T = TypeVar("_T")
 _Job = Callable[[], _T]
 
@@ -33,7 +35,8 @@ def thread_count(threads: int | None) -> int:
 def in_order(jobs: Iterable[_Job[_T]], threads: int) -> Iterator[_T]:
     """Results of ``jobs`` in their order, with few of them in flight.
 
-    The calling thread is one of the ``threads``: it does jobs itself where it would wait for results.
+    The calling thread is one of the ``threads``: it does jobs itself where it would wait for results, unless
+    to draw jobs and to take up results, that is to read and to write, leaves it little time.
     """
     return _in_order(((0.0, job) for job in jobs), threads, 1)
 
@@ -49,7 +52,7 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int) 
         for _, job in jobs:
             yield job()
         return
-    lanes = _Lanes[_T](threads - 1)
+    lanes = _Lanes[_T](threads)
     waiting, wanted = deque[Future[_T]](), True
     ahead = threads + 1  # one for a worker who is done before the caller is
     try:
@@ -64,12 +67,14 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int) 
                     yield waiting.popleft().result()
                 elif len(waiting) <= 2 * threads and len(_running(waiting)) <= ahead:
                     break  # and draw another, though the first is not done
-                elif not lanes.help():
-                    wait(_running(waiting), return_when=FIRST_COMPLETED)
+                elif not lanes.help(number + 1):
+                    lanes.wait_for(_running(waiting))
         lanes.begin()
         while waiting:
-            if waiting[0].done() or not lanes.help():
+            if waiting[0].done():
                 yield waiting.popleft().result()
+            elif not lanes.help(number + 1):
+                lanes.wait_for([waiting[0]])
     except GeneratorExit:  # maybe from the collector, in any thread, in a fork, or as the interpreter ends
         wanted = False
         raise
@@ -85,11 +90,14 @@ def _running(futures: Iterable[Future[_T]]) -> list[Future[_T]]:
 
 
 class _Lanes(Generic[_T]):
-    """Jobs that are done by weight, by ``most`` workers at once, each of which goes on as long as there are
-    some, and by whoever helps."""
+    """Jobs that are done by weight, in so many ``threads`` at once. Workers go on as long as there are some;
+    the caller's is one of the threads as long as it has time."""
 
-    def __init__(self, most: int) -> None:
-        self._workers, self._most, self._busy = workers(), most, 0
+    def __init__(self, threads: int) -> None:
+        self._workers, self._threads, self._busy = workers(), threads, 0
+        self._most = threads - 1  # workers
+        self._began, self._waited = perf_counter(), 0.0
+        self._helped: list[float] = []  # seconds of the caller's jobs
         self._coming: list[Retire] = []  # of workers who have not looked for a job yet
         self._lock, self._number = Lock(), count()
         self._heap: list[tuple[float, int, _Job[_T], Future[_T]]] = []
@@ -104,18 +112,40 @@ class _Lanes(Generic[_T]):
             for _ in range(min(len(self._heap), self._most - self._busy) - len(self._coming)):
                 self._coming.append(self._workers.start(self._work))
 
-    def help(self) -> bool:
-        """Do the next job in the calling thread; False: none is left that nobody has begun."""
+    def help(self, drawn: int) -> bool:
+        """Do the next job in the calling thread; False: none is left that nobody has begun, or it has little
+        time beside what it did for the ``drawn`` jobs so far."""
+        if not self._has_time(drawn):
+            return False
         with self._lock:
             if not self._heap:
                 return False
             _, _, job, future = heapq.heappop(self._heap)
+        began = perf_counter()
         # Not said to be running: where an interrupt ends this, the future is still cancelled.
         try:
             future.set_result(job())
         except Exception as error:  # anything else ends the caller, too, at once
             future.set_exception(error)
+        self._helped.append(perf_counter() - began)
         return True
+
+    def wait_for(self, futures: list[Future[_T]]) -> None:
+        """Until one of them is done."""
+        began = perf_counter()
+        wait(futures, return_when=FIRST_COMPLETED)
+        self._waited += perf_counter() - began
+
+    def _has_time(self, drawn: int) -> bool:
+        """Whether jobs take the caller much longer than all else it does for one. If not, a worker comes in
+        its place."""
+        if self._helped and self._most < self._threads:
+            seconds = sum(self._helped)
+            other = perf_counter() - self._began - self._waited - seconds
+            if other / drawn > max(_LITTLE * seconds / len(self._helped), _SHORT):
+                self._most = self._threads
+                self.begin()
+        return self._most < self._threads
 
     def close(self) -> None:
         """All that was added is done, or cancelled: who has not come yet need not."""

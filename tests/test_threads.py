@@ -127,6 +127,24 @@ def test_the_caller_does_jobs_itself():
         assert idents.count(threading.get_ident()) == 5
 
 
+def test_a_caller_who_reads_for_long_leaves_jobs_to_others():
+    """Two workers, that is, in two threads."""
+    done: list[int] = []
+
+    def job() -> None:
+        done.append(threading.get_ident())
+        time.sleep(0.02)
+
+    def read():
+        for _ in range(30):
+            time.sleep(0.01)
+            yield job
+
+    list(in_order(read(), 2))
+    assert done.count(threading.get_ident()) <= 2
+    assert len(set(done[5:])) == 2
+
+
 def test_an_interrupt_of_the_caller_ends_it_at_once():
     begun: list[int] = []
     here = threading.get_ident()
