@@ -97,7 +97,7 @@ class _Lanes(Generic[_T]):
         self._workers, self._threads, self._busy = workers(), threads, 0
         self._most = threads - 1  # workers
         self._began, self._waited = perf_counter(), 0.0
-        self._helped: list[float] = []  # seconds of the caller's jobs
+        self._helped, self._helping = 0, 0.0  # jobs that the caller did, and their seconds
         self._coming: list[Retire] = []  # of workers who have not looked for a job yet
         self._lock, self._number = Lock(), count()
         self._heap: list[tuple[float, int, _Job[_T], Future[_T]]] = []
@@ -127,7 +127,8 @@ class _Lanes(Generic[_T]):
             future.set_result(job())
         except Exception as error:  # anything else ends the caller, too, at once
             future.set_exception(error)
-        self._helped.append(perf_counter() - began)
+        self._helped += 1
+        self._helping += perf_counter() - began
         return True
 
     def wait_for(self, futures: list[Future[_T]]) -> None:
@@ -140,9 +141,8 @@ class _Lanes(Generic[_T]):
         """Whether jobs take the caller much longer than all else it does for one. If not, a worker comes in
         its place."""
         if self._helped and self._most < self._threads:
-            seconds = sum(self._helped)
-            other = perf_counter() - self._began - self._waited - seconds
-            if other / drawn > max(_LITTLE * seconds / len(self._helped), _SHORT):
+            other = perf_counter() - self._began - self._waited - self._helping
+            if other / drawn > max(_LITTLE * self._helping / self._helped, _SHORT):
                 self._most = self._threads
                 self.begin()
         return self._most < self._threads

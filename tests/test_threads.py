@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lossyzip import workers
+from lossyzip.kept import apart
 from lossyzip.threads import heaviest_first, in_order
 
 
@@ -268,3 +269,15 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     command = [sys.executable, "-W", "ignore", "-c", program]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.stdout.split("\n") == ["[0, 0]", "7", ""]
+
+
+def test_what_kernels_write_to_shares_no_cache_line():
+    arrays = [
+        apart(shape, dtype) for shape in (1, 6, (5, 8)) for dtype in (np.uint8, np.int64) for _ in range(9)
+    ]
+    places = sorted((array.ctypes.data, array.nbytes) for array in arrays)
+    for (place, size), (following, _) in zip(places, places[1:], strict=False):
+        assert place + size + 128 <= following
+    for array in arrays:
+        assert array.flags.c_contiguous
+        assert not array.any()
