@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -246,6 +247,7 @@ def test_what_is_left_in_the_middle_does_not_keep_the_process(end):
     program = f"""
 import os, time
 from functools import partial
+from itertools import pairwise
 from lossyzip.threads import in_order
 begun = in_order([partial(time.sleep, 0.3)] * 6, 2)
 next(begun)
@@ -276,7 +278,7 @@ def test_what_kernels_write_to_shares_no_cache_line():
         apart(shape, dtype) for shape in (1, 6, (5, 8)) for dtype in (np.uint8, np.int64) for _ in range(9)
     ]
     places = sorted((array.ctypes.data, array.nbytes) for array in arrays)
-    for (place, size), (following, _) in zip(places, places[1:], strict=False):
+    for (place, size), (following, _) in pairwise(places):
         assert place + size + 128 <= following
     for array in arrays:
         assert array.flags.c_contiguous
