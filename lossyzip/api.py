@@ -5,6 +5,7 @@ The work is in compressor.py and decompressor.py; files are in io/.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -141,9 +142,9 @@ def compress(
 
         learning = Learning(train_seconds, seed, autoencoder=autoencoder)
         return compress_referring(as_array(array), bound, references, learning, **options)
-    parts: list[bytes] = []
-    compress_field(as_array(array), bound, parts.append, **options)
-    return b"".join(parts)
+    frame = io.BytesIO()  # of which getvalue() makes no copy
+    compress_field(as_array(array), bound, frame.write, **options)
+    return frame.getvalue()
 
 
 def decompress(

@@ -135,10 +135,11 @@ def compress_referring(
     seconds = usual_seconds(array.nbytes) if learning.seconds is None else learning.seconds
     plainly = trial.not_enhanced(options)
     told = trial.told_by(array, bound, others, range(len(others)), plainly)
-    trials = [trial.compressed(array, bound, None, plainly), trial.tapped(array, bound, told, plainly)]
+    best = trial.compressed(array, bound, None, plainly)
+    best = trial.smaller(best, trial.tapped(array, bound, told, plainly))
     if learning.trains and others:
-        trials.append(trial.guided(array, bound, others, told, seconds, learning.seed, plainly))
-    best = min((one for one in trials if one is not None), key=lambda one: len(one.frame))
+        guided = trial.guided(array, bound, others, told, seconds, learning.seed, plainly)
+        best = trial.smaller(best, guided)
     if learning.autoencoder:
         best = _with_latents(best, array, bound, others, told, seconds, learning.seed, plainly)
     return trial.enhanced(best, array, bound, options).frame
@@ -156,7 +157,7 @@ def _with_latents(
     from lossyzip.latent_trial import autoencoded  # which imports numba
 
     found = autoencoded(field, bound, known, told, len(best.frame), *about)
-    return best if found is None or len(found.frame) >= len(best.frame) else found
+    return trial.smaller(best, found)
 
 
 def plan_of(
@@ -294,15 +295,17 @@ class _Group:
         """Of what was decoded, ``needed`` is kept."""
         bound, field = self._bounds[name], _at_hand(self._fields[name])
         plainly = trial.not_enhanced(self._options)
-        best = plain = trial.compressed(field, bound, None, plainly)
-        tapped, known = None, [self._decoded[reference] for reference in references]
+        best = trial.compressed(field, bound, None, plainly)  # of two frames the larger is not kept
+        plain_bytes = tapped_bytes = len(best.frame)
+        known = [self._decoded[reference] for reference in references]
         if references or self._learning.autoencoder:
             told = trial.told_by(field, bound, known, range(len(known)), plainly)
         if references:
             tapped = trial.tapped(field, bound, told, plainly)
-            guided = self._by_network(name, field, known, told, len(plain.frame), seconds)
-            found = [one for one in (plain, tapped, guided) if one is not None]
-            best = min(found, key=lambda one: len(one.frame))
+            tapped_bytes = plain_bytes if tapped is None else len(tapped.frame)
+            best = trial.smaller(best, tapped)
+            del tapped
+            best = trial.smaller(best, self._by_network(name, field, known, told, plain_bytes, seconds))
         guided_bytes = len(best.frame)
         if self._learning.autoencoder:
             tell = partial(self._training, name) if self._training else None
@@ -321,8 +324,7 @@ class _Group:
             opened.decode_into(values, self._options.get("threads"))
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0
-        tapped_bytes = len((tapped or plain).frame)
-        sizes = len(plain.frame), tapped_bytes, guided_bytes, len(best.frame), len(network)
+        sizes = plain_bytes, tapped_bytes, guided_bytes, len(best.frame), len(network)
         return Coded(name, frame, report, used, *sizes, trained, self._searched)
 
     def _enhancing(self, name: str) -> dict[str, Any]:

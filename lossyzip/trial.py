@@ -5,6 +5,7 @@ What a way makes of a field is a frame; who asks keeps the smallest.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -121,7 +122,8 @@ def in_ways(
         guide = make(subtracted=way)
         guide = guide if told is None else _with_taps(guide, told, fills)
         found = compressed(field, bound, guide, options)
-        best = found if best is None or len(found.frame) < len(best.frame) else best
+        best = found if best is None else smaller(best, found)
+        del found
     assert best is not None
     return best
 
@@ -217,9 +219,14 @@ def _with_taps(guide: FieldGuide, told: Told, fills: Sequence[float]) -> FieldGu
 
 
 def compressed(field: Source, bound: Bound, guide: FieldGuide | None, options: dict[str, Any]) -> Trial:
-    parts: list[bytes] = []
-    report = compress_field(field, bound, parts.append, guide=guide, **options)
-    return Trial(b"".join(parts), report, guide)
+    frame = io.BytesIO()  # of which getvalue() makes no copy
+    report = compress_field(field, bound, frame.write, guide=guide, **options)
+    return Trial(frame.getvalue(), report, guide)
+
+
+def smaller(best: Trial, other: Trial | None) -> Trial:
+    """That of the smaller frame; ``best`` where they are alike."""
+    return best if other is None or len(other.frame) >= len(best.frame) else other
 
 
 def not_enhanced(options: Mapping[str, Any]) -> dict[str, Any]:
