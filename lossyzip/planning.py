@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,21 @@ from lossyzip.version import VERSION
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
 
+_EDGES_COUNT = 0.3  # bits a value, below which what is next to edges of tiles takes much of them
 _WORTH_A_TILE = 1.25  # times the best size, by samples, which are no better than that
 
 
 def _tile_shape(dtype: np.dtype, shape: tuple[int, ...], times: float = 1) -> tuple[int, ...]:
     return field.tile_shape(shape, times / 2 if dtype.kind == "c" else times)
+
+
+def _larger_tiles(header: Header) -> tuple[int, ...]:
+    """Up to twice as large as usual, if there are two at least, for two threads; else as they are."""
+    for times in (2, 1):
+        tile = _tile_shape(header.dtype, header.shape, times)
+        if tile != header.shape and math.prod(tile) > math.prod(header.tile_shape):
+            return tile
+    return header.tile_shape
 
 
 def draft_header(
@@ -95,7 +106,7 @@ def with_plans(
             return header
         coded = as_coded(source, header, left_out, guide if header.subtracted else None)
         beside = guide.beside if guide is not None and guide.taps else None
-        plan = tuning.choose_plan(*coded, effort, threads, idempotent, *([beside] if beside else []))
+        plan, rate = tuning.choose(*coded, effort, threads, idempotent, *([beside] if beside else []))
         header = _without_unused(header, plan, guide) if guide is not None and beside else header
         if plan is None and header.packing is not None:
             unpacked = replace(header, packing=None)
@@ -105,6 +116,9 @@ def with_plans(
         if plan is None:
             return header
         plan = used_alone(plan)
+        if rate < _EDGES_COUNT and levels is None:
+            header = replace(header, tile_shape=_larger_tiles(header))
+            plan = tuning.for_tiles(plan, header.as_coded().tile_shape)
         return replace(header, family=plan.name, plan=write_plan(plan))
 
     if levels is None:

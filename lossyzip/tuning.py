@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,16 +44,19 @@ _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly bette
 _CLOSE = 1.03
 _OTHER_FOLD = 1.15  # times the best of a kind: samples say more of folds than of kinds
 _MAY_TURN, _ALIKE = 1.35, 1.15  # times as large as the best; as what was judged by a smaller sample
+_TURNS_AT_LOW_RATES = 1.5
 _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
+_FAR = 2.0  # times the best, which small blocks may have a kind at low rates that is the best of all
+_FAR = 2.0  # times the best on a small sample at low rates: it may be the best of all
 _CLOSE_BITS = 0.05  # a value
 _TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
 # Below so many bits a value: how many times the best size that of the best of each kind may be on a small
 # sample, whose edges cost some kinds more than others.
 _LEEWAYS = (
-    (_LOW_RATE, dict(zip(_TRIES, (1.5, 1.5, 1.5, 1.3), strict=True))),
+    (_LOW_RATE, dict.fromkeys(_TRIES, _FAR)),
     (2.0, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.3), strict=True))),
     (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
 )
@@ -65,14 +69,26 @@ _NOTHING = 0.1  # bits a value
 _LOOKS = 4  # times the usual blocks, where all of these are quiet
 
 
-def choose_plan(
+class Choice(NamedTuple):
+    """A plan, or None where the lossless back end is better; about how many bits a value takes with it."""
+
+    plan: Plan | None
+    rate: float = math.inf
+
+
+def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
+    """That of `choose`."""
+    return choose(source, header, effort, threads).plan
+
+
+def choose(
     source: Source,
     header: Header,
     effort: Effort,
     threads: int = 1,
     idempotent: bool = False,
     beside: Beside | None = None,
-) -> Plan | None:
+) -> Choice:
     """The plan that codes ``source`` in the fewest bytes, by samples; None: the lossless back end does.
 
     ``header`` is the field's, its family and plan not yet known. The source is read in this thread.
@@ -80,13 +96,13 @@ def choose_plan(
     may reach into, in the header's dtype.
     """
     if idempotent and not multiples.suits(header.native, header.eps):
-        return None
+        return Choice(None)
     rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
     if rule is None or 0 in header.shape:
-        return None
+        return Choice(None)
     coded, share = _sample(source, header, effort, rule, beside)
     if not coded:
-        return Lattice(lorenzo.X) if idempotent else Multigrid(Fold.MERGED, 1)
+        return Choice(Lattice(lorenzo.X) if idempotent else Multigrid(Fold.MERGED, 1))
     served = round(effort.times * math.prod(header.shape) * share)
     near = coded
     if len(coded) > 1 or share < 1.0:
@@ -96,10 +112,10 @@ def choose_plan(
     if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
         size, lattice = best_lattice(final)
         if idempotent or size < math.inf:
-            return lattice
+            return Choice(lattice)
     folds = distinct_folds(coded[0].shape)
     if effort.lattice:
-        return best_lorenzo(folds, final, threads)
+        return Choice(best_lorenzo(folds, final, threads))
     # Those first that take long, so that threads end together: rasters of planes are fitted to more of them.
     candidates: list[Attempt] = [partial(try_multigrid, how=how) for how in folds]
     candidates += [partial(try_raster, how=how) for how in reversed(folds)]
@@ -132,15 +148,22 @@ def choose_plan(
         judged.append(_best_lattice(source, header, effort, final, best, beside))
     if scouted and sparse and header.tile_shape == header.shape:
         judged = _surely_judged(judged, scouted, replace(final, blocks=near))
+    elif scouted and sparse and _has_low_rate(min(size for size, _ in judged), served):
+        large = sample_blocks(header.shape, replace(effort, block=MANY, blocks=1))
+        blocks = _loud(coded_blocks(source, header, large, beside), rule)
+        judged = (
+            _judged_again(judged, replace(final, blocks=blocks), _TURNS_AT_LOW_RATES) if blocks else judged
+        )
     size, plan = min(judged, key=lambda pair: pair[0])
     if effort.mixes(header.tile_shape):
         most = _MIXED_BLOCK if beside is None else _MIXED_BLOCK // 4
         part = replace(effort, block=math.prod(header.tile_shape) if size < _FEW_BYTES else most, blocks=1)
         block = coded_blocks(source, header, sample_blocks(header.shape, part), beside) or coded[:1]
-        plan = _best_mixed(judged, replace(final, blocks=block), threads)
+        within = _FAR if _has_low_rate(size, served) else _WORTH_MIXING
+        plan = _best_mixed(judged, replace(final, blocks=block), within, threads)
     if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
-        return None
-    return _for_tiles(plan, header.tile_shape)
+        return Choice(None)
+    return Choice(for_tiles(plan, header.tile_shape), 8.0 * size / served)
 
 
 def _best_lattice(
@@ -162,7 +185,7 @@ def _best_lattice(
     part = replace(effort, block=math.prod(header.tile_shape), blocks=1)
     tile = coded_blocks(source, header, sample_blocks(header.shape, part), beside)
     whole = replace(judge, blocks=_loud(tile, judge.rule) or judge.blocks)
-    other = _for_tiles(other, whole.blocks[0].shape)
+    other = for_tiles(other, whole.blocks[0].shape)
     own, theirs = whole.size(plan)[0], whole.size(other)[0]
     return others * own / theirs if max(own, theirs) < math.inf else max(own, size), plan
 
@@ -214,14 +237,14 @@ def best_of_each_kind(
         kinds[: len(scouted)] = [[_smallest(kind, scout, threads)] for kind in scouted]
     best = [min(judge_all(kind, judge, threads), key=lambda pair: pair[0]) for kind in kinds]
     best.sort(key=lambda pair: pair[0])
-    return [_for_tiles(plan, header.tile_shape) for size, plan in best if size <= within * best[0][0]]
+    return [for_tiles(plan, header.tile_shape) for size, plan in best if size <= within * best[0][0]]
 
 
 def _smallest(attempts: Sequence[Attempt], judge: Judge, threads: int) -> Attempt:
     return attempts[int(np.argmin([size for size, _ in judge_all(attempts, judge, threads)]))]
 
 
-def _for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
+def for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
     """``plan`` with as many levels as a tile of ``shape`` has; the sample may have fewer."""
     if isinstance(plan, Multigrid):
         return replace(plan, levels=most_levels(fold(shape, plan.fold)))
@@ -239,11 +262,12 @@ def _shortlist(
     else:
         tried, judged = list(candidates), judge_all(candidates, scout, threads)
     best = min(size for size, _ in judged)
-    close, leeways = _CLOSE * best, dict.fromkeys(_TRIES, leeway)
+    close, leeways, rate = _CLOSE * best, dict.fromkeys(_TRIES, leeway), 8.0 * best / scout.served
     if scout.sparse:
-        rate = 8.0 * best / scout.served
         close = best * (1.0 + _CLOSE_BITS / rate)
         leeways = next(leeways for below, leeways in _LEEWAYS if rate <= below)
+    if rate < _LOW_RATE:
+        leeways = dict.fromkeys(_TRIES, _FAR)
     best_of_kind: dict[tuple[str, bool, bool], float] = {}
     for size, plan in judged:
         kind = kind_of(plan)
@@ -300,10 +324,16 @@ def _surely_judged(
     """The best of each kind by the whole field, which is one tile, where that may have another best one: some
     are not far behind, and a value takes more or less in smaller samples, which lie elsewhere."""
     best, before = min(size for size, _ in judged), min(size for size, _ in scouted)
-    near = [pair for pair in _best_of_kinds(judged).values() if pair[0] < _MAY_TURN * best]
-    if len(near) < 2 or 1.0 / _ALIKE < best / before < _ALIKE:
+    return judged if 1.0 / _ALIKE < best / before < _ALIKE else _judged_again(judged, whole, _MAY_TURN)
+
+
+def _judged_again(judged: list[tuple[float, Plan]], large: Judge, most: float) -> list[tuple[float, Plan]]:
+    """By larger blocks, the best of each kind that takes no more than ``most`` times the best."""
+    best = min(size for size, _ in judged)
+    near = [plan for size, plan in _best_of_kinds(judged).values() if size < most * best]
+    if len(near) < 2:
         return judged
-    return [try_plan(whole, _for_tiles(plan, whole.blocks[0].shape)) for _, plan in near]
+    return [try_plan(large, for_tiles(plan, large.blocks[0].shape)) for plan in near]
 
 
 def _best_of_kinds(judged: Sequence[tuple[float, Plan]]) -> dict[tuple[str, bool, bool], tuple[float, Plan]]:
@@ -318,13 +348,13 @@ def _has_low_rate(size: float, served: int) -> bool:
     return 8.0 * size < _LOW_RATE * served
 
 
-def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, threads: int) -> Plan:
+def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, within: float, threads: int) -> Plan:
     """The best by mixed coding of ``judged`` plans: static coding is no judge of plans that are nearly as
     good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
     best = _best_of_kinds(judged)
     smallest = min(size for size, plan in best.values() if not isinstance(plan, Lattice))  # never mixed
-    near = [plan for size, plan in best.values() if size <= smallest * _WORTH_MIXING + _SLACK]
-    plans = [_for_tiles(plan, judge.blocks[0].shape) for plan in near]
+    near = [plan for size, plan in best.values() if size <= smallest * within + _SLACK]
+    plans = [for_tiles(plan, judge.blocks[0].shape) for plan in near]
     if len(plans) == 1:
         return plans[0]
     sizes = list(in_order((partial(judge.mixed_size, plan) for plan in plans), threads))

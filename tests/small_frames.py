@@ -60,7 +60,7 @@ def compress(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(field, "TILE_VALUES", tile_values)
         patch.setitem(EFFORTS, "balanced", STATIC)
-        patch.setattr(tuning, "choose_plan", lambda *_: PLANS[plan])
+        patch.setattr(tuning, "choose", lambda *_: tuning.Choice(PLANS[plan]))
         return lz.compress(array, bound, fill_value=-99.0, effort=effort, threads=1)
 
 
@@ -71,7 +71,7 @@ def enhanced() -> bytes:
         patch.setattr(second_pass, "_cheaper", lambda *_: True)
         patch.setattr(training, "FEWEST", 100)
         patch.setitem(EFFORTS, "balanced", STATIC)
-        patch.setattr(tuning, "choose_plan", lambda *_: PLANS["raster"])
+        patch.setattr(tuning, "choose", lambda *_: tuning.Choice(PLANS["raster"]))
         blob = lz.compress(ARRAY, BOUND, fill_value=-99.0, enhance="offsets", threads=1)
     assert lz.inspect(blob).sections["marks"] > 0
     return blob
