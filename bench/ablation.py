@@ -6,6 +6,7 @@ real bytes. Nothing is decoded here: `python -m bench ratio` is where bounds are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +123,7 @@ def _frame_size(
     sizes = []
     for where in header.tile_slices():
         tile = np.ascontiguousarray(values[where])
-        size = len(encode_tile(tile, header, plan, mixed))
+        size = len(encode_tile(tile, header, plan, math.inf if mixed else 0.0))
         seen = None if plan is None or change is None else preview_tile(tile, header, plan)
         if seen is not None and change is not None:
             size += int(estimated_size([change(seen[1])]) - estimated_size([seen[1]]))

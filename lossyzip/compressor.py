@@ -248,8 +248,8 @@ class _Job:
         write(head)
         written, sizes, seconds = len(head), [], [0.0, 0.0]
         checked = checker_of(header, self.span, self.fill_values)
-        mixed = self.effort.mixes(header.tile_shape)
-        door = _Door(header, self.span, self.fill_values, self._levels, self.guide, mixed)
+        mixed_below = self.effort.mixed_below(header.shape, header.tile_shape)
+        door = _Door(header, self.span, self.fill_values, self._levels, self.guide, mixed_below)
         for result in heaviest_first(self._jobs(door, header), self.workers):
             write(result.record)
             written += len(result.record)
@@ -325,7 +325,7 @@ class _Door:
         fill_values: tuple[Number, ...],
         levels: Levels | None,
         guide: FieldGuide | None,
-        mixed: bool,
+        mixed_below: float,
     ) -> None:
         self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
         self._plan = plan_of_header(self._header)
@@ -333,7 +333,7 @@ class _Door:
         self._fill_values = fill_values
         self._levels = levels
         self._guide = guide
-        self._mixed = mixed
+        self._mixed_below = mixed_below
 
     def encode(self, tile: np.ndarray, levels: np.ndarray | None, where: tuple[slice, ...]) -> _Encoded:
         from lossyzip.carrier import NO_GUIDE
@@ -345,7 +345,7 @@ class _Door:
             np.copyto(in_order, tile)
             tile = in_order
         guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
-        payload = encode_tile(tile, self._header, self._plan, self._mixed, levels, guide)
+        payload = encode_tile(tile, self._header, self._plan, self._mixed_below, levels, guide)
         encoded = time.thread_time()
         coded = self._header.coded
         room = kept_room("decoded", tile.size * (2 if self._header.dtype.kind == "c" else 1), coded)

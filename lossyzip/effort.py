@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 USUAL_STEP, FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
+_FEW_BITS = 0.3  # a value
 MANY = 1 << 20  # values, from which on it matters how long each takes
 
 
@@ -17,7 +18,9 @@ class Effort:
     close to the best, and the best of each family, if it came within ``leeway``, on ``blocks`` blocks of
     up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
     ``scout_points``, then to ``points`` values. Codes of tiles
-    of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that.
+    of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that; those of
+    fields of one tile of up to ``mixed_if_few`` values where they take next to nothing, which is where
+    mixing may halve it.
     If ``brief``, smaller fields than MANY values are not scouted: all candidates are tried on the blocks.
     Others are scouted with those stencils fitted alone that serve most values, and with one step of the
     wavelet, whose rate says which of ``steps`` is tried on.
@@ -34,17 +37,30 @@ class Effort:
     brief: bool = False
     lattice: bool = False  # no other family is looked at
     tile_bytes: int = 1 << 23  # of floats, at most
+    mixed_if_few: int = 0
     times: float = 1.0  # as many values are in the field that weights are to pay their way in
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
         """Whether tiles of this shape are to be mixed."""
         return math.prod(tile_shape) <= self.mixed
 
+    def mixed_below(self, shape: tuple[int, ...], tile_shape: tuple[int, ...]) -> float:
+        """The bits a value below which tiles of this shape, of a field of ``shape``, are to be mixed."""
+        if self.mixes(tile_shape):
+            return math.inf
+        return _FEW_BITS if shape == tile_shape and math.prod(shape) <= self.mixed_if_few else 0.0
+
 
 _STEPS = (FINE_STEP, USUAL_STEP)
 EFFORTS = {
     "fast": Effort(1 << 15, 2_000, 1.1, 1 << 14, 4, 4_000, mixed=0, lattice=True),
-    "balanced": Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 18, steps=_STEPS, brief=True),
+    "balanced": Effort(
+        *(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000),
+        mixed=1 << 18,
+        steps=_STEPS,
+        brief=True,
+        mixed_if_few=1 << 21,
+    ),
     "max": Effort(
         1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64), tile_bytes=1 << 24
     ),

@@ -57,13 +57,13 @@ def encode_tile(
     tile: np.ndarray,
     header: Header,
     plan: Plan | None,
-    mixed: bool = False,
+    mixed_below: float = 0.0,
     levels: np.ndarray | None = None,
     guide: Guiding = NO_GUIDE,
 ) -> bytes:
     """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless.
 
-    ``mixed``: the codes are mixed where that is smaller. ``levels``: as in `Decoded`.
+    ``mixed_below``: codes of fewer bits a value are mixed where that is smaller. ``levels``: as in `Decoded`.
     ``guide``: what references tell of the tile, where the header says so.
     """
     parts = parts_of(np.ma.getdata(tile))
@@ -74,9 +74,11 @@ def encode_tile(
         put_sized(head, lossless.pack(masked.view(np.uint8)))
         left_out = np.broadcast_to(masked, shape).reshape(-1)
     if levels is None:
-        payload = _encode(values, shape, header, plan, mixed, left_out, guide)
+        payload = _encode(values, shape, header, plan, mixed_below, left_out, guide)
     else:
-        payload = bytes([_LEVELS]) + _encode_levels(values, shape, header, mixed, left_out, levels, guide)
+        payload = bytes([_LEVELS]) + _encode_levels(
+            values, shape, header, mixed_below, left_out, levels, guide
+        )
     return bytes([payload[0] | _MASKED * bool(head)]) + bytes(head) + payload[1:]
 
 
@@ -84,7 +86,7 @@ def _encode_levels(
     values: np.ndarray,
     shape: tuple[int, ...],
     header: Header,
-    mixed: bool,
+    mixed_below: float,
     left_out: np.ndarray | None,
     levels: np.ndarray,
     guide: Guiding,
@@ -99,7 +101,7 @@ def _encode_levels(
             others |= left_out
         here = header.at_level(level)
         plan = plan_of(here.family, here.plan, here.raw_guides)
-        put_sized(out, _encode(values, shape, here, plan, mixed, others, guide))
+        put_sized(out, _encode(values, shape, here, plan, mixed_below, others, guide))
     return bytes(out)
 
 
@@ -108,7 +110,7 @@ def _encode(
     shape: tuple[int, ...],
     header: Header,
     plan: Plan | None,
-    mixed: bool,
+    mixed_below: float,
     left_out: np.ndarray | None,
     guide: Guiding,
 ) -> bytes:
@@ -126,7 +128,10 @@ def _encode(
         result = decompose(flat, inner.shape, plan, rule, guides=beside, kept=True)
         if result.outliers is None:
             return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
-        mixed_codes = mix(result, inner.shape, plan, rule, beside) if mixed else None
+        few = mixed_below == math.inf or (
+            mixed_below > 0.0 and 8.0 * estimated_size([result]) < mixed_below * inner.size
+        )
+        mixed_codes = mix(result, inner.shape, plan, rule, beside) if few else None
         codes, outliers = result.to_bytes(), result.outliers
         if mixed_codes is not None and len(mixed_codes.data) < len(codes):
             codes, outliers = mixed_codes.data, mixed_codes.outliers

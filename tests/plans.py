@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from lossyzip.decompressor import content_checksum
 from lossyzip.effort import EFFORTS
 from lossyzip.guide import FieldGuide
 
-STATIC = replace(EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
+STATIC = replace(EFFORTS["balanced"], mixed=0, mixed_if_few=0)  # small tiles would be mixed
 FAMILIES = ("multigrid", "raster", "wavelet", "lattice")
 
 
@@ -127,7 +128,7 @@ def frame_with(
             patch.setattr(
                 families.Codes, "to_bytes", lambda codes: bytes(200 * codes.symbols.codes().size + 100)
             )
-        payload = tile.encode_tile(array, header, plan, mixed, None, told)
+        payload = tile.encode_tile(array, header, plan, math.inf if mixed else 0.0, None, told)
     decoded = tile.decode_tile(payload, array.shape, header, plan, None, told)
     record = frame.pack_record(payload, content_checksum(decoded.values))
     return frame.pack_head(header.to_bytes()) + record + frame.pack_end([len(record)], {})

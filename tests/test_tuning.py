@@ -39,7 +39,7 @@ def _header(values: np.ndarray, rel: float) -> Header:
 def _size(values: np.ndarray, header: Header, plan: Plan) -> int:
     header = replace(header, family=plan.name, plan=write_plan(plan))
     tiles = (np.ascontiguousarray(values[where]) for where in header.tile_slices())
-    return len(header.plan) + sum(len(encode_tile(tile, header, plan, False)) for tile in tiles)
+    return len(header.plan) + sum(len(encode_tile(tile, header, plan)) for tile in tiles)
 
 
 @pytest.mark.parametrize("name", ["shells", "orbitals", "front", "interface_f64", "drifting"])

@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 
 
 def main(names: list[str]) -> None:
-    EFFORTS["balanced"] = replace(EFFORTS["balanced"], mixed=0)  # small tiles would be mixed
+    EFFORTS["balanced"] = replace(EFFORTS["balanced"], mixed=0, mixed_if_few=0)  # small tiles would be mixed
     made, path = makers(), HERE / "expected.json"
     expected = json.loads(path.read_text())
     for name in names:
