@@ -116,8 +116,9 @@ def compress_field(
 ) -> FieldReport:
     """Compress ``source`` (ndarray, masked array or h5py.Dataset, of any shape) into ``write(bytes)``.
 
-    The source is read twice, for a PSNR bound a few times more, tile by tile, from the calling thread; memory
-    in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
+    The source is read twice, with a sentinel once more and for a PSNR bound a few times more, tile by tile,
+    from the calling thread; memory in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in
+    all, and 64 MiB of the frame.
     ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
     values. ``guide``: for fields of float32 and float64. ``enhancing``: where it pays, an enhancer is
     added in a second pass, for which the source is read three times more and 192 MiB of frames are in memory.
@@ -130,6 +131,7 @@ def compress_field(
     from lossyzip.carrier import as_coded
     from lossyzip.levels import levels_of
     from lossyzip.packing_search import Sampler
+    from lossyzip.sentinel import sentinel_of, with_sentinel
 
     dtype = field.check_supported(source)
     if not isinstance(effort, Effort) and effort not in EFFORTS:
@@ -147,6 +149,11 @@ def compress_field(
     tiles = tiles if sampler is None else sampler.watch(tiles)
     summary = field.summarize(iter(tiles), dtype, fill_values, workers)
     sample = None if sampler is None else sampler.values()
+    sentinel = None if sample is None else sentinel_of(sample, summary.low, summary.high)
+    if sample is not None and sentinel is not None:
+        tiles = (field.read(source, where) for where in field.tile_slices(shape))
+        summary = with_sentinel(summary, sentinel, tiles, dtype, fill_values, workers)
+        sample = sample[sample != sentinel]
     span = (summary.low, summary.high) if summary.low <= summary.high else (0.0, 0.0)
     levels = levels_of(bound, shape, *span)
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0

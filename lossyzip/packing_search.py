@@ -14,7 +14,7 @@ from lossyzip.field import Number, largest_coded, native, special_patterns
 from lossyzip.packing import packed
 
 _SAMPLE, _FIRST_LOOK = 4096, 256  # values
-_RUN = 4  # of them lie side by side, which memory has at the same time
+RUN = 4  # of them lie side by side, which memory has at the same time
 _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly
 _MOST_STEPS = 16.0  # within eps: fields with more are coded as well without
 _WORTH = 1.05  # how much wider steps must be than 2 eps
@@ -41,11 +41,11 @@ class Sampler:
     def watch(self, tiles: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """``tiles``, one after the other."""
         for tile in tiles:
-            count = min(max(math.ceil(_SAMPLE * tile.size / self._size), _RUN), tile.size)
+            count = min(max(math.ceil(_SAMPLE * tile.size / self._size), RUN), tile.size)
             places = np.arange(count)
             if count < tile.size:
-                runs = places[: -(-count // _RUN)] * _GOLDEN % 1.0 * (tile.size - _RUN)
-                places = (runs.astype(np.int64)[:, None] + np.arange(_RUN)).reshape(-1)
+                runs = places[: -(-count // RUN)] * _GOLDEN % 1.0 * (tile.size - RUN)
+                places = (runs.astype(np.int64)[:, None] + np.arange(RUN)).reshape(-1)
             taken = native(_at(np.ma.getdata(tile), places))
             valid = np.abs(taken) <= largest_coded(taken.dtype)  # False for NaN
             if isinstance(tile, np.ma.MaskedArray):

@@ -1,4 +1,4 @@
-"""The lossless back end: an array's bytes, shuffled or differenced, through zstd.
+"""The lossless back end: an array's bytes, shuffled, differenced or in planes of bits, through zstd.
 
 The first byte says which way was the smallest: tried out, or tried on a part where the array is large.
 docs/FORMAT.md, "Lossless array".
@@ -14,7 +14,7 @@ import zstandard
 
 from lossyzip.errors import CorruptError, TruncatedError
 
-_RAW, _ZSTD, _SHUFFLED, _DIFFERENCED = range(4)
+_RAW, _ZSTD, _SHUFFLED, _DIFFERENCED, _PLANES = range(5)
 _QUICK_SIZE = 1 << 18  # bytes, above which one way is chosen on a sample, and zstd is quicker
 _THOROUGH, _QUICK, _TRIAL = 19, 9, 3  # zstd levels
 _SAMPLE = 1 << 18  # items to choose a way by,
@@ -25,7 +25,7 @@ _MOST_DIFFERENCED = 4  # axes that are tried: the last ones
 def pack(array: np.ndarray) -> bytes:
     """The bits of ``array`` (up to 8 axes; 1, 4 or 8 bytes an item) as bytes; `unpack` needs its shape."""
     bits = np.ascontiguousarray(array).reshape(array.shape).view(f"<u{array.dtype.itemsize}")
-    ways = [_ZSTD] if bits.itemsize == 1 else [_ZSTD, _SHUFFLED]
+    ways = [_ZSTD, _PLANES] if bits.itemsize == 1 else [_ZSTD, _SHUFFLED]
     axes = _axes(bits) if bits.itemsize > 1 and bits.size > 1 else ()
     ways += [_DIFFERENCED] if axes else []
     if bits.nbytes > _QUICK_SIZE:
@@ -41,13 +41,15 @@ def unpack(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     count = math.prod(shape)
     expected = count * dtype.itemsize
     way, body = (data[0], data[1:]) if data else (_RAW, b"")
-    if way > _DIFFERENCED:
+    if way > (_PLANES if dtype.itemsize == 1 else _DIFFERENCED):
         raise CorruptError(f"lossless data packed in way {way}")
     axes: tuple[int, ...] = ()
     if way == _DIFFERENCED:
         if not body:
             raise TruncatedError("lossless data ends before its axes")
         axes, body = _axes_of_mask(body[0], len(shape)), body[1:]
+    if way == _PLANES:
+        return _joined_planes(body, count).reshape(shape).view(dtype)
     raw = body if way == _RAW else _inflate(body, expected)
     if len(raw) != expected:
         raise CorruptError(f"lossless data is not of {expected} bytes")
@@ -66,7 +68,12 @@ def _packed(bits: np.ndarray, way: int, axes: tuple[int, ...], level: int) -> by
     if way == _DIFFERENCED:
         bits = _differences(_sorting(bits), axes)
         head += bytes([sum(1 << (bits.ndim - 1 - axis) for axis in axes)])
-    data = bits.tobytes() if way == _ZSTD else _shuffle(bits)
+    if way == _PLANES:
+        planes = max(int(bits.max(initial=0)).bit_length(), 1)
+        head += bytes([planes])
+        data = b"".join(np.packbits(bits >> k & 1).tobytes() for k in range(planes))
+    else:
+        data = bits.tobytes() if way == _ZSTD else _shuffle(bits)
     compressor = zstandard.ZstdCompressor(level=level, write_content_size=False, write_checksum=False)
     return head + compressor.compress(data)
 
@@ -117,6 +124,21 @@ def _summed(folded: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         integers = np.cumsum(integers, axis=axis, dtype=integers.dtype)
     top = integers.dtype.type(1 << (8 * integers.itemsize - 1))
     return np.where(integers & top, integers ^ top, ~integers)
+
+
+def _joined_planes(body: bytes, count: int) -> np.ndarray:
+    """``count`` bytes whose bits come in planes, the lowest first."""
+    planes, size = body[0] if body else 0, -(-count // 8)
+    if not 0 < planes <= 8:
+        raise CorruptError(f"lossless data has {planes} planes of bits")
+    raw = _inflate(body[1:], planes * size)
+    if len(raw) != planes * size:
+        raise CorruptError(f"lossless data is not of {planes} planes of {count} bits")
+    joined = np.zeros(count, np.uint8)
+    for k in range(planes):
+        plane = np.frombuffer(raw, np.uint8, size, k * size)
+        joined |= np.unpackbits(plane, count=count) << np.uint8(k)
+    return joined
 
 
 def _shuffle(bits: np.ndarray) -> bytes:
