@@ -112,14 +112,14 @@ def speed_command(
 
 @main.command("rate-distortion")
 @measuring(bounds=CURVE)
-@click.option("--compressors", "pattern", default="*", help='Only those like this: "max*".')
+@click.option("--compressors", "wanted", default="*", help='Only those like this: "max*".')
 @click.option("--jobs", default=1, show_default=True, help="Processes that measure.")
 @plots_option
 def rate_distortion_command(
     fields: list[Field],
     output: Path | None,
     bounds: list[float],
-    pattern: str,
+    wanted: str,
     jobs: int,
     plots: Path | None,
 ) -> None:
@@ -127,7 +127,7 @@ def rate_distortion_command(
 
     Rows that --csv has are not measured again. Exit code 1 if ours failed, or is outside its bound.
     """
-    contestants = [one for one in (*curves.THEIRS, *curves.OURS) if fnmatchcase(one.name, pattern)]
+    contestants = [one for one in (*curves.THEIRS, *curves.OURS) if fnmatchcase(one.name, wanted)]
     rows = curves.run(fields, bounds, contestants, output, jobs, told(lines.curve), note)
     _show_curves(rows, plots)
     exit_for(row for row in rows if row["compressor"] in curve_tables.OUR_NAMES)
@@ -250,7 +250,7 @@ def learned_command(
 
 @main.command("given")
 @measuring(effort="max", bounds=ENDS)
-@click.option("--targets", type=numbers(str), default=[], help="Only these fields.  [default: all]")
+@click.option("--targets", type=numbers(str), help="Only these fields.  [default: all]")
 @click.option("--others", type=float, help="Of the others: eps / range.  [default: the same]")
 @click.option("--references", type=numbers(str), help="Only these are the others; '-' for none.")
 @click.option("--autoencoder", is_flag=True, help="With latents, too.")
@@ -259,14 +259,14 @@ def given_command(
     effort: str,
     output: Path | None,
     bounds: list[float],
-    targets: list[str],
+    targets: list[str] | None,
     others: float | None,
     references: list[str] | None,
     autoencoder: bool,
 ) -> None:
     """Each field given all others of its set; exit code 1 for a value outside its bound."""
     about = references, autoencoder
-    rows = given.run(fields, targets, bounds, others, effort, output, told(lines.all_of), *about)
+    rows = given.run(fields, targets or [], bounds, others, effort, output, told(lines.all_of), *about)
     click.echo(table.given_table(rows))
     exit_for(rows)
 

@@ -193,6 +193,14 @@ def test_the_command_line(tmp_path):
     assert [row["field"] for row in read(output)] == ["wave_2d"]
 
 
+@pytest.mark.parametrize("name", [name for name in main.commands if name not in ("peers", "robustness")])
+def test_every_command_that_measures_fields_runs_with_none(name):
+    if not any("--fields" in option.opts for option in main.commands[name].params):
+        pytest.skip("it measures no fields")
+    done = CliRunner().invoke(main, [name, "--fields", "no such field"])
+    assert done.exit_code == 0, done.output
+
+
 def test_a_value_outside_its_bound_is_an_exit_code():
     exit_for([{"violations": "0", "problem": ""}, {}])
     for row in ({"violations": "1"}, {"problem": "x"}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,10 @@ import lossyzip as lz
 from datasets import varied
 from lossyzip import tuning
 from lossyzip.blocks import Block, middle_of, sample_blocks
+from lossyzip.compressor import compress_field
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import Plan, write_plan
+from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.effort import EFFORTS
 from lossyzip.field import summarize, tile_shape
 from lossyzip.tile import encode_tile
@@ -100,3 +103,43 @@ def test_blocks_of_four_axes_keep_volumes_longer_than_their_number():
     assert [s.stop - s.start for s in block] == [8, 20, 20, 20]
     block = middle_of(Block(np.zeros((1, 2, 40, 40), np.float32)), 800)
     assert block.shape == (1, 2, 20, 20)
+
+
+def wake(nt: int, ny: int, nx: int) -> np.ndarray:
+    """Vortices behind a cylinder, about: so smooth that edges of blocks and tiles take most bytes."""
+    t, (y, x) = np.arange(nt)[:, None, None], np.mgrid[:ny, :nx]
+    across = (y - ny / 2) / 20
+    return np.exp(-(across**2)) * np.sin(x / 12 - t / 5) * np.exp(-x / 200) + 0.1 * np.exp(-(across**2) / 4)
+
+
+def test_kinds_that_small_blocks_have_far_behind_are_judged_by_large_ones_at_low_rates():
+    """On the first sample a raster takes two thirds of the wavelet's bytes, in the end twice as many."""
+    values = wake(64, 128, 300)
+    header = _header(values, 1e-3)
+    chosen = choose_plan(values, header, BALANCED)
+    assert isinstance(chosen, Wavelet)
+    kinds = best_of_each_kind(values, header, BALANCED)
+    others = [_size(values, header, plan) for plan in kinds if not isinstance(plan, Wavelet)]
+    assert _size(values, header, chosen) < 0.7 * min(others)
+
+
+def test_tiles_are_larger_at_low_rates_and_two_at_least():
+    values = wake(64, 128, 300)
+    tiles = {rel: lz.inspect(lz.compress(values, lz.relative(rel))) for rel in (1e-3, 1e-9)}
+    assert math.prod(tiles[1e-3].tile_shape) > math.prod(tiles[1e-9].tile_shape)
+    assert (tiles[1e-3].tile_count, tiles[1e-9].tile_count) == (2, 4)
+    fast = lz.inspect(lz.compress(values, lz.relative(1e-3), effort="fast"))
+    assert fast.tile_count == 4  # whatever is in other tiles, a lattice's values are the same
+
+
+def test_balanced_mixes_fields_of_one_tile_at_low_rates():
+    """Where next to nothing is coded, few contexts say where."""
+    values = wake(16, 128, 300)
+    assert values.size > BALANCED.mixed
+    for rel, fewer in ((1e-3, True), (1e-9, False)):
+        mixed, static = [], []
+        compress_field(values, lz.relative(rel), mixed.append)
+        compress_field(values, lz.relative(rel), static.append, effort=replace(BALANCED, mixed_if_few=0))
+        sizes = len(b"".join(mixed)), len(b"".join(static))
+        assert sizes[0] < 0.7 * sizes[1] if fewer else sizes[0] == sizes[1]
+        assert np.abs(lz.decompress(b"".join(mixed)) - values).max() <= rel * (values.max() - values.min())

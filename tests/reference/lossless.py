@@ -15,6 +15,17 @@ def lossless_array(data: bytes, dtype: np.typing.DTypeLike, shape: tuple[int, ..
     if way == 3:
         axes, body = body[0], body[1:]
         require(0 < axes < 1 << len(shape), "axes of a lossless array")
+    if way == 4:
+        require(dtype.itemsize == 1 and 0 < body[0] <= 8, "planes of bits")
+        planes, size = body[0], -(-count // 8)
+        raw = zstandard.ZstdDecompressor().decompress(body[1:], max_output_size=planes * size)
+        require(len(raw) == planes * size, "size of planes of bits")
+        bits = [
+            format(int.from_bytes(raw[k * size : (k + 1) * size], "big"), f"0{8 * size}b")
+            for k in range(planes)
+        ]
+        items = [sum(int(plane[i]) << k for k, plane in enumerate(bits)) for i in range(count)]
+        return np.array(items, np.uint8).view(dtype).reshape(shape)
     if way > 0:
         body = zstandard.ZstdDecompressor().decompress(body, max_output_size=count * dtype.itemsize)
     require(way <= 3 and len(body) == count * dtype.itemsize, "lossless array")
