@@ -116,7 +116,7 @@ def with_plans(
         if plan is None:
             return header
         plan = used_alone(plan)
-        if rate < _EDGES_COUNT and levels is None:
+        if rate < _EDGES_COUNT and levels is None and guide is None:  # else as the references' are
             header = replace(header, tile_shape=_larger_tiles(header))
             plan = tuning.for_tiles(plan, header.as_coded().tile_shape)
         return replace(header, family=plan.name, plan=write_plan(plan))

@@ -184,7 +184,7 @@ def test_many_tiles_of_all_types(dtype, monkeypatch):
     blobs = {lz.compress(array, lz.absolute(0.5), threads=threads) for threads in (1, 2)}
     assert len(blobs) == 1
     (blob,) = blobs
-    assert lz.inspect(blob).tile_count > 4
+    assert lz.inspect(blob).tile_count >= 4
     decoded = lz.decompress(blob)
     assert decoded.tobytes() == reference.decode_frame(blob).tobytes()
     assert np.array_equal(lz.decompress(blob, region=np.s_[2:9, 4]), decoded[2:9, 4])
