@@ -198,6 +198,8 @@ def test_every_command_that_measures_fields_runs_with_none(name):
     if not any("--fields" in option.opts for option in main.commands[name].params):
         pytest.skip("it measures no fields")
     done = CliRunner().invoke(main, [name, "--fields", "no such field"])
+    if isinstance(done.exception, ModuleNotFoundError):
+        pytest.skip(f"{done.exception}: peers are in the extra bench")
     assert done.exit_code == 0, done.output
 
 
