@@ -48,8 +48,10 @@ def with_sentinel(
     threads: int,
 ) -> Summary:
     """``summary`` of ``tiles`` with one more special value, and what is left of the span that is coded."""
+    if len(fill_values) >= MOST_SPECIALS:
+        return summary
     special = summarize(iter(tiles), dtype, (*fill_values, sentinel), threads)
-    if len(special.specials) > MOST_SPECIALS or special.coded_low > special.coded_high:
+    if special.coded_low > special.coded_high:
         return summary
     return replace(
         summary, specials=special.specials, coded_low=special.coded_low, coded_high=special.coded_high

@@ -49,14 +49,12 @@ _CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enou
 _SLACK = 1024  # bytes; where all is nearly free, a small sample says little
 _WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
-_FAR = 2.0  # times the best, which small blocks may have a kind at low rates that is the best of all
 _FAR = 2.0  # times the best on a small sample at low rates: it may be the best of all
 _CLOSE_BITS = 0.05  # a value
 _TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
 # Below so many bits a value: how many times the best size that of the best of each kind may be on a small
 # sample, whose edges cost some kinds more than others.
 _LEEWAYS = (
-    (_LOW_RATE, dict.fromkeys(_TRIES, _FAR)),
     (2.0, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.3), strict=True))),
     (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
 )
@@ -265,9 +263,10 @@ def _shortlist(
     close, leeways, rate = _CLOSE * best, dict.fromkeys(_TRIES, leeway), 8.0 * best / scout.served
     if scout.sparse:
         close = best * (1.0 + _CLOSE_BITS / rate)
-        leeways = next(leeways for below, leeways in _LEEWAYS if rate <= below)
     if rate < _LOW_RATE:
         leeways = dict.fromkeys(_TRIES, _FAR)
+    elif scout.sparse:
+        leeways = next(leeways for below, leeways in _LEEWAYS if rate <= below)
     best_of_kind: dict[tuple[str, bool, bool], float] = {}
     for size, plan in judged:
         kind = kind_of(plan)

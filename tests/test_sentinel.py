@@ -54,6 +54,14 @@ def test_other_bounds(bound):
     round_trip(values, bound)
 
 
+def test_beside_as_many_fill_values_as_there_may_be():
+    values, _ = ocean(sentinel=-999.0)
+    fills = tuple(1000.0 + k for k in range(16))
+    values[3, 5, :16] = fills
+    round_trip(values, lz.absolute(1e-3), fill=fills)
+    round_trip(values, lz.absolute(1e-3), fill=fills[:15])
+
+
 def test_what_is_restored_has_it_again():
     values, _ = ocean(sentinel=-999.0)
     first = lz.decompress(lz.compress(values, lz.absolute(1e-2), effort="fast", idempotent=True))
