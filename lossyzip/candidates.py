@@ -20,6 +20,7 @@ from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.judge import Attempt, Judge, judge_all
 
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
+_MAY_BE_WHOLE = 2.0  # times the best lattice, as differences from 0; those from the middle take up to half
 _SCOUTED_HANDICAP = 1.07  # whose trial on more blocks is to be worth its time
 
 
@@ -96,17 +97,15 @@ def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
 
 
 def best_lattice(judge: Judge) -> tuple[float, Lattice]:
-    """Differences along none of the axes, from 0 or from the middle, with levels around them, too, or along
-    some: as long as that helps, the best one is added.
+    """Differences along some of the axes: as long as that helps, the best one is added. Or along none, from 0
+    or from the middle, with levels around them, too, where that may be as good.
 
     In one thread: each is tried in less time than it takes another one to wake up.
     """
     shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
     lengths = dict(zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True))
     left = [axis for axis, n in lengths.items() if n > 1]
-    centre = multiples.middle(judge.rule)
-    whole = Lattice(0), Lattice(0, centre), Lattice(0, centre, levels=True)
-    judged = [(judge.size(plan)[0], plan) for plan in dict.fromkeys(whole)]
+    judged = [judge.size(Lattice(0))]
     axes, size = 0, math.inf
     while left:
         tried = [(judge.size(Lattice(axes + axis))[0], axis) for axis in left]
@@ -116,6 +115,10 @@ def best_lattice(judge: Judge) -> tuple[float, Lattice]:
             break
         left.remove(axis)
         axes, size = axes + axis, best
+    if judged[0][0] < _MAY_BE_WHOLE * min(size for size, _ in judged):
+        centre = multiples.middle(judge.rule)
+        centred = Lattice(0, centre), Lattice(0, centre, levels=True)
+        judged += [judge.size(plan) for plan in centred if plan != Lattice(0)]
     return min(judged, key=lambda pair: pair[0])
 
 

@@ -19,6 +19,7 @@ from lossyzip.container.enhanced import objective_told, split
 from lossyzip.container.header import Header
 from lossyzip.container.in_model import InModel
 from lossyzip.errors import ContentMismatchError, CorruptError, MissingReferenceError
+from lossyzip.kept import kept_room
 from lossyzip.threads import heaviest_first, thread_count
 
 if TYPE_CHECKING:
@@ -108,8 +109,8 @@ class Frame:
     ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
-        ``into`` is an array of the field's shape and dtype: a tile that lies in one piece there may be
-        decoded in its place, of which its values are a view then. ``enhance``: see `lossyzip.decompress`.
+        ``into`` is an array of the field's shape and dtype: a tile may be put in its place there, of which its
+        values are a view then. ``enhance``: see `lossyzip.decompress`.
         Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
         for where, decoded in self._decoded(threads, region, into, enhance):
@@ -195,12 +196,13 @@ class Frame:
                 f"the field needs the {len(self.references)} references that it was compressed with"
             )
         alike = self._header.part == self._header.coded == self.dtype  # packed ones are unpacked in place
-        into = into if alike and not self.masked and self.guided is None else None
+        in_place = alike and self.dtype.isnative and not self.masked and self.guided is None
+        into = into if in_place else None
         enhancer = self._enhancer() if enhance else None
 
         def jobs() -> Iterator[tuple[float, Callable[[], tuple[tuple[slice, ...], Decoded]]]]:
             for number, where in touched:
-                tile, part = self._reader.tile(number), _flat_part(into, where)
+                tile, part = self._reader.tile(number), None if into is None else into[(*where, ...)]
                 yield (
                     len(tile.payload),
                     partial(self._decode, tile, number, where, plan, part, enhancer),
@@ -230,12 +232,15 @@ class Frame:
         from lossyzip.enhancement import enhance as enhance_tile
         from lossyzip.tile import decode_tile
 
-        shape = tuple(s.stop - s.start for s in where)
+        shape, room = tuple(s.stop - s.start for s in where), None
+        if into is not None:
+            in_one_piece = into.flags.c_contiguous
+            room = into.reshape(-1) if in_one_piece else kept_room("decoded", into.size, into.dtype)
         guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         payload, content, part = tile.payload, tile.content, None
         if self._header.enhancer is not None:
             part, payload = split(payload)
-        decoded = decode_tile(payload, shape, self._header, plan, into, guide)
+        decoded = decode_tile(payload, shape, self._header, plan, room, guide)
         if part is not None and part.content is not None:
             if enhancer is not None:
                 values = enhance_tile(decoded.values, part, self._header, enhancer, guide)
@@ -244,15 +249,10 @@ class Frame:
                 content = part.content
         if content_checksum(decoded.values) != content:
             raise ContentMismatchError(f"tile {number} does not decode to the values that were checked")
+        if into is not None and not np.may_share_memory(decoded.values, into):
+            into[...] = decoded.values
+            decoded = decoded._replace(values=into)
         return where, decoded
-
-
-def _flat_part(array: np.ndarray | None, where: tuple[slice, ...]) -> np.ndarray | None:
-    """A part of ``array`` as a flat view, if it lies there in one piece and in this machine's byte order."""
-    if array is None or not array.dtype.isnative:
-        return None
-    part = array[where]
-    return part.reshape(-1) if part.flags.c_contiguous else None
 
 
 def _overlap(a: slice, b: slice) -> bool:

@@ -23,7 +23,7 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.entropy import lossless
-from lossyzip.threads import in_order
+from lossyzip.threads import results_of
 
 _GUIDE_BYTES = 16  # that a guide takes in the header
 Attempt = partial[tuple[float, Plan]]  # of a function that takes a judge
@@ -55,7 +55,7 @@ class Judge:
     def size(self, plan: Plan) -> tuple[float, Plan]:
         """(about the bytes that the field takes with ``plan``, plan)."""
         shape = self.blocks[0].shape
-        if isinstance(plan, Wavelet):  # whose volumes are apart
+        if isinstance(plan, Wavelet | Lattice):  # whose volumes are apart
             codes = [decompose(self.together(), shape, plan, self.rule, guides=self.guides())]
         else:
             codes = [
@@ -97,7 +97,7 @@ class Judge:
 
 def judge_all(candidates: Sequence[Attempt], judge: Judge, threads: int) -> list[tuple[float, Plan]]:
     """What each of the candidates gives, in their order."""
-    return list(in_order((partial(candidate, judge) for candidate in candidates), threads))
+    return results_of([(0.0, partial(candidate, judge)) for candidate in candidates], threads)
 
 
 def _written(plan: Plan) -> int:

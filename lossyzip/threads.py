@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from itertools import count
@@ -38,23 +38,28 @@ def in_order(jobs: Iterable[_Job[_T]], threads: int) -> Iterator[_T]:
     The calling thread is one of the ``threads``: it does jobs itself where it would wait for results, unless
     to draw jobs and to take up results, that is to read and to write, leaves it little time.
     """
-    return _in_order(((0.0, job) for job in jobs), threads, 1)
+    return _in_order(((0.0, job) for job in jobs), threads, 1, threads + 1)
 
 
 def heaviest_first(jobs: Iterable[tuple[float, _Job[_T]]], threads: int) -> Iterator[_T]:
     """As `in_order`, of (weight, job): the few in flight are begun by weight, so that threads end as one."""
-    return _in_order(jobs, threads, threads + 1)
+    return _in_order(jobs, threads, threads + 1, threads + 1)
 
 
-def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int) -> Iterator[_T]:
-    """``drawn``: so many jobs are there before the first is begun."""
+def results_of(jobs: Sequence[tuple[float, _Job[_T]]], threads: int) -> list[_T]:
+    """Those of all ``jobs`` (weight, job), in their order: the heaviest is begun first of all."""
+    return list(_in_order(jobs, threads, len(jobs), len(jobs)))
+
+
+def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, ahead: int) -> Iterator[_T]:
+    """``drawn``: so many jobs are there before the first is begun. ``ahead``: so many are in flight, of which
+    one is for a worker who is done before the caller is."""
     if threads == 1:
         for _, job in jobs:
             yield job()
         return
     lanes = _Lanes[_T](threads)
     waiting, wanted = deque[Future[_T]](), True
-    ahead = threads + 1  # one for a worker who is done before the caller is
     try:
         for number, (weight, job) in enumerate(jobs):
             future = Future[_T]()

@@ -79,7 +79,7 @@ def encode_tile(
         payload = bytes([_LEVELS]) + _encode_levels(
             values, shape, header, mixed_below, left_out, levels, guide
         )
-    return bytes([payload[0] | _MASKED * bool(head)]) + bytes(head) + payload[1:]
+    return b"".join((bytes([payload[0] | _MASKED]), head, payload[1:])) if head else payload
 
 
 def _encode_levels(
@@ -151,12 +151,12 @@ def _encode(
         put_sized(out, lossless.pack(outliers))
     if margins:
         write_margins(out, margins)
-    out += codes
-    if len(out) > values.nbytes // 2 or _may_be_exact(header):
+    size = len(out) + len(codes)
+    if size > values.nbytes // 2 or _may_be_exact(header):
         exact = _stand_in(values, carried, shape, header, plan, rule, left_out)
-        if len(exact) < len(out):
+        if len(exact) < size:
             return bytes([_LOSSLESS]) + exact
-    return bytes(out)
+    return b"".join((out, codes))
 
 
 def _rule(header: Header) -> Quantizer | None:
@@ -325,7 +325,7 @@ def _decode(
     margins: list[Margin] = []
     if flags & _MARGINS:
         margins, position = read_margins(payload, position, shape, rule)
-    coded = _recomposed(payload[position:], outliers, margins, shape, plan, rule, into, guide.beside)
+    coded = _recomposed(memoryview(payload)[position:], outliers, margins, shape, plan, rule, into, guide.beside)
     values = restore(coded, negative, header, guide.subtracted)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)
@@ -333,7 +333,7 @@ def _decode(
 
 
 def _recomposed(
-    data: bytes,
+    data: memoryview,
     outliers: np.ndarray,
     margins: list[Margin],
     shape: tuple[int, ...],

@@ -38,7 +38,7 @@ from lossyzip.effort import FINE_STEP, MANY, USUAL_STEP, Effort
 from lossyzip.field import Source
 from lossyzip.judge import Attempt, Judge, judge_all
 from lossyzip.margins import is_quiet
-from lossyzip.threads import in_order
+from lossyzip.threads import results_of
 
 _BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
 _CLOSE = 1.03
@@ -102,18 +102,18 @@ def choose(
     if not coded:
         return Choice(Lattice(lorenzo.X) if idempotent else Multigrid(Fold.MERGED, 1))
     served = round(effort.times * math.prod(header.shape) * share)
-    near = coded
-    if len(coded) > 1 or share < 1.0:
-        near = _loud(coded_blocks(source, header, fit_blocks(header.shape), beside), rule) or coded
-    sparse = effort.brief and served >= MANY
-    final = Judge(coded, near, rule, served, effort.points, sparse=sparse)
+    sparse, folds = effort.brief and served >= MANY, distinct_folds(coded[0].shape)
+    final = Judge(coded, coded, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
         size, lattice = best_lattice(final)
         if idempotent or size < math.inf:
             return Choice(lattice)
-    folds = distinct_folds(coded[0].shape)
     if effort.lattice:
         return Choice(best_lorenzo(folds, final, threads))
+    near = coded
+    if len(coded) > 1 or share < 1.0:
+        near = _loud(coded_blocks(source, header, fit_blocks(header.shape), beside), rule) or coded
+        final = replace(final, near=near)
     # Those first that take long, so that threads end together: rasters of planes are fitted to more of them.
     candidates: list[Attempt] = [partial(try_multigrid, how=how) for how in folds]
     candidates += [partial(try_raster, how=how) for how in reversed(folds)]
@@ -356,7 +356,9 @@ def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, within: floa
     plans = [for_tiles(plan, judge.blocks[0].shape) for plan in near]
     if len(plans) == 1:
         return plans[0]
-    sizes = list(in_order((partial(judge.mixed_size, plan) for plan in plans), threads))
+    # A wavelet takes half as long again as others.
+    jobs = [(float(isinstance(plan, Wavelet)), partial(judge.mixed_size, plan)) for plan in plans]
+    sizes = results_of(jobs, threads)
     return plans[int(np.argmin(sizes))]
 
 

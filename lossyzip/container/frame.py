@@ -96,10 +96,10 @@ def pack_head(header: bytes) -> bytes:
 
 def pack_record(payload: bytes, content: int) -> bytes:
     """One tile: its size, the checksum of its decoded values, the payload, and the crc32 of all that."""
-    out = bytearray()
-    put_varint(out, len(payload))
-    out += _CRC.pack(content) + payload
-    return bytes(out) + _CRC.pack(zlib.crc32(out))
+    head = bytearray()
+    put_varint(head, len(payload))
+    head += _CRC.pack(content)
+    return b"".join((head, payload, _CRC.pack(zlib.crc32(payload, zlib.crc32(head)))))
 
 
 def pack_end(record_sizes: list[int], sections: dict[str, bytes]) -> bytes:
@@ -144,7 +144,7 @@ class FrameReader:
         data = self._read(record.offset, record.size)
         if len(data) != record.size:
             raise TruncatedError(f"tile {number} ends after {len(data)} of {record.size} bytes")
-        if len(data) < 2 * _CRC.size + 1 or _CRC.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
+        if len(data) < 2 * _CRC.size + 1 or _CRC.unpack(data[-4:])[0] != zlib.crc32(memoryview(data)[:-4]):
             raise CorruptError(
                 f"tile {number} (bytes {record.offset} to {record.offset + record.size}) is damaged"
             )

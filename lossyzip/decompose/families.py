@@ -143,13 +143,12 @@ def decompose(
 ) -> Codes:
     """Codes of the flat array ``coded`` (native order, NaN where nobody will look), a tile of ``shape``.
 
-    ``coded`` may be several such tiles, one after the other, for a family that keeps volumes apart.
+    ``coded`` may be several such tiles, one after the other, for a family that keeps them apart.
     ``guides`` (guides, values) in its dtype, finite: what the plan's taps may reach into. ``kept``: the
     symbols are in memory that this thread's next kept ones will be in.
     """
     if isinstance(plan, Lattice):
-        lattice_codes, lattice_cells, lattice_outliers = lattice.decompose(coded, shape, plan, quantizer)
-        return Codes(Symbols.of(lattice_codes, lattice_cells), lattice_outliers, lattice.GROUPS)
+        return Codes(*lattice.decompose(coded, shape, plan, quantizer, kept), lattice.GROUPS)
     return _swept(coded, shape, plan, quantizer, fitter, guides, unseen=True, kept=kept)[0]
 
 
@@ -231,7 +230,7 @@ def stands_for(
 
 
 def recompose(
-    data: bytes,
+    data: bytes | memoryview,
     outliers: np.ndarray,
     shape: tuple[int, ...],
     plan: Plan,

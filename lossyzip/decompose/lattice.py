@@ -19,9 +19,9 @@ from lossyzip.decompose.rows import Quantizer, clamp
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.rans import decode_row
 from lossyzip.entropy.stream import CodeStream
-from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, codes_of_row, largest_of
+from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, Symbols, codes_of_row, largest_of
 from lossyzip.errors import CorruptError
-from lossyzip.kept import apart
+from lossyzip.kept import apart, kept_room
 
 GROUPS = 1  # of context cells
 _CENTRED, _LEVELS = 16, 17  # in the place of axes
@@ -211,18 +211,18 @@ class Room(NamedTuple):
 
 def _room(rows: Rows) -> Room:
     planes, nx = rows.nt * rows.nz, rows.nx
-    activity = np.empty(nx, np.float32)
+    activity = apart(nx, np.float32)
     return Room(
-        np.empty(planes * rows.ny * nx, np.int32),
+        kept_room("multiples", planes * rows.ny * nx, np.dtype(np.int32)),
         np.zeros(min(planes, 2) * rows.ny * nx, np.uint16),
-        np.empty(nx, np.int32),
-        np.empty(nx, np.int32),
-        np.zeros(nx, np.int32),
-        np.zeros(nx + 2, np.int32),
+        apart(nx, np.int32),
+        apart(nx, np.int32),
+        apart(nx, np.int32),
+        apart(nx + 2, np.int32),
         activity,
         activity.view(np.int32),
-        np.zeros(nx, np.uint8),
-        np.empty(nx, np.uint8),
+        apart(nx, np.uint8),
+        apart(nx, np.uint8),
         np.full(1, _FLAG_CELL, np.uint8),
         apart(1, np.uint8),
         np.ones(1, np.int32),
@@ -233,15 +233,26 @@ def _room(rows: Rows) -> Room:
 def difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
     """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out.
 
-    ``cursor`` counts outliers, multiples astray around them, and rows of nothing but zeros.
+    ``values`` may be those of several tiles. ``cursor`` counts outliers, multiples astray around them, and rows
+    of nothing but zeros.
     """
+    codes[0], cells[0] = np.int32(0), np.uint8(_FLAG_CELL)
+    size = room.q.size
+    for start in range(0, values.size, size):
+        tile, at, end = values[start : start + size], 1 + start, 1 + start + size
+        _difference(tile, rows, spacing, levels, room, codes[at:end], cells[at:end], outliers, cursor)
+
+
+@helper
+def _difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
+    """The codes and cells of one tile."""
     nx, ny = rows.nx, rows.ny
     q, sums, total, code, marks, padded = room.q, room.sums, room.total, room.code, room.marks, room.padded
     cell = room.cell
+    cell[:] = np.uint8(0)
     bad = quantize(values, spacing, q)
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
-    codes[0], cells[0] = np.int32(0), np.uint8(_FLAG_CELL)
     base = 0
     for plane in range(rows.nt * rows.nz):
         for y in range(ny):
@@ -269,8 +280,8 @@ def difference(values, rows, spacing, levels, room, codes, cells, outliers, curs
             _note_magnitudes(code, sums, at, padded, levels)
             if bad > 0:
                 _mark_outliers(values, base, marks, code, outliers, cursor)
-            _copy(cells, 1 + base, cell)
-            _copy(codes, 1 + base, code)
+            _copy(cells, base, cell)
+            _copy(codes, base, code)
             cursor[2] += np.int64(_is_zero(code))
             base += nx
 
@@ -392,23 +403,31 @@ def _put_outliers(point, token, outliers, cursor):
 
 
 def decompose(
-    coded: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """(codes, cells, outliers) of the flat array ``coded``, as in `families.Codes`."""
+    coded: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer, kept: bool = False
+) -> tuple[Symbols, np.ndarray | None]:
+    """Symbols and outliers of the flat array ``coded``, and ``kept``, as in `families.decompose`."""
     rows = differences(shape, plan.axes)
-    count = rows.nt * rows.nz * rows.ny
-    codes, cells = np.empty(1 + coded.size, np.int32), np.empty(1 + coded.size, np.uint8)
-    outliers, cursor = np.empty(coded.size // 4 + 1, coded.dtype), apart(3, np.int64)
+    count = coded.size // rows.nx
+    codes, cells = _codes_and_cells("", 1 + coded.size, kept)
+    outliers = kept_room("outliers", coded.size // 4 + 1, coded.dtype)
+    cursor = apart(3, np.int64)
     difference(
         *(coded, rows, spacing(rule, plan.centre), levels_of(plan, rule), _room(rows)),
         *(codes, cells, outliers, cursor),
     )
     found, astray, zeros = cursor.tolist()
     if zeros > _MANY_ZEROS * count:
-        fewer_codes, fewer_cells = (np.empty(array.size + count, array.dtype) for array in (codes, cells))
+        fewer_codes, fewer_cells = _codes_and_cells("fewer ", codes.size + count, kept)
         left = leave_out_zeros(codes, cells, rows.nx, fewer_codes, fewer_cells)
         codes, cells = fewer_codes[:left], fewer_cells[:left]
-    return codes, cells, outliers[:found].copy() if found <= outliers.size and not astray else None
+    symbols = Symbols.of(codes, cells, kept)
+    return symbols, outliers[:found].copy() if found <= outliers.size and not astray else None
+
+
+def _codes_and_cells(which: str, size: int, kept: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Room for them, of which the codes are soon made symbols."""
+    codes, byte = kept_room(which + "codes", size, np.dtype(np.int32)), np.dtype(np.uint8)
+    return codes, kept_room(which + "cells", size, byte) if kept else np.empty(size, byte)
 
 
 def recompose(

@@ -37,14 +37,14 @@ def open_coder(
     contexts = frequency.shape[0]
     slots = np.repeat(np.tile(np.arange(256, dtype=np.uint8), contexts), frequency.ravel())
     start = np.cumsum(frequency, axis=1) - frequency
-    own = apart(states.size, np.uint32)
-    own[:] = states
+    own, followed = apart(states.size, np.uint32), np.zeros(words.size + 1, np.uint16)
+    own[:], followed[:-1] = states, words
     return Coder(
         context_of_cell.astype(np.uint8),
         slots,
         ((frequency << 16) | start).astype(np.uint32).ravel(),
         own,
-        np.append(words, np.uint16(0)).astype(np.uint16),
+        followed,
     )
 
 

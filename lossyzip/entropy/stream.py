@@ -35,7 +35,7 @@ from lossyzip.entropy.tokens import (
 )
 from lossyzip.entropy.words import from_bytes, to_bytes
 from lossyzip.errors import CorruptError, TruncatedError
-from lossyzip.kept import apart
+from lossyzip.kept import apart, kept_room
 
 _FEW_WORDS, _FEW_CODES = 2048, 1 << 18  # a shorter stream has one state, not eight
 _MIXED = b"\0"  # no context model has that size
@@ -46,9 +46,9 @@ def mixed_stream(data: bytes) -> bytes:
     return _MIXED + data
 
 
-def mixed_part(data: bytes) -> bytes | None:
+def mixed_part(data: bytes | memoryview) -> bytes | None:
     """What a mixer wrote; None for a stream of `encode_codes`."""
-    return data[1:] if data[:1] == _MIXED else None
+    return bytes(data[1:]) if data[:1] == _MIXED else None
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:
     tokens, cells, large, _ = symbols
     draft = _Draft.of([symbols], groups, group_cells)
     model = draft.model
-    extra = np.zeros(draft.extra_bits // 64 + 2, np.uint64)
+    extra = kept_room("extra", draft.extra_bits // 64 + 2, np.dtype(np.uint64))
+    extra[:] = 0
     pack_extra(tokens, cells, large, model.context_of_cell, draft.listed, draft.rare, extra)
-    words = np.empty(tokens.size + LANES, np.uint16)
+    words = kept_room("words", tokens.size + LANES, np.dtype(np.uint16))
     long = draft.token_bits > 16 * _FEW_WORDS or tokens.size > _FEW_CODES
     states = np.empty(LANES if long else 1, np.uint64)
     frequency = model.frequency.astype(np.uint32).ravel()
@@ -112,13 +113,12 @@ def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:
     first = encode_tokens(
         tokens, cells, model.context_of_cell, frequency, start, reciprocals(model.frequency), states, words
     )
-    out = bytearray()
-    put_varint(out, len(draft.model_bytes))
-    put_varint(out, draft.extra_bits)
-    put_varint(out, states.size)
-    out += draft.model_bytes + to_bytes(extra, draft.extra_bits)
-    out += states.astype("<u4").tobytes() + words[first:].astype("<u2").tobytes()
-    return bytes(out)
+    sizes = bytearray()
+    put_varint(sizes, len(draft.model_bytes))
+    put_varint(sizes, draft.extra_bits)
+    put_varint(sizes, states.size)
+    coded = states.astype("<u4").data, words[first:].astype("<u2", copy=False).data
+    return b"".join((sizes, draft.model_bytes, to_bytes(extra, draft.extra_bits), *coded))
 
 
 def estimated_size(symbols: Sequence[Symbols], groups: int, group_cells: int, scale: float = 1.0) -> float:
@@ -137,7 +137,7 @@ class CodeStream:
     them was used up too early, and whether the last batch was left out.
     """
 
-    def __init__(self, data: bytes, groups: int, group_cells: int) -> None:
+    def __init__(self, data: bytes | memoryview, groups: int, group_cells: int) -> None:
         model_size, position = get_varint(data, 0)
         extra_bits, position = get_varint(data, position)
         lanes, position = get_varint(data, position)

@@ -71,9 +71,11 @@ def unfolded(value):
 
 def to_bytes(words: np.ndarray, bits: int) -> bytes:
     """The first ``bits`` of ``words`` as whole bytes."""
-    return words.astype("<u8").tobytes()[: (bits + 7) // 8]
+    return words.astype("<u8", copy=False).view(np.uint8)[: (bits + 7) // 8].tobytes()
 
 
-def from_bytes(data: bytes) -> np.ndarray:
+def from_bytes(data: bytes | memoryview) -> np.ndarray:
     """The words of ``data``, and one more, so that `get` may look beyond the end."""
-    return np.frombuffer(data + bytes(16 - len(data) % 8), "<u8").astype(np.uint64)
+    words = np.zeros(len(data) // 8 + 2, "<u8")
+    words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+    return words.astype(np.uint64, copy=False)
