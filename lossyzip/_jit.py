@@ -40,6 +40,12 @@ def lean(function: Callable[..., Any]) -> Any:
     return _compile(function, {"_nrt": False})
 
 
+def brief(function: Callable[..., Any]) -> Any:
+    """As `lean`, for one that is done before another thread could be woken: it keeps the interpreter's lock,
+    which takes longer to get back."""
+    return _compile(function, {"_nrt": False, "nogil": False})
+
+
 def helper(function: Callable[..., Any]) -> Any:
     """As `lean`, for what kernels alone call: what Python would need to call it is not compiled."""
     return _compile(function, {"_nrt": False, "no_cpython_wrapper": True})
@@ -61,8 +67,12 @@ def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     if directory is not None:
         config.CACHE_DIR = str(directory)
     try:
-        options = {"fastmath": False, "no_cfunc_wrapper": True} | options  # nobody takes a kernel as a value
-        return numba.njit(nogil=True, cache=directory is not None, **options)(function)
+        options = {
+            "fastmath": False,
+            "nogil": True,
+            "no_cfunc_wrapper": True,
+        } | options  # nobody takes a kernel as a value
+        return numba.njit(cache=directory is not None, **options)(function)
     finally:
         config.CACHE_DIR = configured
 

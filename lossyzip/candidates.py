@@ -21,6 +21,9 @@ from lossyzip.judge import Attempt, Judge, judge_all
 
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
 _MAY_BE_WHOLE = 2.0  # times the best lattice, as differences from 0; those from the middle take up to half
+_FEW = (
+    1 << 15
+)  # values, with which a lattice is tried in less time than it takes to get the interpreter's lock back
 _SCOUTED_HANDICAP = 1.07  # whose trial on more blocks is to be worth its time
 
 
@@ -96,30 +99,37 @@ def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
     )
 
 
-def best_lattice(judge: Judge) -> tuple[float, Lattice]:
+def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:
     """Differences along some of the axes: as long as that helps, the best one is added. Or along none, from 0
-    or from the middle, with levels around them, too, where that may be as good.
-
-    In one thread: each is tried in less time than it takes another one to wake up.
-    """
+    or from the middle, with levels around them, too, where that may be as good."""
     shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
-    lengths = dict(zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True))
-    left = [axis for axis, n in lengths.items() if n > 1]
-    judged = [judge.size(Lattice(0))]
-    axes, size = 0, math.inf
-    while left:
-        tried = [(judge.size(Lattice(axes + axis))[0], axis) for axis in left]
-        best, axis = min(tried, key=lambda found: found[0])
-        judged.append((best, Lattice(axes + axis)))
-        if best >= size:
+    left = [
+        axis for axis, n in zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True) if n > 1
+    ]
+    threads = threads if judge.values > _FEW else 1
+    (whole, *tried) = _sizes([Lattice(0), *map(Lattice, left)], judge, threads)
+    judged, least = [whole], math.inf
+    while tried:
+        best = min(tried, key=lambda pair: pair[0])
+        judged.append(best)
+        if best[0] >= least:
             break
-        left.remove(axis)
-        axes, size = axes + axis, best
-    if judged[0][0] < _MAY_BE_WHOLE * min(size for size, _ in judged):
+        least, axes = best[0], best[1].axes
+        tried = _sizes([Lattice(axes | axis) for axis in left if not axes & axis], judge, threads)
+    if whole[0] < _MAY_BE_WHOLE * min(size for size, _ in judged):
         centre = multiples.middle(judge.rule)
         centred = Lattice(0, centre), Lattice(0, centre, levels=True)
-        judged += [judge.size(plan) for plan in centred if plan != Lattice(0)]
+        judged += _sizes([plan for plan in centred if plan != Lattice(0)], judge, threads)
     return min(judged, key=lambda pair: pair[0])
+
+
+def _sizes(plans: Sequence[Lattice], judge: Judge, threads: int) -> list[tuple[float, Lattice]]:
+    return [
+        (judged[0], plan)
+        for judged, plan in zip(
+            judge_all([partial(Judge.size, plan=plan) for plan in plans], judge, threads), plans, strict=True
+        )
+    ]
 
 
 def best_lorenzo(folds: Sequence[Fold], judge: Judge, threads: int) -> Plan | None:

@@ -32,7 +32,7 @@ from lossyzip.errors import (
     SelfCheckError,
     UnsupportedDataError,
 )
-from lossyzip.kept import kept_room
+from lossyzip.kept import in_one_piece, kept_room
 from lossyzip.threads import heaviest_first, thread_count
 
 if TYPE_CHECKING:
@@ -347,10 +347,7 @@ class _Door:
         from lossyzip.tile import decode_tile, encode_tile
 
         started = time.thread_time()
-        if not np.ma.isMaskedArray(tile) and not tile.flags.c_contiguous:
-            in_order = kept_room("tile", tile.size, tile.dtype).reshape(tile.shape)
-            np.copyto(in_order, tile)
-            tile = in_order
+        tile = tile if np.ma.isMaskedArray(tile) else in_one_piece(tile)
         guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         payload = encode_tile(tile, self._header, self._plan, self._mixed_below, levels, guide)
         encoded = time.thread_time()

@@ -109,8 +109,8 @@ class Frame:
     ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
         """(where it lies, values in the field's dtype) of every tile that ``region`` touches, in order.
 
-        ``into`` is an array of the field's shape and dtype: a tile may be put in its place there, of which its
-        values are a view then. ``enhance``: see `lossyzip.decompress`.
+        ``into`` is an array of the field's shape and dtype: a tile may be put in its place there, of which
+        its values are a view then. ``enhance``: see `lossyzip.decompress`.
         Each tile is checked against the checksum of what passed the door. The calling thread reads.
         """
         for where, decoded in self._decoded(threads, region, into, enhance):
@@ -202,7 +202,9 @@ class Frame:
 
         def jobs() -> Iterator[tuple[float, Callable[[], tuple[tuple[slice, ...], Decoded]]]]:
             for number, where in touched:
-                tile, part = self._reader.tile(number), None if into is None else into[(*where, ...)]
+                tile, part = self._reader.tile(number), None
+                if into is not None:
+                    part = into[where] if where else into  # not a number, of a field without axes
                 yield (
                     len(tile.payload),
                     partial(self._decode, tile, number, where, plan, part, enhancer),

@@ -19,6 +19,7 @@ from lossyzip._jit import kernel
 from lossyzip.container.dtypes import part_of
 from lossyzip.container.header import MOST_AXES, MOST_SPECIALS
 from lossyzip.errors import InvalidArgumentError, UnsupportedDataError
+from lossyzip.kept import in_one_piece
 from lossyzip.threads import in_order
 
 TILE_VALUES = 1 << 21
@@ -189,7 +190,7 @@ Spans = tuple[Number, Number, float, float]  # low, high, coded low, coded high
 
 def _scan_tile(tile: np.ndarray, patterns: np.ndarray) -> tuple[Spans, np.ndarray]:
     """Spans and the special patterns of one tile, masked values apart."""
-    flat = native(parts_of(np.ma.getdata(tile)))
+    flat = native(parts_of(in_one_piece(np.ma.getdata(tile))))
     if isinstance(tile, np.ma.MaskedArray):
         masked = np.broadcast_to(np.ma.getmaskarray(tile), (flat.size // max(tile.size, 1), *tile.shape))
         flat = flat[~masked.reshape(-1)]

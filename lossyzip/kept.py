@@ -26,6 +26,15 @@ def kept_room(name: str, size: int, dtype: np.dtype) -> np.ndarray:
     return kept
 
 
+def in_one_piece(array: np.ndarray) -> np.ndarray:
+    """``array`` in C order: itself, or a copy that is there until this thread asks for the next one."""
+    if array.flags.c_contiguous:
+        return array
+    copy = kept_room("in one piece", array.size, array.dtype).reshape(array.shape)
+    np.copyto(copy, array)
+    return copy
+
+
 def apart(shape: int | tuple[int, ...], dtype: type | np.dtype) -> np.ndarray:
     """Zeros for a kernel to write to all the time, in cache lines of their own.
 

@@ -325,7 +325,9 @@ def _decode(
     margins: list[Margin] = []
     if flags & _MARGINS:
         margins, position = read_margins(payload, position, shape, rule)
-    coded = _recomposed(memoryview(payload)[position:], outliers, margins, shape, plan, rule, into, guide.beside)
+    coded = _recomposed(
+        memoryview(payload)[position:], outliers, margins, shape, plan, rule, into, guide.beside
+    )
     values = restore(coded, negative, header, guide.subtracted)
     if classes is not None:
         _put_specials(values, classes, raw, header.specials)

@@ -105,7 +105,7 @@ def choose(
     sparse, folds = effort.brief and served >= MANY, distinct_folds(coded[0].shape)
     final = Judge(coded, coded, rule, served, effort.points, sparse=sparse)
     if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
-        size, lattice = best_lattice(final)
+        size, lattice = best_lattice(final, threads)
         if idempotent or size < math.inf:
             return Choice(lattice)
     if effort.lattice:

@@ -88,6 +88,21 @@ def test_decoded_arrays_are_the_callers_own():
     decoded[...] = 0.0
 
 
+@pytest.mark.parametrize("bound", [lz.relative(1e-3), lz.lossless()], ids=str)
+@pytest.mark.parametrize("effort", ["fast", "balanced"])
+def test_what_was_decoded_stays_whatever_is_decoded_next(effort, bound, monkeypatch):
+    """Threads keep memory from tile to tile, and from call to call."""
+    monkeypatch.setattr(field, "TILE_VALUES", 3000)
+    array = wave((20, 30, 40))  # a tile lies in many pieces
+    blob, other = (lz.compress(values, bound, effort=effort) for values in (array, -array))
+    decoded, tiles = lz.decompress(blob), list(Frame.of_bytes(blob).tiles(threads=2))
+    before = decoded.tobytes()
+    assert lz.decompress(other, threads=1).tobytes() != before
+    lz.decompress(other, threads=2)
+    assert decoded.tobytes() == before
+    assert len(tiles) > 8 and all(np.array_equal(values, decoded[where]) for where, values in tiles)
+
+
 # Efforts, threads, regions
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from lossyzip import workers
 from lossyzip.kept import apart
-from lossyzip.threads import heaviest_first, in_order
+from lossyzip.threads import heaviest_first, in_order, results_of
 
 
 def jobs(count: int, begun: list[int], seconds: float = 0.0):
@@ -35,6 +35,7 @@ def test_results_are_in_order(count, threads):
     assert list(in_order(jobs(count, []), threads)) == squares
     weighed = [((7 * n) % 5, job) for n, job in enumerate(jobs(count, []))]
     assert list(heaviest_first(weighed, threads)) == squares
+    assert results_of(weighed, threads) == squares
 
 
 def test_the_heaviest_in_flight_are_begun_first():
@@ -45,6 +46,13 @@ def test_the_heaviest_in_flight_are_begun_first():
     begun.clear()
     list(heaviest_first(zip([0.3] * 9, jobs(9, begun, 0.01), strict=True), 2))
     assert all(abs(place - number) <= 1 for place, number in enumerate(begun))
+
+
+def test_the_heaviest_of_all_is_begun_first():
+    begun: list[int] = []
+    weights = [*[0.1] * 8, 1.0]
+    results_of(list(zip(weights, jobs(9, begun, 0.01), strict=True)), 2)
+    assert 8 in begun[:2]
 
 
 def test_few_jobs_are_drawn_ahead():

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, kernel, lean
+from lossyzip._jit import helper, inlined, lean
 from lossyzip.decompose.lorenzo import Rows, T, X, Y, Z, differences, row_class, sum_rows
 from lossyzip.decompose.multiples import quantize, spacing
 from lossyzip.decompose.rows import Quantizer, clamp
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.rans import decode_row
 from lossyzip.entropy.stream import CodeStream
-from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, Symbols, codes_of_row, largest_of
+from lossyzip.entropy.tokens import OUTLIER, OUTLIER_TOKEN, Symbols, append_tokens, codes_of_row, largest_of
 from lossyzip.errors import CorruptError
 from lossyzip.kept import apart, kept_room
 
@@ -230,23 +230,40 @@ def _room(rows: Rows) -> Room:
 
 
 @lean
-def difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
-    """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out.
+def encode(values, rows, spacing, levels, room, many, codes, cells, symbols, outliers, cursor):
+    """Fill the tokens and large codes of ``symbols``, of the codes of ``values``, one tile or several.
 
-    ``values`` may be those of several tiles. ``cursor`` counts outliers, multiples astray around them, and rows
-    of nothing but zeros.
+    Returns where their cells are, (start, end) in ``cells``, which has, as ``codes``, room for them and a
+    flag a row. Rows of zeros are left out if there are more than ``many``. ``cursor`` counts outliers,
+    multiples astray around them, and, at LARGE, large codes.
     """
+    count = values.size // rows.nx
+    start, end = count, codes.size
+    zeros = difference(values, rows, spacing, levels, room, codes[start:], cells[start:], outliers, cursor)
+    if zeros > many:
+        start, end = 0, leave_out_zeros(codes, cells, count, rows.nx)
+    append_tokens(codes[start:end], symbols.tokens, symbols.large, cursor)
+    return start, end
+
+
+@helper
+def difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
+    """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out; returns how
+    many rows are nothing but zeros."""
     codes[0], cells[0] = np.int32(0), np.uint8(_FLAG_CELL)
-    size = room.q.size
+    size, zeros = room.q.size, np.int64(0)
     for start in range(0, values.size, size):
         tile, at, end = values[start : start + size], 1 + start, 1 + start + size
-        _difference(tile, rows, spacing, levels, room, codes[at:end], cells[at:end], outliers, cursor)
+        zeros += _difference(
+            tile, rows, spacing, levels, room, codes[at:end], cells[at:end], outliers, cursor
+        )
+    return zeros
 
 
 @helper
 def _difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
-    """The codes and cells of one tile."""
-    nx, ny = rows.nx, rows.ny
+    """The same of one tile, but for what is first."""
+    zeros, nx, ny = np.int64(0), rows.nx, rows.ny
     q, sums, total, code, marks, padded = room.q, room.sums, room.total, room.code, room.marks, room.padded
     cell = room.cell
     cell[:] = np.uint8(0)
@@ -282,8 +299,9 @@ def _difference(values, rows, spacing, levels, room, codes, cells, outliers, cur
                 _mark_outliers(values, base, marks, code, outliers, cursor)
             _copy(cells, base, cell)
             _copy(codes, base, code)
-            cursor[2] += np.int64(_is_zero(code))
+            zeros += np.int64(_is_zero(code))
             base += nx
+    return zeros
 
 
 @helper
@@ -294,19 +312,19 @@ def _is_zero(code):
     return seen == 0
 
 
-@kernel
-def leave_out_zeros(codes, cells, nx, fewer_codes, fewer_cells):
-    """Copy what `difference` filled, each row behind a flag, but no rows of zeros; return the length."""
-    fewer_codes[0], fewer_cells[0] = np.int32(1), np.uint8(_FLAG_CELL)
-    to = 1
-    for base in range(1, codes.size, nx):
-        code, cell = codes[base : base + nx], cells[base : base + nx]
-        zero = _is_zero(code)
-        fewer_codes[to], fewer_cells[to] = np.int32(0 if zero else 1), np.uint8(_FLAG_CELL)
+@helper
+def leave_out_zeros(codes, cells, count, nx):
+    """Move what `difference` filled, from place ``count`` on, to the front, each of the ``count`` rows behind
+    a flag, but no rows of zeros; return the length."""
+    codes[0], cells[0] = np.int32(1), np.uint8(_FLAG_CELL)
+    to = 1  # never beyond what is left to be moved
+    for base in range(1 + count, codes.size, nx):
+        zero = _is_zero(codes[base : base + nx])
+        codes[to], cells[to] = np.int32(0 if zero else 1), np.uint8(_FLAG_CELL)
         to += 1
         if not zero:
-            _copy(fewer_codes, to, code)
-            _copy(fewer_cells, to, cell)
+            for i in range(nx):
+                codes[to + i], cells[to + i] = codes[base + i], cells[base + i]
             to += nx
     return to
 
@@ -407,27 +425,18 @@ def decompose(
 ) -> tuple[Symbols, np.ndarray | None]:
     """Symbols and outliers of the flat array ``coded``, and ``kept``, as in `families.decompose`."""
     rows = differences(shape, plan.axes)
-    count = coded.size // rows.nx
-    codes, cells = _codes_and_cells("", 1 + coded.size, kept)
+    size = 1 + coded.size + coded.size // rows.nx
+    symbols, codes = Symbols.room(size, kept), kept_room("codes", size, np.dtype(np.int32))
     outliers = kept_room("outliers", coded.size // 4 + 1, coded.dtype)
     cursor = apart(3, np.int64)
-    difference(
+    start, end = encode(
         *(coded, rows, spacing(rule, plan.centre), levels_of(plan, rule), _room(rows)),
-        *(codes, cells, outliers, cursor),
+        *(_MANY_ZEROS * (coded.size // rows.nx), codes, symbols.cells[:size], symbols, outliers, cursor),
     )
-    found, astray, zeros = cursor.tolist()
-    if zeros > _MANY_ZEROS * count:
-        fewer_codes, fewer_cells = _codes_and_cells("fewer ", codes.size + count, kept)
-        left = leave_out_zeros(codes, cells, rows.nx, fewer_codes, fewer_cells)
-        codes, cells = fewer_codes[:left], fewer_cells[:left]
-    symbols = Symbols.of(codes, cells, kept)
-    return symbols, outliers[:found].copy() if found <= outliers.size and not astray else None
-
-
-def _codes_and_cells(which: str, size: int, kept: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Room for them, of which the codes are soon made symbols."""
-    codes, byte = kept_room(which + "codes", size, np.dtype(np.int32)), np.dtype(np.uint8)
-    return codes, kept_room(which + "cells", size, byte) if kept else np.empty(size, byte)
+    found, astray, large = cursor.tolist()
+    tokens, cells = symbols.tokens[: end - start], symbols.cells[start:end]
+    made = Symbols(tokens, cells, symbols.large[:large], symbols.batches[:0])
+    return made, outliers[:found].copy() if found <= outliers.size and not astray else None
 
 
 def recompose(

@@ -86,7 +86,7 @@ def put_varint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def get_varint(data: bytes, position: int) -> tuple[int, int]:
+def get_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     """(value, position behind it)."""
     value = shift = 0
     while True:

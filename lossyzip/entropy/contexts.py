@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import helper, kernel, lean, merged
+from lossyzip._jit import brief, helper, kernel, merged
 from lossyzip.entropy import tables
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tables import MOST_CONTEXTS
@@ -38,7 +38,8 @@ def fit(histogram: np.ndarray, group_cells: int) -> tuple[ContextModel, bytes]:
     context_of_cell[order] = of_order
     counts = counts_of_contexts(histogram, context_of_cell, contexts)
     resolution = 2 if histogram.sum() < 1 << 19 else 4
-    levels = _levels(counts, resolution, _ESCAPED_BITS)
+    levels = np.zeros(counts.shape, np.int64)
+    _levels(counts, resolution, _ESCAPED_BITS, levels)
     data = tables.write(context_of_cell, histogram.sum(axis=1) > 0, group_cells, levels, resolution)
     return read(data, histogram.shape[0], group_cells), data
 
@@ -56,7 +57,7 @@ def counts_of_contexts(histogram: np.ndarray, context_of_cell: np.ndarray, conte
     return counts
 
 
-@lean
+@brief
 def _add_rows(histogram, context_of_cell, counts):
     for cell in range(histogram.shape[0]):
         row, target = histogram[cell], counts[context_of_cell[cell]]
@@ -98,7 +99,7 @@ def _by_magnitude(histogram: np.ndarray) -> np.ndarray:
     return np.argsort(mean, kind="stable")[: np.count_nonzero(mean < np.inf)]
 
 
-@lean
+@brief
 def _mean_magnitudes(histogram, magnitudes, mean):
     """Fill ``mean`` (cells,); infinite for those that do not occur."""
     for cell in range(mean.size):
@@ -159,10 +160,9 @@ def _merge(counts, context_of_row):
     return left
 
 
-@kernel
-def _levels(counts, resolution, escaped_bits):
+@brief
+def _levels(counts, resolution, escaped_bits, levels):
     """Counts (contexts, 256) -> logarithmic levels; 0: a token that is not listed, for ``escaped_bits``."""
-    levels = np.zeros(counts.shape, np.int64)
     steps = np.float64(np.int64(1) << resolution)
     for context in range(counts.shape[0]):
         row, out = counts[context], levels[context]
@@ -181,7 +181,6 @@ def _levels(counts, resolution, escaped_bits):
                 out[token] = _level(count, total, steps)
         if escaped > 0:
             out[ESCAPE] = _level(escaped, total, steps)
-    return levels
 
 
 @merged

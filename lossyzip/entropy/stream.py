@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossyzip._jit import helper, lean, merged
+from lossyzip._jit import brief, helper, merged
 from lossyzip.entropy import contexts
 from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.entropy.rans import (
@@ -75,7 +75,7 @@ class _Draft:
         return cls(model, model_bytes, listed, rare, extra_bits + 8 * escaped, total)
 
 
-@lean
+@brief
 def _settle(counts, frequency, listed):
     """Fill ``listed``, for the numbers of tokens ``counts`` (contexts, 256); returns (how many are escaped,
     the first token that is, or FIRST_BUCKET, and the bits that rANS takes for all)."""
@@ -149,7 +149,8 @@ class CodeStream:
             raise TruncatedError(f"a stream of codes has {len(data)} bytes, needs {words_at} and more")
         if (len(data) - words_at) % 2:
             raise CorruptError("a stream of codes ends within a word")
-        model = contexts.read(data[position : position + model_size], groups * group_cells, group_cells)
+        model_data = bytes(data[position : position + model_size])
+        model = contexts.read(model_data, groups * group_cells, group_cells)
         extra = data[position + model_size : extra_end]
         states = np.frombuffer(data[extra_end:words_at], "<u4")
         self.extra = from_bytes(extra)

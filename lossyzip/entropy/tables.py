@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, kernel, lean
+from lossyzip._jit import brief, helper, inlined
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tokens import ESCAPE, OUTLIER_TOKEN
 from lossyzip.entropy.words import folded, from_bytes, get, get_rice, put, put_rice, to_bytes, unfolded
@@ -62,7 +62,7 @@ def frequencies(levels: np.ndarray, resolution: int) -> np.ndarray:
     return frequency
 
 
-@lean
+@brief
 def _frequencies(levels, weights, frequency):
     """Fill ``frequency`` (contexts, 256); what is wrong, or _OK."""
     for context in range(levels.shape[0]):
@@ -99,7 +99,7 @@ def _predicted(levels, context, token):
     return levels[context, token - 1] if token % 2 == 0 or token < 3 else levels[context, token - 2]
 
 
-@kernel
+@brief
 def _write(words, context_of_cell, used, group_cells, levels, resolution):
     contexts = levels.shape[0]
     position = put(words, np.int64(0), np.int64(contexts - 1), np.int64(6))
@@ -154,7 +154,7 @@ def _write_levels(words, position, levels, context):
     return position
 
 
-@kernel
+@brief
 def _read(words, end, group_cells, context_of_cell, levels, state):
     """Fill ``context_of_cell``, ``levels`` and ``state`` (contexts, resolution); what is wrong, or _OK."""
     if end < 9:

@@ -43,12 +43,12 @@ class Symbols(NamedTuple):
     batches: np.ndarray  # (b,) int64: their lengths, negative if left out; empty where there are no flags
 
     @classmethod
-    def of(cls, codes: np.ndarray, cells: np.ndarray, kept: bool = False) -> Symbols:
-        """In no batches. ``kept``: see `room`."""
-        tokens, _, large, _ = cls.room(codes.size, kept)
+    def of(cls, codes: np.ndarray, cells: np.ndarray) -> Symbols:
+        """In no batches."""
+        tokens, large = np.empty(codes.size, np.uint8), np.empty(codes.size, np.int32)
         cursor = np.zeros(5, np.int64)
         append_tokens(codes, tokens, large, cursor)
-        return cls(tokens[: codes.size], cells, large[: cursor[LARGE]], np.empty(0, np.int64))
+        return cls(tokens, cells, large[: cursor[LARGE]], np.empty(0, np.int64))
 
     @classmethod
     def room(cls, size: int, kept: bool) -> Symbols:
