@@ -1,6 +1,7 @@
 """The one decorator for compiled kernels, and where their machine code is cached.
 
-Policy: nopython, no fastmath (decoding is bit-exact everywhere), no GIL (threads work on tiles).
+Policy: nopython, no fastmath (decoding is bit-exact everywhere), no GIL (threads work on tiles; `brief` ones
+keep it).
 A cached caller does not notice an edited helper in another file, so the cache directory is keyed by
 lossyzip's sources; it lies beside them, or in the user's cache directory where that is read-only,
 or nowhere.
@@ -67,11 +68,8 @@ def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     if directory is not None:
         config.CACHE_DIR = str(directory)
     try:
-        options = {
-            "fastmath": False,
-            "nogil": True,
-            "no_cfunc_wrapper": True,
-        } | options  # nobody takes a kernel as a value
+        # nobody takes a kernel as a value
+        options = {"fastmath": False, "nogil": True, "no_cfunc_wrapper": True} | options
         return numba.njit(cache=directory is not None, **options)(function)
     finally:
         config.CACHE_DIR = configured

@@ -18,12 +18,11 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.judge import Attempt, Judge, judge_all
+from lossyzip.threads import results_of
 
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
 _MAY_BE_WHOLE = 2.0  # times the best lattice, as differences from 0; those from the middle take up to half
-_FEW = (
-    1 << 15
-)  # values, with which a lattice is tried in less time than it takes to get the interpreter's lock back
+_FEW = 1 << 15  # values, on which a lattice is tried before another thread has the interpreter's lock
 _SCOUTED_HANDICAP = 1.07  # whose trial on more blocks is to be worth its time
 
 
@@ -103,9 +102,8 @@ def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:
     """Differences along some of the axes: as long as that helps, the best one is added. Or along none, from 0
     or from the middle, with levels around them, too, where that may be as good."""
     shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
-    left = [
-        axis for axis, n in zip((lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X), shape, strict=True) if n > 1
-    ]
+    axes_of_fold = lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X
+    left = [axis for axis, n in zip(axes_of_fold, shape, strict=True) if n > 1]
     threads = threads if judge.values > _FEW else 1
     (whole, *tried) = _sizes([Lattice(0), *map(Lattice, left)], judge, threads)
     judged, least = [whole], math.inf
@@ -124,12 +122,8 @@ def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:
 
 
 def _sizes(plans: Sequence[Lattice], judge: Judge, threads: int) -> list[tuple[float, Lattice]]:
-    return [
-        (judged[0], plan)
-        for judged, plan in zip(
-            judge_all([partial(Judge.size, plan=plan) for plan in plans], judge, threads), plans, strict=True
-        )
-    ]
+    judged = results_of([(0.0, partial(judge.size, plan)) for plan in plans], threads)
+    return [(size, plan) for (size, _), plan in zip(judged, plans, strict=True)]
 
 
 def best_lorenzo(folds: Sequence[Fold], judge: Judge, threads: int) -> Plan | None:

@@ -236,8 +236,8 @@ class Frame:
 
         shape, room = tuple(s.stop - s.start for s in where), None
         if into is not None:
-            in_one_piece = into.flags.c_contiguous
-            room = into.reshape(-1) if in_one_piece else kept_room("decoded", into.size, into.dtype)
+            lies_whole = into.flags.c_contiguous
+            room = into.reshape(-1) if lies_whole else kept_room("decoded", into.size, into.dtype)
         guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
         payload, content, part = tile.payload, tile.content, None
         if self._header.enhancer is not None:
