@@ -12,7 +12,7 @@ from functools import partial
 from lossyzip.decompose import lorenzo, multiples
 from lossyzip.decompose.families import Plan, decompose, used_guides
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster, fit_wavelet
-from lossyzip.decompose.fold import Fold, fold
+from lossyzip.decompose.fold import Fold, distinct_folds, fold, walked
 from lossyzip.decompose.interpolation import Multigrid, most_levels
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
@@ -37,7 +37,7 @@ def try_multigrid(judge: Judge, how: Fold) -> tuple[float, Plan]:
     plan = Multigrid(how, most_levels(fold(shape, how)), guides=0 if guides is None else len(guides))
     coded = judge.together()
     fitter = MultigridFitter(
-        *(plan, coded, float(judge.rule.step), judge.scale, judge.points),
+        *(plan, walked(coded, shape, how), float(judge.rule.step), judge.scale, judge.points),
         brief=judge.brief,
         sparse=judge.sparse and 1 not in fold(shape, how)[1:],
     )
@@ -63,8 +63,8 @@ def try_still(judge: Judge, how: Fold) -> tuple[float, Plan]:
     return judge.size(Raster(how, still=True))
 
 
-def try_wavelet(judge: Judge, step: int) -> tuple[float, Plan]:
-    return try_plan(judge, _fitted_wavelet(judge, step))
+def try_wavelet(judge: Judge, step: int, how: Fold) -> tuple[float, Plan]:
+    return try_plan(judge, _fitted_wavelet(judge, step, how))
 
 
 def try_plan(judge: Judge, plan: Plan) -> tuple[float, Plan]:
@@ -75,18 +75,21 @@ def try_plan(judge: Judge, plan: Plan) -> tuple[float, Plan]:
     return size, plan
 
 
-def _fitted_wavelet(judge: Judge, step: int) -> Wavelet:
-    plan, guides = Wavelet(Fold.MERGED, step), judge.guides()
+def _fitted_wavelet(judge: Judge, step: int, how: Fold) -> Wavelet:
+    plan, guides = Wavelet(how, step), judge.guides()
     if guides is None:
         return plan
-    field = fold(judge.blocks[0].shape, plan.fold)
+    shape = judge.blocks[0].shape
+    field = fold(shape, how)
     field = field._replace(t=field.t * len(judge.blocks))
-    return fit_wavelet(judge.together(), field, guides, plan, float(judge.rule.eps), judge.scale)
+    coded, beside = walked(judge.together(), shape, how), walked(guides.reshape(-1), shape, how)
+    beside = beside.reshape(guides.shape)
+    return fit_wavelet(coded, field, beside, plan, float(judge.rule.eps), judge.scale)
 
 
 def with_step(candidate: Attempt, step: int) -> Attempt:
     """A wavelet with ``step``; other candidates as they are."""
-    return partial(try_wavelet, step=step) if "step" in candidate.keywords else candidate
+    return partial(candidate, step=step) if "step" in candidate.keywords else candidate
 
 
 def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
@@ -101,11 +104,12 @@ def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
 def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:
     """Differences along some of the axes: as long as that helps, the best one is added. Or along none, from 0
     or from the middle, with levels around them, too, where that may be as good."""
-    shape = fold(judge.blocks[0].shape, Fold.VOLUMES)
+    shape = judge.blocks[0].shape
+    how = Fold.COMPONENTS if Fold.COMPONENTS in distinct_folds(shape) else Fold.VOLUMES
     axes_of_fold = lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X
-    left = [axis for axis, n in zip(axes_of_fold, shape, strict=True) if n > 1]
+    left = [axis for axis, n in zip(axes_of_fold, fold(shape, how), strict=True) if n > 1]
     threads = threads if judge.values > _FEW else 1
-    (whole, *tried) = _sizes([Lattice(0), *map(Lattice, left)], judge, threads)
+    (whole, *tried) = _sizes([Lattice(axes, fold=how) for axes in (0, *left)], judge, threads)
     judged, least = [whole], math.inf
     while tried:
         best = min(tried, key=lambda pair: pair[0])
@@ -113,11 +117,12 @@ def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:
         if best[0] >= least:
             break
         least, axes = best[0], best[1].axes
-        tried = _sizes([Lattice(axes | axis) for axis in left if not axes & axis], judge, threads)
+        more = [Lattice(axes | axis, fold=how) for axis in left if not axes & axis]
+        tried = _sizes(more, judge, threads)
     if whole[0] < _MAY_BE_WHOLE * min(size for size, _ in judged):
         centre = multiples.middle(judge.rule)
-        centred = Lattice(0, centre), Lattice(0, centre, levels=True)
-        judged += _sizes([plan for plan in centred if plan != Lattice(0)], judge, threads)
+        centred = Lattice(0, centre, fold=how), Lattice(0, centre, True, how)
+        judged += _sizes([plan for plan in centred if plan != Lattice(0, fold=how)], judge, threads)
     return min(judged, key=lambda pair: pair[0])
 
 

@@ -117,7 +117,7 @@ def choose(
     # Those first that take long, so that threads end together: rasters of planes are fitted to more of them.
     candidates: list[Attempt] = [partial(try_multigrid, how=how) for how in folds]
     candidates += [partial(try_raster, how=how) for how in reversed(folds)]
-    candidates += [partial(try_wavelet, step=step) for step in effort.steps]
+    candidates += _wavelets(folds, effort.steps)
     candidates += [partial(try_still, how=how) for how in folds]
     alone: list[tuple[float, Plan]] = []
     scouted: list[tuple[float, Plan]] = []
@@ -138,7 +138,7 @@ def choose(
         _, judged = _judged_by_folds([c for c in candidates if c.func is not try_wavelet], final, threads)
         rate = 8.0 * min(size for size, _ in judged) / served
         step = FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP
-        judged.append(try_wavelet(final, step=step))
+        judged.append(_wavelets(folds, [step])[0](final))
     else:
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
@@ -227,7 +227,7 @@ def best_of_each_kind(
     folds = distinct_folds(coded[0].shape)
     tries = (try_multigrid, try_raster, try_still)
     kinds: list[list[Attempt]] = [[partial(attempt, how=how) for how in folds] for attempt in tries]
-    kinds.append([partial(try_wavelet, step=step) for step in effort.steps])
+    kinds.append(_wavelets(folds, effort.steps))
     if judge.values > 2 * effort.scouted:
         middle = [middle_of(coded[0], effort.scouted)]
         scout = Judge(middle, middle, rule, served, effort.scout_points)
@@ -236,6 +236,12 @@ def best_of_each_kind(
     best = [min(judge_all(kind, judge, threads), key=lambda pair: pair[0]) for kind in kinds]
     best.sort(key=lambda pair: pair[0])
     return [for_tiles(plan, header.tile_shape) for size, plan in best if size <= within * best[0][0]]
+
+
+def _wavelets(folds: Sequence[Fold], steps: Sequence[int]) -> list[Attempt]:
+    """Along all axes but that of components, if there is one."""
+    how = Fold.COMPONENTS if Fold.COMPONENTS in folds else Fold.MERGED
+    return [partial(try_wavelet, step=step, how=how) for step in steps]
 
 
 def _smallest(attempts: Sequence[Attempt], judge: Judge, threads: int) -> Attempt:
@@ -291,7 +297,7 @@ def _judged_by_folds(
     candidates: Sequence[Attempt], judge: Judge, threads: int
 ) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
     """Those ``candidates`` whose fold a raster does well in, and what they give."""
-    first = [c for c in candidates if c.func is try_raster or c.keywords.get("how") in (None, Fold.MERGED)]
+    first = [c for c in candidates if c.func in (try_raster, try_wavelet) or c.keywords["how"] == Fold.MERGED]
     judged = judge_all(first, judge, threads)
     rasters = [(size, c) for c, (size, _) in zip(first, judged, strict=True) if c.func is try_raster]
     most = _CLOSE_FOLD * min(size for size, _ in rasters)

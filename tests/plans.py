@@ -56,7 +56,10 @@ def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int, guide
     if family == "lattice":
         centred = rng.random() < 0.4
         levels = bool(rng.integers(2))
-        return Lattice(0, int(rng.integers(-50, 99)), levels) if centred else Lattice(int(rng.integers(16)))
+        of_lattice = Fold.COMPONENTS if how == Fold.COMPONENTS else Fold.VOLUMES
+        if centred:
+            return Lattice(0, int(rng.integers(-50, 99)), levels, of_lattice)
+        return Lattice(int(rng.integers(16)), fold=of_lattice)
     folded = fold(shape, how)
     if family == "wavelet":
         step = int(rng.integers(1, 256))

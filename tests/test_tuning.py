@@ -14,8 +14,10 @@ from lossyzip import tuning
 from lossyzip.blocks import Block, middle_of, sample_blocks
 from lossyzip.compressor import compress_field
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import Plan, write_plan
+from lossyzip.decompose.families import Plan, plan_of, write_plan
+from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.wavelet import Wavelet
+from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
 from lossyzip.field import summarize, tile_shape
 from lossyzip.tile import encode_tile
@@ -143,3 +145,22 @@ def test_balanced_mixes_fields_of_one_tile_at_low_rates():
         sizes = len(b"".join(mixed)), len(b"".join(static))
         assert sizes[0] < 0.85 * sizes[1] if fewer else sizes[0] == sizes[1]
         assert np.abs(lz.decompress(b"".join(mixed)) - values).max() <= rel * (values.max() - values.min())
+
+
+@pytest.mark.parametrize("effort", ["fast", "balanced"])
+def test_components_side_by_side_are_coded_as_fields_one_after_the_other(effort):
+    """Vectors, and positions: those of neighbours are alike, those of one point are not."""
+    fields = [varied.noise((48, 48, 48), 3.5, np.random.default_rng(seed)) for seed in range(3)]
+    for apart in (np.stack(fields), np.stack(fields).reshape(3, -1).cumsum(axis=1)):
+        apart = apart.astype("<f4")
+        beside = np.ascontiguousarray(np.moveaxis(apart, 0, -1))
+        blob, moved = (lz.compress(values, lz.relative(1e-3), effort=effort) for values in (beside, apart))
+        header = Frame.of_bytes(blob)._header
+        assert plan_of(header.family, header.plan).fold == Fold.COMPONENTS
+        assert len(blob) <= 1.02 * len(moved)
+
+
+def test_a_short_axis_of_more_than_components_is_one_like_others():
+    values = varied.noise((64, 64, 12), 3.5, np.random.default_rng(1)).astype("<f4")
+    header = Frame.of_bytes(lz.compress(values, lz.relative(1e-3)))._header
+    assert plan_of(header.family, header.plan).fold != Fold.COMPONENTS

@@ -74,7 +74,7 @@ class GridLayout(NamedTuple):
 class Grid:
     """Where points lie in ``parts`` arrays of one ``shape``, each (t, z, y, x) with a halo of ``margin``.
 
-    Axes that are one point long in ``whole``, of which the parts are pieces, have none.
+    Axes that are one point long in ``whole``, of which the parts are pieces, have none, but for rows.
     """
 
     parts: int
@@ -90,7 +90,7 @@ class Grid:
 
     @cached_property
     def halo(self) -> tuple[int, ...]:
-        return tuple(self.margin if n > 1 else 0 for n in self.whole[1:])
+        return (*(self.margin if n > 1 else 0 for n in self.whole[1:3]), self.margin)
 
     @cached_property
     def padded(self) -> tuple[int, ...]:

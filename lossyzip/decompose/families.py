@@ -15,7 +15,7 @@ import numpy as np
 
 from lossyzip.decompose import interpolation, lattice, multiples, regression, wavelet
 from lossyzip.decompose.buffer import Buffer, Pass
-from lossyzip.decompose.fold import Shape4, fold
+from lossyzip.decompose.fold import fold, unwalked, walked
 from lossyzip.decompose.guide_taps import GuideWeights
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.lattice import Lattice
@@ -163,7 +163,7 @@ def decompose_and_see(
     if isinstance(plan, Lattice):
         return decompose(coded, shape, plan, quantizer), multiples.snapped(coded, coded, quantizer)
     codes, seen = _swept(coded, shape, plan, quantizer, None, guides)
-    return codes, np.ascontiguousarray(seen).reshape(-1)
+    return codes, unwalked(seen, shape, plan.fold)
 
 
 def _swept(
@@ -188,20 +188,22 @@ def _swept(
 
     field = fold(shape, plan.fold)
     field = field._replace(t=field.t * (coded.size // max(math.prod(shape), 1)))
-    beside = _folded(guides, field, plan)
+    beside, coded = _folded(guides, shape, plan), walked(coded, shape, plan.fold)
     seen = family.sweep(plan, field, quantizer, visit, coded, fitter, guides=beside, unseen=unseen)
     count = int(cursor[1])
     found = outliers[:count].copy() if count <= outliers.size else None
     return Codes(symbols.filled(cursor), found, family.GROUPS), seen
 
 
-def _folded(guides: np.ndarray | None, field: Shape4, plan: PlanOfPasses) -> np.ndarray | None:
-    """Those that the plan's taps reach into; raises CorruptError where they are not there."""
+def _folded(guides: np.ndarray | None, shape: tuple[int, ...], plan: PlanOfPasses) -> np.ndarray | None:
+    """Those that the plan's taps reach into, of one tile or several; raises CorruptError where they are not
+    there."""
     if not plan.guides:
         return None
     if guides is None or len(guides) != plan.guides:
         raise CorruptError(f"a plan has taps into {plan.guides} guides, which are not there")
-    return guides.reshape(-1, *field)
+    _, z, y, x = fold(shape, plan.fold)
+    return walked(guides.reshape(-1), shape, plan.fold).reshape(len(guides), -1, z, y, x)
 
 
 def lossless_stand_in(values: np.ndarray, coded: np.ndarray, plan: Plan, quantizer: Quantizer) -> np.ndarray:
@@ -252,17 +254,17 @@ def recompose(
     mixed = stream.mixed_part(data)
     if mixed is not None:
         values = _unmix(mixed, outliers, shape, plan, quantizer, guides)
-        return np.ascontiguousarray(values).reshape(shape)
+        return unwalked(values, shape, plan.fold).reshape(shape)
     family = _FAMILIES[plan.name]
     opened = stream.CodeStream(data, family.GROUPS, CELLS)
 
     def visit(buffer: Buffer, passes: Passes, rule: Quantizer, _source: np.ndarray | None) -> None:
         decode_passes(passes, buffer, rule, opened, outliers)
 
-    field = fold(shape, plan.fold)
-    values = family.sweep(plan, field, quantizer, visit, into=into, guides=_folded(guides, field, plan))
+    field, beside = fold(shape, plan.fold), _folded(guides, shape, plan)
+    values = family.sweep(plan, field, quantizer, visit, into=into, guides=beside)
     opened.check_used_up(outliers.size)
-    return np.ascontiguousarray(values).reshape(shape)
+    return unwalked(values, shape, plan.fold).reshape(shape)
 
 
 def mix(
@@ -302,8 +304,8 @@ def mix(
         for here in passes:
             mix_one(buffer, here, rule)
 
-    field = fold(shape, plan.fold)
-    _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field, plan))
+    field, beside = fold(shape, plan.fold), _folded(guides, shape, plan)
+    _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=beside)
     data = finish(mixer)
     return None if data is None else MixedCodes(stream.mixed_stream(data), np.concatenate(outliers))
 
@@ -324,10 +326,8 @@ def _unmix(
         for here in passes:
             mixed_pass(here, buffer, rule, mixer, none, outliers, cursor, False)
 
-    field = fold(shape, plan.fold)
-    values: np.ndarray = _FAMILIES[plan.name].sweep(
-        plan, field, quantizer, visit, mixed=True, guides=_folded(guides, field, plan)
-    )
+    field, beside = fold(shape, plan.fold), _folded(guides, shape, plan)
+    values: np.ndarray = _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=beside)
     if cursor[1] != outliers.size or cursor[4]:
         raise CorruptError(f"a tile of {outliers.size} outliers uses {cursor[1]} and more")
     check_used_up(mixer, len(mixed))

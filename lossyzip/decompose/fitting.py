@@ -13,7 +13,7 @@ import numpy as np
 
 from lossyzip._jit import kernel
 from lossyzip.decompose.buffer import Buffer
-from lossyzip.decompose.fold import Fold, Shape4, fold
+from lossyzip.decompose.fold import Fold, Shape4, fold, walked
 from lossyzip.decompose.guide_fitting import Around, Found, Samples, fit_alone, fit_beside
 from lossyzip.decompose.guide_taps import GuideWeights, Table, added, pairs
 from lossyzip.decompose.interpolation import PHASES, Groups, Multigrid, PhasePass, Taps
@@ -177,11 +177,12 @@ def fit_raster(
     weights: list[Weights | None] = [None] * CLASSES
     beside: list[GuideWeights | None] = [None] * CLASSES
     most = min(most, _MOST_BESIDE) if guides else most
+    guides = [walked(own.reshape(-1), blocks[0].shape, how).reshape(own.shape) for own in guides]
     classes = row_classes(field)
     if common_alone:
         rows = {row_class: rows_of_class(field, row_class) for row_class in classes}
         classes = [row_class for row_class in classes if rows[row_class] >= _COMMON * sum(rows.values())]
-    together = np.stack(blocks).reshape(-1, *field)
+    together = walked(np.stack(blocks).reshape(-1), blocks[0].shape, how).reshape(-1, *field)
     for row_class in classes:
         values_served = len(blocks) * rows_of_class(field, row_class) * field.x
         taps = class_taps(row_class, field.z > 1, field.y > 1)
@@ -240,8 +241,8 @@ def _places_of(table: Table) -> tuple[np.ndarray, np.ndarray]:
 def fit_wavelet(
     coded: np.ndarray, field: Shape4, guides: np.ndarray, plan: Wavelet, eps: float, scale: float
 ) -> Wavelet:
-    """``plan`` with taps into ``guides`` (guides, t, z, y, x) that predict coefficients of ``coded``, flat;
-    ``scale`` is how many times its values the field has."""
+    """``plan`` with taps into ``guides`` (guides, values) that predict coefficients of ``coded``, both as
+    they are `walked`; ``scale`` is how many times its values the field has."""
     step, folded = eps * plan.step / 16.0, guides.reshape(-1, *field)
     wanted = true_coefficients(coded, field).reshape(field).astype(np.float64)
     columns = []

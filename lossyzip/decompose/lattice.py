@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lossyzip._jit import helper, inlined, lean
+from lossyzip.decompose.fold import Fold, unwalked, walked
 from lossyzip.decompose.lorenzo import Rows, T, X, Y, Z, differences, row_class, sum_rows
 from lossyzip.decompose.multiples import quantize, spacing
 from lossyzip.decompose.rows import Quantizer, clamp
@@ -25,6 +26,7 @@ from lossyzip.kept import apart, kept_room
 
 GROUPS = 1  # of context cells
 _CENTRED, _LEVELS = 16, 17  # in the place of axes
+_COMPONENTS = 32  # beside them
 _CENTRE_BIAS = 1 << 31  # as a centre is written
 _FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
 _MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
@@ -36,28 +38,33 @@ _FARTHEST = 1 << 30  # level
 @dataclass(frozen=True)
 class Lattice:
     """``axes``: along which the integers are differenced, a sum of X, Y, Z and T. Where there are none,
-    integers are multiples less ``centre``, and contexts may be ``levels`` around them, not magnitudes."""
+    integers are multiples less ``centre``, and contexts may be ``levels`` around them, not magnitudes.
+    ``fold``: volumes, or components."""
 
     axes: int
     centre: int = 0
     levels: bool = False
+    fold: Fold = Fold.VOLUMES
     name = "lattice"
 
     def write(self, writer: BitWriter) -> None:
         centred = self.centre != 0 or self.levels
-        writer.bits((_LEVELS if self.levels else _CENTRED) if centred else self.axes, 8)
+        first = (_LEVELS if self.levels else _CENTRED) if centred else self.axes
+        writer.bits(first + (_COMPONENTS if self.fold == Fold.COMPONENTS else 0), 8)
         if centred:
             for part in divmod(self.centre + _CENTRE_BIAS, 1 << 16):
                 writer.bits(part, 16)
 
     @classmethod
     def read(cls, reader: BitReader, _guides: int = 0) -> Lattice:
-        axes = reader.bits(8)
+        components, axes = divmod(reader.bits(8), _COMPONENTS)
+        how = Fold.COMPONENTS if components else Fold.VOLUMES
         if axes in (_CENTRED, _LEVELS):
-            return cls(0, (reader.bits(16) << 16) + reader.bits(16) - _CENTRE_BIAS, axes == _LEVELS)
-        if axes > X | Y | Z | T:
+            centre = (reader.bits(16) << 16) + reader.bits(16) - _CENTRE_BIAS
+            return cls(0, centre, axes == _LEVELS, how)
+        if axes > X | Y | Z | T or components > 1:
             raise CorruptError(f"lattice with axes {axes}")
-        return cls(axes)
+        return cls(axes, fold=how)
 
 
 @helper
@@ -424,7 +431,7 @@ def decompose(
     coded: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer, kept: bool = False
 ) -> tuple[Symbols, np.ndarray | None]:
     """Symbols and outliers of the flat array ``coded``, and ``kept``, as in `families.decompose`."""
-    rows = differences(shape, plan.axes)
+    rows, coded = differences(shape, plan.axes, plan.fold), walked(coded, shape, plan.fold)
     size = 1 + coded.size + coded.size // rows.nx
     symbols, codes = Symbols.room(size, kept), kept_room("codes", size, np.dtype(np.int32))
     outliers = kept_room("outliers", coded.size // 4 + 1, coded.dtype)
@@ -449,7 +456,7 @@ def recompose(
 ) -> np.ndarray:
     """The tile of ``shape`` whose codes are in ``stream``; in the flat array ``into``, if there is one."""
     values = np.empty(math.prod(shape), rule.step.dtype) if into is None else into
-    rows = differences(shape, plan.axes)
+    rows = differences(shape, plan.axes, plan.fold)
     integrate(
         values,
         rows,
@@ -461,4 +468,4 @@ def recompose(
         outliers,
         stream.cursor,
     )
-    return values.reshape(shape)
+    return unwalked(values, shape, plan.fold).reshape(shape)

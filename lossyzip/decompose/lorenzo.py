@@ -36,13 +36,13 @@ class Rows(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def differences(shape: tuple[int, ...], axes: int) -> Rows:
+def differences(shape: tuple[int, ...], axes: int, how: Fold) -> Rows:
     """The rows of a tile of ``shape``.
 
     A point is differenced along those of ``axes`` along which it is not the first; where none is left,
     along the last of all axes along which it is not the first.
     """
-    field = fold(shape, Fold.VOLUMES)
+    field = fold(shape, how)
     strides = {Y: field.x, Z: field.y * field.x, T: field.z * field.y * field.x}
     taps, offsets, signs = np.zeros(8, np.int64), np.zeros((8, 8), np.int64), np.zeros((8, 8), np.int32)
     along_x, first = np.zeros(8, np.int64), np.zeros(8, np.int64)

@@ -26,6 +26,7 @@ from lossyzip import field, second_pass, trial
 from lossyzip.compressor import compress_field
 from lossyzip.container.archive import unpack_archive
 from lossyzip.decompose import multiples
+from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
@@ -95,7 +96,9 @@ def makers() -> dict[str, Callable[[], bytes]]:
     halves = noisy[:9].astype("<f2")
     halves[3, 4, 5:9] = np.nan, np.inf, -0.0, 7.0
     vectors = (noisy[:5] + 1j * noisy[5:10]).astype("<c8")
+    pairs = vectors.view("<f4").reshape(5, 26, 28, 2)
     sea = np.ma.masked_greater(smooth, 0.4)
+    ice = np.ma.MaskedArray(noisy, noisy < -0.6)
     finer = np.where(np.arange(28) < 9, 0.01, 0.2)
     finer[20:] = 0.0
     swells = waves((8, 34, 38), rng, 6) + 0.02 * rng.standard_normal((8, 34, 38)).astype("<f4")
@@ -130,6 +133,9 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "enhanced.lz": partial(enhanced, swells, lz.relative(0.02)),
         "psnr.lz": partial(coded_as, "wavelet", patterns, lz.psnr(26)),
         "margins.lz": partial(coded_as, "raster", calm, lz.absolute(0.2)),
+        "components.lz": partial(coded_as, "raster", pairs, lz.relative(0.02)),
+        "components-lattice.lz": partial(frame_with, winds, 0.02, Lattice(6, fold=Fold.COMPONENTS)),
+        "ice.lz": partial(coded_as, "raster", ice, lz.relative(0.02)),
         "lossless.lz": partial(coded_as, "lossless", precise, lz.lossless()),
         "archive.lza": partial(lz.compress_fields, archived, {"*": lz.relative(1e-2)}),
         "guided.lza": guided,

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from reference.codes import Codes
-from reference.passes import fold
+from reference.passes import COMPONENTS, fold, in_c_order
 from reference.quantizer import Quantizer
 from reference.readers import require
 
@@ -19,20 +19,21 @@ BIT_OF_AXIS = (8, 4, 2, 1)  # t, z, y, x
 def lattice(
     codes: Codes, outliers: Iterator[np.floating], plan: bytes, shape: tuple[int, ...], quantizer: Quantizer
 ) -> np.ndarray:
-    centred = plan[:1] in (b"\x10", b"\x11")
-    require(len(plan) == (5 if centred else 1) and plan[0] <= 17, "plan of a lattice")
-    chosen = [axis for axis in range(4) if plan[0] & BIT_OF_AXIS[axis] and not centred]
+    apart, first = divmod(plan[0], 32)
+    way, centred = COMPONENTS if apart else 1, first in (16, 17)
+    require(len(plan) == (5 if centred else 1) and first <= 17 and apart <= 1, "plan of a lattice")
+    chosen = [axis for axis in range(4) if first & BIT_OF_AXIS[axis] and not centred]
     c = (
         sum(byte << bits for byte, bits in zip(plan[1:], (16, 24, 0, 8), strict=True)) - 2**31
         if centred
         else 0
     )
-    folded = fold(shape, 1)
+    folded = fold(shape, way)
     _, nz, ny, nx = folded
     multiples, seen = np.zeros(folded, object), np.zeros(folded, object)  # as contexts see a code
     values = np.zeros(folded, quantizer.low.dtype)
     step, some_left_out = step_of(quantizer), codes.next(1) == 1
-    levels = Levels(quantizer, step, c) if plan[0] == 17 else None
+    levels = Levels(quantizer, step, c) if first == 17 else None
     planes = seen.reshape(-1, ny, nx)  # the same, without volumes
     for point in product(*map(range, folded)):
         t, z, y, x = point
@@ -46,7 +47,7 @@ def lattice(
         seen[point] = min(abs(code or 0), 8191) if levels is None else levels.of(code)
         value = values.dtype.type(np.float64(multiples[point] + c) * step)
         values[point] = next(outliers) if code is None else quantizer.clamp(value)
-    return values
+    return in_c_order(values, shape, way)
 
 
 def step_of(quantizer: Quantizer) -> np.float64:

@@ -39,7 +39,14 @@ class Step(NamedTuple):
     looks: list[np.floating]  # for mixed codes
 
 
+COMPONENTS = 3
+
+
 def fold(shape: tuple[int, ...], way: int) -> Point:
+    if way == COMPONENTS:
+        lengths = [n for n in shape[:-1] if n != 1]
+        nz, ny, nx = ([1, 1, 1, *lengths])[-3:]
+        return shape[-1] * prod(lengths[:-3]), nz, ny, nx
     lengths = [n for n in shape if n != 1]
     lengths = [1] * (2 - len(lengths)) + lengths
     *leading, ny, nx = lengths
@@ -48,6 +55,20 @@ def fold(shape: tuple[int, ...], way: int) -> Point:
     if way == 1:
         return prod(leading[:-1]), prod(leading[-1:]), ny, nx
     return prod(leading), 1, ny, nx
+
+
+def in_order_of_fold(values: np.ndarray, shape: tuple[int, ...], way: int) -> np.ndarray:
+    """``values`` (..., values of a tile)"""
+    if way != COMPONENTS:
+        return values
+    moved = np.moveaxis(values.reshape(*values.shape[:-1], *shape), -1, values.ndim - 1)
+    return moved.reshape(values.shape)
+
+
+def in_c_order(values: np.ndarray, shape: tuple[int, ...], way: int) -> np.ndarray:
+    if way != COMPONENTS:
+        return values.reshape(shape)
+    return np.moveaxis(values.reshape(shape[-1], *shape[:-1]), 0, -1)
 
 
 class Known:

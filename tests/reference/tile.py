@@ -15,7 +15,7 @@ from reference.lattice import lattice
 from reference.lossless import lossless_array
 from reference.mixed import MixedCodes
 from reference.multigrid import multigrid
-from reference.passes import Known, fold
+from reference.passes import Known, fold, in_c_order, in_order_of_fold
 from reference.quantizer import Quantizer
 from reference.raster import raster
 from reference.readers import Bits, Bytes, require
@@ -146,7 +146,9 @@ def decode_values(
     points_of, groups = FAMILIES[header.family]
     mixed = stream[:1] == b"\0"
     codes, left = MixedCodes(stream[1:]) if mixed else Codes(stream, groups), iter(outliers)
-    known = Known(fold(shape, Bits(header.plan).take(2)), header.dtype, quantizer, mixed, raw)
+    way = Bits(header.plan).take(2)
+    guides = None if raw is None else in_order_of_fold(raw, shape, way)
+    known = Known(fold(shape, way), header.dtype, quantizer, mixed, guides)
     batch, some = None, True
     with np.errstate(all="ignore"):
         for step in points_of(known, header.plan):
@@ -161,7 +163,7 @@ def decode_values(
             else:
                 known.add(step.point, known.quantizer.reconstruct(step.prediction, code), abs(code))
     require(codes.used_up() and next(left, None) is None, "more codes or outliers than values")
-    return known.values
+    return in_c_order(known.values, shape, way)
 
 
 def power(x: np.floating) -> float:
