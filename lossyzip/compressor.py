@@ -129,6 +129,7 @@ def compress_field(
     """
     from lossyzip import field, planning, tuning_psnr
     from lossyzip.carrier import as_coded
+    from lossyzip.extent import Extent
     from lossyzip.levels import levels_of
     from lossyzip.packing_search import Sampler
     from lossyzip.sentinel import sentinel_of, with_sentinel
@@ -147,6 +148,8 @@ def compress_field(
     alone = guide is None and enhancing is None and not idempotent
     sampler = Sampler(math.prod(shape), dtype, fill_values) if alone and may_be_packed(dtype, bound) else None
     tiles = tiles if sampler is None else sampler.watch(tiles)
+    extent = Extent(shape) if dtype.kind in "fiu" and guide is None else None
+    tiles = tiles if extent is None else extent.watch(tiles)
     summary = field.summarize(iter(tiles), dtype, fill_values, workers)
     sample = None if sampler is None else sampler.values()
     sentinel = None if sample is None else sentinel_of(sample, summary.low, summary.high)
@@ -189,7 +192,7 @@ def compress_field(
     if bound.kind == "psnr":
         encode = at(bound.value)
     else:
-        header = planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent)
+        header = planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent, extent)
         guide = guide.of(header.guided) if guide is not None and header.guided is not None else None
         job = _Job(source, span, fill_values, levels, guide, chosen, workers)
         encode = partial(job.encode, header)

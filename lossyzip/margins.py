@@ -18,7 +18,7 @@ from lossyzip.entropy.bits import get_varint, put_varint
 from lossyzip.errors import CorruptError, TruncatedError
 
 _FEWEST = 1 << 12  # values of a tile that is looked at,
-_SHARE = 16  # and the part of what is left of it that a margin is at least
+SHARE = 16  # and the part of what is left of it that a margin is at least
 _AT_ONCE = 1024  # values, between looks at whether one of them differs
 _KEPT = 1  # slab that is coded all the same: what is next to it is told by it
 
@@ -59,7 +59,7 @@ def find_margins(
             count, least, largest = _quiet(coded.reshape(-1), outer, length, inner, at_end, spread)
             if count < length:
                 count -= _KEPT
-            if count <= 0 or count * _SHARE < length:
+            if count <= 0 or count * SHARE < length:
                 continue
             value = stands_for(least, _middle(least, largest, rule), largest, plan, rule)
             if value is None or not rule.low <= value <= rule.high:

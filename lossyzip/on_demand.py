@@ -7,10 +7,10 @@ the archive is believed, which lists them in the frame's order; if it was wrong,
 from __future__ import annotations
 
 import copy
-import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,29 +45,25 @@ class OnDemand:
     def __getitem__(self, where: Where) -> np.ndarray:
         """A part, by slices with a step of 1, one for each axis. Raises a DecodeError subclass."""
         out = np.empty([s.stop - s.start for s in where], self.dtype)
-        tile = self._frame.tile_shape
-        ranges = [
-            range(s.start // t, -(-s.stop // t) if s.stop > s.start else 0)
-            for s, t in zip(where, tile, strict=True)
+        touched = [
+            [slice(*ends) for ends in pairwise([*starts, n]) if ends[0] < s.stop and s.start < ends[1]]
+            for s, starts, n in zip(where, self._frame.cuts, self.shape, strict=True)
         ]
-        for index in itertools.product(*ranges):
-            starts = [k * t for k, t in zip(index, tile, strict=True)]
+        for box in product(*touched):
             both = [
-                slice(max(w.start, start), min(w.stop, start + t))
-                for w, start, t in zip(where, starts, tile, strict=True)
+                slice(max(w.start, b.start), min(w.stop, b.stop)) for w, b in zip(where, box, strict=True)
             ]
-            inside = tuple(slice(b.start - k, b.stop - k) for b, k in zip(both, starts, strict=True))
+            inside = tuple(slice(w.start - b.start, w.stop - b.start) for w, b in zip(both, box, strict=True))
             target = tuple(
                 slice(b.start - w.start, b.stop - w.start) for b, w in zip(both, where, strict=True)
             )
-            out[target] = self._tile(index, starts)[inside]
+            out[target] = self._tile(box)[inside]
         return out
 
-    def _tile(self, index: tuple[int, ...], starts: list[int]) -> np.ndarray:
+    def _tile(self, box: tuple[slice, ...]) -> np.ndarray:
+        index = tuple(s.start for s in box)
         with self._lock:
             if index not in self._tiles:
-                lengths = zip(starts, self._frame.tile_shape, self.shape, strict=True)
-                box = tuple(slice(start, min(start + t, n)) for start, t, n in lengths)
                 ((_, values),) = self._frame.tiles(threads=1, region=box)
                 self._tiles[index] = np.ma.getdata(values)
                 if len(self._tiles) > _KEPT:

@@ -16,6 +16,7 @@ from lossyzip.container.guided import FROM_NETWORK, Guided
 from lossyzip.container.header import MOST_SPECIALS, Header, Level
 from lossyzip.decompose.families import Plan, used_alone, used_guides, write_plan
 from lossyzip.effort import Effort
+from lossyzip.extent import Extent
 from lossyzip.field import Source, Summary
 from lossyzip.levels import Levels
 from lossyzip.logarithms import scale_of, zero_and
@@ -98,8 +99,12 @@ def with_plans(
     effort: Effort,
     threads: int,
     idempotent: bool,
+    extent: Extent | None = None,
 ) -> Header:
-    """``draft`` with the plan that codes ``source`` best, or with one for each level."""
+    """``draft`` with the plan that codes ``source`` best, or with one for each level.
+
+    ``extent``: that of the field, if tiles may begin where it does.
+    """
 
     def with_plan(header: Header, left_out: LeftOut | None) -> Header:
         if not header.coded_eps > 0.0:
@@ -118,7 +123,9 @@ def with_plans(
         plan = used_alone(plan)
         if rate < _EDGES_COUNT and levels is None and guide is None:  # else as the references' are
             header = replace(header, tile_shape=_larger_tiles(header))
-            plan = tuning.for_tiles(plan, header.as_coded().tile_shape)
+        if extent is not None and levels is None and guide is None and not header.pointwise:
+            header = extent.divided(header)
+        plan = tuning.for_tiles(plan, header.as_coded().tile_shape)
         return replace(header, family=plan.name, plan=write_plan(plan))
 
     if levels is None:

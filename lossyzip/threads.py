@@ -42,7 +42,8 @@ def in_order(jobs: Iterable[_Job[_T]], threads: int) -> Iterator[_T]:
 
 
 def heaviest_first(jobs: Iterable[tuple[float, _Job[_T]]], threads: int) -> Iterator[_T]:
-    """As `in_order`, of (weight, job): the few in flight are begun by weight, so that threads end as one."""
+    """As `in_order`, of (weight, job): the few in flight are begun by weight, so that threads end as one; the
+    calling thread takes the lightest as long as there may be more to draw."""
     return _in_order(jobs, threads, threads + 1, threads + 1)
 
 
@@ -72,13 +73,13 @@ def _in_order(jobs: Iterable[tuple[float, _Job[_T]]], threads: int, drawn: int, 
                     yield waiting.popleft().result()
                 elif len(waiting) <= 2 * threads and len(_running(waiting)) <= ahead:
                     break  # and draw another, though the first is not done
-                elif not lanes.help(number + 1):
+                elif not lanes.help(number + 1, more=True):
                     lanes.wait_for(_running(waiting))
         lanes.begin()
         while waiting:
             if waiting[0].done():
                 yield waiting.popleft().result()
-            elif not lanes.help(number + 1):
+            elif not lanes.help(number + 1, more=False):
                 lanes.wait_for([waiting[0]])
     except GeneratorExit:  # maybe from the collector, in any thread, in a fork, or as the interpreter ends
         wanted = False
@@ -117,15 +118,19 @@ class _Lanes(Generic[_T]):
             for _ in range(min(len(self._heap), self._most - self._busy) - len(self._coming)):
                 self._coming.append(self._workers.start(self._work))
 
-    def help(self, drawn: int) -> bool:
-        """Do the next job in the calling thread; False: none is left that nobody has begun, or it has little
-        time beside what it did for the ``drawn`` jobs so far."""
+    def help(self, drawn: int, more: bool) -> bool:
+        """Do a job in the calling thread; False: none is left that nobody has begun, or it has little time
+        beside what it did for the ``drawn`` jobs so far. If there are ``more`` to be drawn, it is the
+        lightest, so that nobody waits for these long."""
         if not self._has_time(drawn):
             return False
         with self._lock:
             if not self._heap:
                 return False
-            _, _, job, future = heapq.heappop(self._heap)
+            taken = max(self._heap, key=lambda item: (item[0], -item[1])) if more else self._heap[0]
+            self._heap.remove(taken)
+            heapq.heapify(self._heap)
+        _, _, job, future = taken
         began = perf_counter()
         # Not said to be running: where an interrupt ends this, the future is still cancelled.
         try:

@@ -135,10 +135,13 @@ def choose(
     if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
     elif sparse and not scouted and beside is None:  # most blocks are quiet: a single one is left
-        _, judged = _judged_by_folds([c for c in candidates if c.func is not try_wavelet], final, threads)
+        rasters = [c for c in candidates if c.func is try_raster]
+        judged = judge_all(rasters, final, threads)
         rate = 8.0 * min(size for size, _ in judged) / served
-        step = FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP
-        judged.append(_wavelets(folds, [step])[0](final))
+        wavelet = _wavelets(folds, [FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP])
+        good = _good_folds(rasters, judged)
+        others = [c for c in candidates if c.func in (try_multigrid, try_still) and c.keywords["how"] in good]
+        judged += judge_all([*others, *wavelet], final, threads)
     else:
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
@@ -299,12 +302,17 @@ def _judged_by_folds(
     """Those ``candidates`` whose fold a raster does well in, and what they give."""
     first = [c for c in candidates if c.func in (try_raster, try_wavelet) or c.keywords["how"] == Fold.MERGED]
     judged = judge_all(first, judge, threads)
-    rasters = [(size, c) for c, (size, _) in zip(first, judged, strict=True) if c.func is try_raster]
-    most = _CLOSE_FOLD * min(size for size, _ in rasters)
-    good = [c.keywords["how"] for size, c in rasters if size <= most]
-    # The usual fold is always tried: a raster's says little of a multigrid's there.
+    good = _good_folds(first, judged)
     others = [c for c in candidates if c not in first and c.keywords["how"] in good]
     return first + others, judged + judge_all(others, judge, threads)
+
+
+def _good_folds(candidates: Sequence[Attempt], judged: Sequence[tuple[float, Plan]]) -> list[Fold]:
+    """Those in which a raster is nearly as good as in the best one; and the usual one, which is always tried:
+    a raster says little of a multigrid there."""
+    rasters = [(size, c) for c, (size, _) in zip(candidates, judged, strict=True) if c.func is try_raster]
+    most = _CLOSE_FOLD * min(size for size, _ in rasters)
+    return [Fold.MERGED, *(c.keywords["how"] for size, c in rasters if size <= most)]
 
 
 def _best_without_guides(

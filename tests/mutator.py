@@ -451,7 +451,7 @@ def _with_right_contents(parts: Parts) -> Parts:
 def _sections_of(parts: Parts) -> dict[str, bytes]:
     """Those of the header; none where they are not sound."""
     try:
-        sections = unpack_sections(parts.header, "ABRSMLGNZEQP")
+        sections = unpack_sections(parts.header, "AOBRSMLGNZEQP")
     except lz.DecodeError:
         return {}
     return {tag: payload for tag, payload in sections.items() if tag.isascii()}

@@ -42,7 +42,8 @@ def test_the_heaviest_in_flight_are_begun_first():
     begun: list[int] = []
     weights = [0.1, 0.5, 1.0, 0.2]
     list(heaviest_first(zip(weights, jobs(4, begun, 0.05), strict=True), 2))
-    assert sorted(begun[:2]) == [1, 2]
+    assert sorted(begun[:2]) == [0, 2]  # the caller's is the lightest: there may be more to draw
+    assert begun[2] == 1
     begun.clear()
     list(heaviest_first(zip([0.3] * 9, jobs(9, begun, 0.01), strict=True), 2))
     assert all(abs(place - number) <= 1 for place, number in enumerate(begun))
@@ -93,6 +94,23 @@ def test_no_thread_is_idle_while_a_light_job_waits_for_its_turn():
     some = jobs(6, begun)
     some[0], some[3] = first, last
     assert list(heaviest_first(zip(weights, some, strict=True), 2)) == [0, 1, 4, 25, 16, 25]
+
+
+def test_the_caller_does_a_light_job_while_there_are_more_to_draw():
+    """Else the other thread would soon wait for it."""
+    did: dict[int, int] = {}
+
+    def job(number: int, seconds: float) -> int:
+        did[number] = threading.get_ident()
+        time.sleep(seconds)
+        return number
+
+    seconds = [0.05, 0.05, 0.05, 0.3, 0.3, 0.05, 0.05]
+    weighed = [(s, partial(job, number, s)) for number, s in enumerate(seconds)]
+    began = time.perf_counter()
+    assert list(heaviest_first(iter(weighed), 2)) == list(range(7))
+    assert did[3] != did[4]
+    assert time.perf_counter() - began < sum(seconds[3:])
 
 
 @pytest.mark.parametrize("threads", [1, 2])

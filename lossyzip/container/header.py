@@ -58,6 +58,8 @@ class Header:
     ``levels``: each value has one of them, where tolerances are not all ``eps``, which is the largest.
     ``enhancer``: of a field whose decoded values are enhanced (enhancement.py), its bytes, or where it is.
     ``packing``: of a field whose values are coded as whole numbers of steps.
+    ``origin``: where along each axis the first tile of ``tile_shape`` begins, if not all at 0; what is before
+    it is a tile, too.
     """
 
     dtype: np.dtype
@@ -76,6 +78,7 @@ class Header:
     guided: Guided | None = None
     enhancer: bytes | InModel | None = None
     packing: Packing | None = None
+    origin: tuple[int, ...] = ()
 
     @property
     def native(self) -> np.dtype:
@@ -206,6 +209,7 @@ class Header:
             guided=None,
             enhancer=None,
             packing=None,
+            origin=(*(0 for _ in both), *self.origin) if self.origin else (),
         )
 
     def with_plan_of(self, as_coded: Header) -> Header:
@@ -228,20 +232,22 @@ class Header:
         eps, family, plan = self.levels[level]
         return replace(self, eps=eps, family=family, plan=plan, levels=())
 
-    def grid(self) -> tuple[int, ...]:
-        """How many tiles there are along each axis."""
-        return tuple(-(-n // t) if n else 0 for n, t in zip(self.shape, self.tile_shape, strict=True))
+    def cuts(self) -> list[list[int]]:
+        """Where tiles begin along each axis."""
+        origin = self.origin or (0,) * len(self.shape)
+        lengths = zip(origin, self.shape, self.tile_shape, strict=True)
+        return [[*([0] if start else []), *range(start, n, t)] for start, n, t in lengths]
 
     def tile_count(self) -> int:
-        return math.prod(self.grid())
+        origin = self.origin or (0,) * len(self.shape)
+        lengths = zip(origin, self.shape, self.tile_shape, strict=True)
+        return math.prod((start > 0) - (start - n) // t for start, n, t in lengths)
 
     def tile_slices(self) -> list[tuple[slice, ...]]:
         """Where each tile lies, in the order of the tiles."""
-        if 0 in self.shape:
-            return []
         axes = [
-            [slice(start, min(start + t, n)) for start in range(0, n, t)]
-            for n, t in zip(self.shape, self.tile_shape, strict=True)
+            list(itertools.starmap(slice, itertools.pairwise([*starts, n])))
+            for starts, n in zip(self.cuts(), self.shape, strict=True)
         ]
         return list(itertools.product(*axes))
 
@@ -249,12 +255,17 @@ class Header:
         array = bytearray([DTYPES.index(self.dtype.str), len(self.shape)])
         for n in (*self.shape, *self.tile_shape):
             put_varint(array, n)
+        origin = bytearray()
+        for start in self.origin:
+            put_varint(origin, start)
         bound = bytes([_KINDS.index(self.bound.kind)])
         if self.bound.kind != "lossless":
             bound += struct.pack("<d", self.bound.value)
         if self.bound.kind in ("relative", "psnr", "pointwise_relative"):
             bound += struct.pack("<d", self.eps)
         sections = {"A": bytes(array), "B": bound}
+        if self.origin:
+            sections["O"] = bytes(origin)
         if self.coded_eps > 0.0 or self.eps > 0.0:
             sections["R"] = pack_range(self.low, self.high, self._of_range)
         if self.specials:
@@ -282,7 +293,7 @@ class Header:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="ABRSMLGNZEKQP")
+        sections = unpack_sections(data, known="AOBRSMLGNZEKQP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -332,6 +343,7 @@ class Header:
             read_guided(sections, dtype, bound) if "G" in sections else None,
             read_enhancer(sections, dtype, bound) if sections.keys() & {"E", "K"} else None,
             packing,
+            _read_origin(sections["O"], shape, tile_shape) if "O" in sections else (),
         )
 
 
@@ -353,6 +365,18 @@ def _read_array(data: bytes) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]
     if any(t > max(n, 1) for n, t in zip(shape, tile_shape, strict=True)):
         raise CorruptError(f"tiles of {tile_shape} in shape {shape}")
     return np.dtype(DTYPES[data[0]]), shape, tile_shape
+
+
+def _read_origin(data: bytes, shape: tuple[int, ...], tile_shape: tuple[int, ...]) -> tuple[int, ...]:
+    starts, position = [], 0
+    for _ in shape:
+        start, position = get_varint(data, position)
+        starts.append(start)
+    if position != len(data) or not any(starts):
+        raise CorruptError(f"the origin of tiles has {len(data)} bytes")
+    if any(start and start >= min(n, t) for start, n, t in zip(starts, shape, tile_shape, strict=True)):
+        raise CorruptError(f"tiles of {tile_shape} begin at {tuple(starts)} in shape {shape}")
+    return tuple(starts)
 
 
 def _read_bound(data: bytes) -> tuple[Bound, float]:

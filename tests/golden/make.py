@@ -133,6 +133,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "enhanced.lz": partial(enhanced, swells, lz.relative(0.02)),
         "psnr.lz": partial(coded_as, "wavelet", patterns, lz.psnr(26)),
         "margins.lz": partial(coded_as, "raster", calm, lz.absolute(0.2)),
+        "origin.lz": partial(in_tiles, calm[:, 5:12, 8:16], lz.absolute(0.2)),
         "components.lz": partial(coded_as, "raster", pairs, lz.relative(0.02)),
         "components-lattice.lz": partial(frame_with, winds, 0.02, Lattice(6, fold=Fold.COMPONENTS)),
         "ice.lz": partial(coded_as, "raster", ice, lz.relative(0.02)),

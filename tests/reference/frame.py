@@ -32,7 +32,7 @@ def decode_frame(
 ) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    found = opening(reader, b"LsyZ", 3, "ABRSMLGNZEKQP")
+    found = opening(reader, b"LsyZ", 3, "AOBRSMLGNZEKQP")
     header = Header.read(found)
     if "K" in found:
         require("E" not in found, "two enhancers")

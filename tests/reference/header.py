@@ -84,6 +84,7 @@ class Header:
     is_psnr: bool = False
     coded: np.ndarray | None = None  # low, high of what is coded, if not those of the values
     packing: Packing | None = None
+    origin: tuple[int, ...] | None = None
 
     @classmethod
     def read(cls, found: dict[str, bytes]) -> Header:
@@ -109,9 +110,18 @@ class Header:
             (level,) = reader.numbers("d")
             require(0 <= level <= eps, "level")
             levels.append((level, reader.sized().data))
+        origin = None
+        if "O" in found:
+            reader = Bytes(found["O"])
+            origin = tuple(reader.varint() for _ in range(axes))
+            require(any(origin) and not reader.rest(), "origin")
+            allowed = [
+                start == 0 or start < min(n, t) for start, n, t in zip(origin, shape, tile, strict=True)
+            ]
+            require(all(allowed), "origin")
         own = (found["P"][0], found["P"][1:])
         fields = (type_, dtype, pointwise, shape, tile, eps, span, specials, found.get("M"), tuple(levels))
-        return cls(*fields, *own, found.get("E"), found["B"][0] == 3, coded, packing)
+        return cls(*fields, *own, found.get("E"), found["B"][0] == 3, coded, packing, origin)
 
     @property
     def part(self) -> np.dtype:
@@ -135,8 +145,12 @@ class Header:
         return self.eps
 
     def tiles(self) -> Iterator[tuple[slice, ...]]:
-        for start in product(*(range(0, n, size) for n, size in zip(self.shape, self.tile, strict=True))):
-            yield tuple(slice(a, a + size) for a, size in zip(start, self.tile, strict=True))
+        cuts = []
+        for axis, (n, size) in enumerate(zip(self.shape, self.tile, strict=True)):
+            first = self.origin[axis] if self.origin else 0
+            starts = [0] * (first > 0) + list(range(first, n, size))
+            cuts.append([slice(a, b) for a, b in zip(starts, [*starts[1:], n], strict=True)])
+        yield from product(*cuts)
 
 
 DOUBLES = ("<f8", "<i4", "<u4", "<i8", "<u8")
