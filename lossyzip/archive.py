@@ -120,7 +120,7 @@ def decompress_fields(
         if name in later and name in names and enhance:
             decoded[name] = found[name]
         elif name in later:
-            values = space.array(frame.shape, frame.dtype.newbyteorder("="), frame.tile_shape)
+            values = space.array(frame.shape, frame.dtype.newbyteorder("="), frame.tile_shape, frame.origin)
             frame.decode_into(values, threads)
             decoded[name] = values
         decoded = {other: values for other, values in decoded.items() if other in later}

@@ -320,7 +320,8 @@ class _Group:
             opened = Frame.of_bytes(frame)
             opened.refer_to(helpers, model)
             native = opened.dtype.newbyteorder("=")
-            self._decoded[name] = values = self._space.array(opened.shape, native, opened.tile_shape)
+            values = self._space.array(opened.shape, native, opened.tile_shape, opened.origin)
+            self._decoded[name] = values
             opened.decode_into(values, self._options.get("threads"))
         self._decoded = {other: values for other, values in self._decoded.items() if other in needed}
         trained = seconds if network and self._learning.model is None else 0.0

@@ -62,7 +62,8 @@ class Frame:
         self.tile_bytes = sum(record.size for record in reader.records)  # of these, in tiles
         self.raw_bytes = math.prod(self.shape) * self.dtype.itemsize
         self.families = self._header.families
-        self.tile_shape, self.cuts = self._header.tile_shape, self._header.cuts()
+        self.tile_shape, self.origin = self._header.tile_shape, self._header.origin
+        self.cuts = self._header.cuts
         self.tile_count = self._header.tile_count()
         self.guided = guided = self._header.guided
         self.latent_bytes = self._header.latent_bytes

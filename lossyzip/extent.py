@@ -50,9 +50,10 @@ class Extent:
             begin, end = self._loud(axis, header.eps)
             if usual == n or end <= begin or (n - (end - begin)) * SHARE < n:
                 continue
-            touched = -(-end // usual) - begin // usual
-            count = max(-(-(end - begin) // usual), min(touched, 2))
-            count += count % 2 if 1 < count < _FEW else 0
+            if begin // usual == (end - 1) // usual:  # in one tile
+                continue
+            count = max(-(-(end - begin) // usual), 2)
+            count += count % 2 if count < _FEW else 0
             length = -(-(end - begin) // count)
             if length * _SHORTEST > usual:
                 lengths, origin = list(header.tile_shape), [0] * len(self._shape)

@@ -47,7 +47,7 @@ class OnDemand:
         out = np.empty([s.stop - s.start for s in where], self.dtype)
         touched = [
             [slice(*ends) for ends in pairwise([*starts, n]) if ends[0] < s.stop and s.start < ends[1]]
-            for s, starts, n in zip(where, self._frame.cuts, self.shape, strict=True)
+            for s, starts, n in zip(where, self._frame.cuts(), self.shape, strict=True)
         ]
         for box in product(*touched):
             both = [

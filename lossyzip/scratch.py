@@ -31,12 +31,15 @@ class Space:
         self._folder = folder
         self._given: list[weakref.ref[np.ndarray]] = []
 
-    def array(self, shape: tuple[int, ...], dtype: np.dtype, tile: tuple[int, ...]) -> np.ndarray | Scratch:
-        """One without values yet, to be written in tiles of that shape, cut off at the field's ends."""
+    def array(
+        self, shape: tuple[int, ...], dtype: np.dtype, tile: tuple[int, ...], origin: tuple[int, ...] = ()
+    ) -> np.ndarray | Scratch:
+        """One without values yet, to be written in tiles of that shape, the first of which begins at
+        ``origin``, cut off at the field's ends."""
         self._given = [one for one in self._given if one() is not None]
         taken = sum(array.nbytes for one in self._given if (array := one()) is not None)
         if taken + math.prod(shape) * dtype.itemsize > IN_MEMORY and shape:
-            return Scratch(shape, dtype, tile, self._folder)
+            return Scratch(shape, dtype, tile, self._folder, origin)
         made = np.empty(shape, dtype)
         self._given.append(weakref.ref(made))
         return made
@@ -45,7 +48,8 @@ class Space:
 class Scratch:
     """An array of ``shape`` and the native ``dtype`` in a file of its own.
 
-    It lies there in pieces, parts of a ``tile``: reading a part that is not much larger touches few of them.
+    It lies there in pieces, parts of a ``tile``, which begin at 0 and ``origin``: reading a part that is not
+    much larger touches few of them.
     Indices are tuples of slices with a step of 1, one for each axis. Threads may read at the same time.
     Raises OSError, where there is no room for instance.
     """
@@ -56,10 +60,11 @@ class Scratch:
         dtype: np.dtype,
         tile: tuple[int, ...],
         folder: str | os.PathLike[str] | None = None,
+        origin: tuple[int, ...] = (),
     ) -> None:
         self.shape, self.dtype = shape, dtype
-        piece = _halved(tile)
-        self._cuts = [_cuts(*lengths) for lengths in zip(shape, tile, piece, strict=True)]
+        piece, origin = _halved(tile), origin or (0,) * len(shape)
+        self._cuts = [_cuts(*lengths) for lengths in zip(shape, tile, piece, origin, strict=True)]
         self._grid = [len(cuts) - 1 for cuts in self._cuts]
         self._slot = math.prod(piece) * dtype.itemsize  # bytes, from one piece to the next
         self._lock = threading.Lock()
@@ -136,10 +141,12 @@ def _halved(tile: tuple[int, ...]) -> list[int]:
     return lengths
 
 
-def _cuts(length: int, tile: int, piece: int) -> np.ndarray:
+def _cuts(length: int, tile: int, piece: int, origin: int) -> np.ndarray:
     """Where pieces begin along an axis, and the last one ends."""
-    starts = [k for first in range(0, length, tile) for k in range(first, min(first + tile, length), piece)]
-    return np.array([*starts, length], np.int64)
+    tiles = [0] * (origin > 0) + [*range(origin, length, tile), length]
+    return np.array(
+        [*(k for a, b in itertools.pairwise(tiles) for k in range(a, b, piece)), length], np.int64
+    )
 
 
 def _moved(box: Where, origin: Where) -> Where:

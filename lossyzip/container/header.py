@@ -233,7 +233,9 @@ class Header:
         return replace(self, eps=eps, family=family, plan=plan, levels=())
 
     def cuts(self) -> list[list[int]]:
-        """Where tiles begin along each axis."""
+        """Where tiles begin along each axis; nowhere, if there are none."""
+        if 0 in self.shape:
+            return [[] for _ in self.shape]
         origin = self.origin or (0,) * len(self.shape)
         lengths = zip(origin, self.shape, self.tile_shape, strict=True)
         return [[*([0] if start else []), *range(start, n, t)] for start, n, t in lengths]

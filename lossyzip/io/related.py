@@ -138,7 +138,8 @@ class Opener:
             dataset = self._file[f"/{name}"]
             if stored.is_compressed(dataset):
                 frame = self._opened(name)
-                values = self._space.array(frame.shape, frame.dtype.newbyteorder("="), frame.tile_shape)
+                native = frame.dtype.newbyteorder("=")
+                values = self._space.array(frame.shape, native, frame.tile_shape, frame.origin)
                 frame.decode_into(values, self._threads)
             else:
                 values = self._copy(stored.open_cached(self._file, name))

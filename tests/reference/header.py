@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from math import floor
 
 import numpy as np
@@ -149,7 +149,7 @@ class Header:
         for axis, (n, size) in enumerate(zip(self.shape, self.tile, strict=True)):
             first = self.origin[axis] if self.origin else 0
             starts = [0] * (first > 0) + list(range(first, n, size))
-            cuts.append([slice(a, b) for a, b in zip(starts, [*starts[1:], n], strict=True)])
+            cuts.append([slice(a, b) for a, b in pairwise([*starts, n])])
         yield from product(*cuts)
 
 

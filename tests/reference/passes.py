@@ -46,7 +46,7 @@ def fold(shape: tuple[int, ...], way: int) -> Point:
     if way == COMPONENTS:
         lengths = [n for n in shape[:-1] if n != 1]
         nz, ny, nx = ([1, 1, 1, *lengths])[-3:]
-        return shape[-1] * prod(lengths[:-3]), nz, ny, nx
+        return prod(shape[-1:]) * prod(lengths[:-3]), nz, ny, nx
     lengths = [n for n in shape if n != 1]
     lengths = [1] * (2 - len(lengths)) + lengths
     *leading, ny, nx = lengths
