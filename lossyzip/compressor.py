@@ -260,7 +260,8 @@ class _Job:
         checked = checker_of(header, self.span, self.fill_values)
         mixed_below = self.effort.mixed_below(header.shape, header.tile_shape)
         door = _Door(header, self.span, self.fill_values, self._levels, self.guide, mixed_below)
-        for result in heaviest_first(self._jobs(door, header), self.workers):
+        at_hand = isinstance(self.source, np.ndarray)
+        for result in heaviest_first(self._jobs(door, header), self.workers, at_hand):
             write(result.record)
             written += len(result.record)
             sizes.append(len(result.record))

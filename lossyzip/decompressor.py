@@ -211,7 +211,7 @@ class Frame:
                     partial(self._decode, tile, number, where, plan, part, enhancer),
                 )
 
-        yield from heaviest_first(jobs(), thread_count(threads))
+        yield from heaviest_first(jobs(), thread_count(threads), at_hand=into is not None)
 
     def _enhancer(self) -> Enhancer | None:
         from lossyzip.learned.enhancer import Enhancer

@@ -18,6 +18,7 @@ import numpy as np
 from lossyzip.errors import InvalidArgumentError
 from lossyzip.workers import Retire, workers
 
+_AT_HAND = 8  # jobs a thread
 _LITTLE, _SHORT = 0.2, 1e-3  # of what a job takes; seconds
 _T = TypeVar("_T")
 _Job = Callable[[], _T]
@@ -41,10 +42,13 @@ def in_order(jobs: Iterable[_Job[_T]], threads: int) -> Iterator[_T]:
     return _in_order(((0.0, job) for job in jobs), threads, 1, threads + 1)
 
 
-def heaviest_first(jobs: Iterable[tuple[float, _Job[_T]]], threads: int) -> Iterator[_T]:
+def heaviest_first(
+    jobs: Iterable[tuple[float, _Job[_T]]], threads: int, at_hand: bool = False
+) -> Iterator[_T]:
     """As `in_order`, of (weight, job): the few in flight are begun by weight, so that threads end as one; the
-    calling thread takes the lightest as long as there may be more to draw."""
-    return _in_order(jobs, threads, threads + 1, threads + 1)
+    calling thread takes the lightest as long as there may be more to draw. ``at_hand``: jobs that are in
+    flight hold no memory of their own, so that there may be more of them."""
+    return _in_order(jobs, threads, threads + 1, _AT_HAND * threads if at_hand else threads + 1)
 
 
 def results_of(jobs: Sequence[tuple[float, _Job[_T]]], threads: int) -> list[_T]:
