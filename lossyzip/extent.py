@@ -37,10 +37,11 @@ class Extent:
                 apart = [slice(None, None, max(n // looks, 1)) for n in tile.shape]
                 apart[axis] = slice(None)
                 some = np.moveaxis(np.ma.getdata(tile)[tuple(apart)], axis, 0)
-                some = some.reshape(len(some), -1).astype(np.float64)
                 here, high = where[axis], self._high[axis]
-                low[here] = np.fmin(low[here], np.fmin.reduce(some, axis=1))  # NaN is as good as quiet
-                high[here] = np.fmax(high[here], np.fmax.reduce(some, axis=1))
+                with np.errstate(invalid="ignore"):  # of a signalling NaN; any NaN is as good as quiet
+                    some = some.reshape(len(some), -1).astype(np.float64)
+                    low[here] = np.fmin(low[here], np.fmin.reduce(some, axis=1))
+                    high[here] = np.fmax(high[here], np.fmax.reduce(some, axis=1))
             yield tile
 
     def divided(self, header: Header) -> Header:
@@ -71,6 +72,6 @@ class Extent:
 
 def _quiet(low: np.ndarray, high: np.ndarray, eps: float) -> int:
     """How many of the first slabs are about one value."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         spread = np.maximum.accumulate(high) - np.minimum.accumulate(low)
         return int(np.argmin(np.append(spread <= eps, False)))

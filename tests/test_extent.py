@@ -86,6 +86,17 @@ def test_what_is_next_to_nothing_may_be_anything():
         assert np.ma.getdata(decoded).tobytes() == np.ma.getdata(reference.decode_frame(blob)).tobytes()
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_values_at_the_ends_of_their_type_are_looked_at_in_silence():
+    """Signalling NaN, and spans beyond the largest number."""
+    signalling = layer((64, 8, 8), 25, 55)
+    signalling.view("<u4")[3, 3] = 0x7F800001
+    largest = np.full((64, 8, 8), 1.7e308)
+    largest[::2] *= -1.0
+    for array in (signalling, largest):
+        assert lz.verify(array, lz.compress(array, BOUND)).passed
+
+
 def test_a_reference_whose_tiles_begin_elsewhere():
     """Parts of it are decoded on demand."""
     first = layer((64, 8, 8), 25, 55)
