@@ -147,10 +147,9 @@ def compress_field(
     tiles: Iterable[np.ndarray] = (field.read(source, where) for where in field.tile_slices(shape))
     alone = guide is None and enhancing is None and not idempotent
     sampler = Sampler(math.prod(shape), dtype, fill_values) if alone and may_be_packed(dtype, bound) else None
-    tiles = tiles if sampler is None else sampler.watch(tiles)
     extent = Extent(shape) if dtype.kind in "fiu" and guide is None else None
-    tiles = tiles if extent is None else extent.watch(tiles)
-    summary = field.summarize(iter(tiles), dtype, fill_values, workers)
+    watchers = [watcher for watcher in (sampler, extent) if watcher is not None]
+    summary = field.summarize(tiles, dtype, fill_values, workers, watchers)
     sample = None if sampler is None else sampler.values()
     sentinel = None if sample is None else sentinel_of(sample, summary.low, summary.high)
     if sample is not None and sentinel is not None:

@@ -5,7 +5,6 @@ For the encoder alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,28 +20,34 @@ _SHORTEST = 4  # times the length of usual tiles: in shorter ones more is next t
 
 
 class Extent:
-    """Looks at some values of each slab of a field of ``shape``, in tiles that somebody else reads."""
+    """Looks at some values of each slab of a field of ``shape``: a `field.Watcher` of tiles as `tile_slices`
+    has them."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
         cut = [axis for axis, (n, t) in enumerate(zip(shape, tile_shape(shape), strict=True)) if 0 < t < n]
         self._low = {axis: np.full(shape[axis], np.inf) for axis in cut}
         self._high = {axis: np.full(shape[axis], -np.inf) for axis in cut}
+        self._slices = tile_slices(shape)
 
-    def watch(self, tiles: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """``tiles``, as `tile_slices` has them, one after the other."""
-        for where, tile in zip(tile_slices(self._shape), tiles, strict=True):
-            for axis, low in self._low.items():
-                looks = max(round(_LOOKS ** (1 / max(tile.ndim - 1, 1))), 1)
-                apart = [slice(None, None, max(n // looks, 1)) for n in tile.shape]
-                apart[axis] = slice(None)
-                some = np.moveaxis(np.ma.getdata(tile)[tuple(apart)], axis, 0)
-                here, high = where[axis], self._high[axis]
-                with np.errstate(invalid="ignore"):  # of a signalling NaN; any NaN is as good as quiet
-                    some = some.reshape(len(some), -1).astype(np.float64)
-                    low[here] = np.fmin(low[here], np.fmin.reduce(some, axis=1))
-                    high[here] = np.fmax(high[here], np.fmax.reduce(some, axis=1))
-            yield tile
+    def look(self, tile: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(least, largest) of each slab of it, along each axis that is cut."""
+        looks = max(round(_LOOKS ** (1 / max(tile.ndim - 1, 1))), 1)
+        found = []
+        for axis in self._low:
+            apart = [slice(None, None, max(n // looks, 1)) for n in tile.shape]
+            apart[axis] = slice(None)
+            some = np.moveaxis(np.ma.getdata(tile)[tuple(apart)], axis, 0)
+            with np.errstate(invalid="ignore"):  # of a signalling NaN; any NaN is as good as quiet
+                some = some.reshape(len(some), -1).astype(np.float64)
+                found.append((np.fmin.reduce(some, axis=1), np.fmax.reduce(some, axis=1)))
+        return found
+
+    def note(self, seen: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        where = next(self._slices)
+        for (axis, low), (least, largest) in zip(self._low.items(), seen, strict=True):
+            here, high = where[axis], self._high[axis]
+            low[here], high[here] = np.fmin(low[here], least), np.fmax(high[here], largest)
 
     def divided(self, header: Header) -> Header:
         """``header`` with tiles that divide what is not quiet evenly, along one axis; they are no longer."""

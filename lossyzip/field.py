@@ -8,7 +8,7 @@ that no float holds them. The parts of complex numbers are values of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -32,6 +32,16 @@ _LARGEST = {
 _LARGEST_INTEGER = 2.0**52
 _KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
 Number = float | int  # an int where it may be too long for a float
+
+
+class Watcher(Protocol):
+    """Looks at tiles while they are in memory for somebody else."""
+
+    def look(self, tile: np.ndarray) -> Any:
+        """What there is to see in ``tile``; in any thread."""
+
+    def note(self, seen: Any) -> None:
+        """What was seen in the next of all tiles, which come in their order."""
 
 
 class Source(Protocol):
@@ -188,6 +198,12 @@ def _scan(values, bits, patterns, largest, spans, found):
 Spans = tuple[Number, Number, float, float]  # low, high, coded low, coded high
 
 
+def _scan_and_look(
+    tile: np.ndarray, patterns: np.ndarray, watchers: Sequence[Watcher]
+) -> tuple[Spans, np.ndarray, list[Any]]:
+    return *_scan_tile(tile, patterns), [watcher.look(tile) for watcher in watchers]
+
+
 def _scan_tile(tile: np.ndarray, patterns: np.ndarray) -> tuple[Spans, np.ndarray]:
     """Spans and the special patterns of one tile, masked values apart."""
     flat = native(parts_of(in_one_piece(np.ma.getdata(tile))))
@@ -223,7 +239,11 @@ def _scan_widened(flat: np.ndarray, patterns: np.ndarray) -> tuple[Spans, np.nda
 
 
 def summarize(
-    tiles: Iterator[np.ndarray], dtype: np.dtype, fill_values: Iterable[Number], threads: int = 1
+    tiles: Iterable[np.ndarray],
+    dtype: np.dtype,
+    fill_values: Iterable[Number],
+    threads: int = 1,
+    watchers: Sequence[Watcher] = (),
 ) -> Summary:
     """Go once through all ``tiles`` of a field. The same for any number of threads."""
     patterns = special_patterns(part_of(dtype), fill_values)
@@ -231,7 +251,10 @@ def summarize(
     high: Number = -math.inf
     coded_low, coded_high = math.inf, -math.inf
     found = dict.fromkeys(patterns.tolist())  # first: the header must list them
-    for spans, specials in in_order((partial(_scan_tile, tile, patterns) for tile in tiles), threads):
+    jobs = (partial(_scan_and_look, tile, patterns, watchers) for tile in tiles)
+    for spans, specials, seen in in_order(jobs, threads):
+        for watcher, its in zip(watchers, seen, strict=True):
+            watcher.note(its)
         low, high = min(low, spans[0]), max(high, spans[1])
         coded_low, coded_high = min(coded_low, spans[2]), max(coded_high, spans[3])
         found |= dict.fromkeys(specials.tolist())

@@ -32,28 +32,29 @@ _LARGEST = 1e280  # below which no sum here overflows
 
 
 class Sampler:
-    """Takes about `_SAMPLE` values of a field of ``size`` values from tiles that somebody else reads."""
+    """Takes about `_SAMPLE` values of a field of ``size`` values from its tiles: a `field.Watcher`."""
 
     def __init__(self, size: int, dtype: np.dtype, fill_values: Iterable[Number]) -> None:
         self._size, self._fills = size, special_patterns(dtype.newbyteorder("="), fill_values)
         self._taken: list[np.ndarray] = []
 
-    def watch(self, tiles: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """``tiles``, one after the other."""
-        for tile in tiles:
-            count = min(max(math.ceil(_SAMPLE * tile.size / self._size), RUN), tile.size)
-            places = np.arange(count)
-            if count < tile.size:
-                runs = places[: -(-count // RUN)] * _GOLDEN % 1.0 * (tile.size - RUN)
-                places = (runs.astype(np.int64)[:, None] + np.arange(RUN)).reshape(-1)
-            taken = native(_at(np.ma.getdata(tile), places))
-            valid = np.abs(taken) <= largest_coded(taken.dtype)  # False for NaN
-            if isinstance(tile, np.ma.MaskedArray):
-                valid &= ~_at(np.ma.getmaskarray(tile), places)
-            if self._fills.size:
-                valid &= ~np.isin(taken.view(f"u{taken.itemsize}"), self._fills)
-            self._taken.append(taken[valid])
-            yield tile
+    def look(self, tile: np.ndarray) -> np.ndarray:
+        """Some of its valid values."""
+        count = min(max(math.ceil(_SAMPLE * tile.size / self._size), RUN), tile.size)
+        places = np.arange(count)
+        if count < tile.size:
+            runs = places[: -(-count // RUN)] * _GOLDEN % 1.0 * (tile.size - RUN)
+            places = (runs.astype(np.int64)[:, None] + np.arange(RUN)).reshape(-1)
+        taken = native(_at(np.ma.getdata(tile), places))
+        valid = np.abs(taken) <= largest_coded(taken.dtype)  # False for NaN
+        if isinstance(tile, np.ma.MaskedArray):
+            valid &= ~_at(np.ma.getmaskarray(tile), places)
+        if self._fills.size:
+            valid &= ~np.isin(taken.view(f"u{taken.itemsize}"), self._fills)
+        return taken[valid]
+
+    def note(self, seen: np.ndarray) -> None:
+        self._taken.append(seen)
 
     def values(self) -> np.ndarray:
         """Valid ones that are coded with loss, in native order."""

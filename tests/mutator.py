@@ -28,6 +28,7 @@ from lossyzip.enhancement import enhance
 from lossyzip.entropy import tables
 from lossyzip.entropy.bits import put_varint
 from lossyzip.entropy.tokens import ESCAPE, GROUP_CELLS, OUTLIER_TOKEN
+from lossyzip.entropy.words import to_bytes
 from lossyzip.guide import guide_of_frame
 from lossyzip.learned.enhancer import Enhancer
 from lossyzip.tile import decode_tile
@@ -401,7 +402,8 @@ def _random_codes(rng: random.Random) -> Codes:
     cells = GROUP_CELLS * rng.choice((1, 6, 8))
     context_of_cell = np.array([rng.randrange(contexts) for _ in range(cells)], np.uint8)
     used = np.array([rng.random() < 0.9 for _ in range(cells)])
-    model = tables.write(context_of_cell, used, GROUP_CELLS, levels, resolution)
+    words = tables.room(cells, contexts)
+    model = to_bytes(words, tables.put_model(words, context_of_cell, used, GROUP_CELLS, levels, resolution))
     states = rng.randbytes(4 * rng.choice((1, 8)))
     extra = rng.randbytes(rng.choice((0, 0, 3, 50, 500)))
     return Codes(model, 8 * len(extra), extra, states, rng.randbytes(2 * rng.choice((0, 1, 10, 100, 1000))))

@@ -197,7 +197,7 @@ def test_context_models_are_read_alike(groups, density, seed):
     histogram = rng.integers(0, 10 ** rng.integers(1, 7), (groups * CELLS, 256))
     histogram *= rng.random(histogram.shape) < density
     histogram[:, 254] = 0  # no code has this token
-    model, data = contexts.fit(histogram, CELLS)
+    model, data, _ = contexts.fit(histogram, CELLS)
     assert (model.frequency.sum(axis=1) == 4096).all()
     assert (model.frequency >= 0).all()
     for read in (contexts.read(data, groups * CELLS, CELLS), model):

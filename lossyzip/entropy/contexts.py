@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import brief, helper, kernel, merged
+from lossyzip._jit import helper, kernel, merged
 from lossyzip.entropy import tables
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tables import MOST_CONTEXTS
 from lossyzip.entropy.tokens import DIRECT, ESCAPE, FIRST_BUCKET
+from lossyzip.entropy.words import to_bytes
 
 _TABLE_BITS = 12.0  # what a context costs before its first token,
 _TOKEN_BITS = 3.0  # and for each token that it lists: for the decision to merge
@@ -30,18 +32,28 @@ class ContextModel:
     frequency: np.ndarray
 
 
-def fit(histogram: np.ndarray, group_cells: int) -> tuple[ContextModel, bytes]:
-    """The model for ``histogram`` (cells, 256), and its bytes. Cells come in groups of ``group_cells``."""
-    order = _by_magnitude(histogram)
-    context_of_cell, of_order = np.zeros(len(histogram), np.uint8), np.zeros(order.size, np.uint8)
-    contexts = max(int(_merge(histogram[order], of_order)), 1)
-    context_of_cell[order] = of_order
-    counts = counts_of_contexts(histogram, context_of_cell, contexts)
+class Fitted(NamedTuple):
+    model: ContextModel
+    data: bytes  # the model as such
+    counts: np.ndarray  # (contexts, 256) int64
+
+
+def fit(histogram: np.ndarray, group_cells: int) -> Fitted:
+    """The model for ``histogram`` (cells, 256), and what it sums to in each context. Cells come in groups of
+    ``group_cells``."""
+    cells = len(histogram)
+    most = min(cells, MOST_CONTEXTS)
     resolution = 2 if histogram.sum() < 1 << 19 else 4
-    levels = np.zeros(counts.shape, np.int64)
-    _levels(counts, resolution, _ESCAPED_BITS, levels)
-    data = tables.write(context_of_cell, histogram.sum(axis=1) > 0, group_cells, levels, resolution)
-    return read(data, histogram.shape[0], group_cells), data
+    context_of_cell, words = np.zeros(cells, np.uint8), tables.room(cells, most)
+    counts, levels, frequency = (np.zeros((most, 256), np.int64) for _ in range(3))
+    contexts, bits, problem = _fit(
+        *(histogram, group_cells, _MAGNITUDES, _ESCAPED_BITS, resolution, tables.weights(resolution)),
+        *(context_of_cell, counts, levels, frequency, words),
+    )
+    tables.check(problem)
+    return Fitted(
+        ContextModel(context_of_cell, frequency[:contexts]), to_bytes(words, bits), counts[:contexts]
+    )
 
 
 def read(data: bytes, cells: int, group_cells: int) -> ContextModel:
@@ -50,14 +62,37 @@ def read(data: bytes, cells: int, group_cells: int) -> ContextModel:
     return ContextModel(context_of_cell, tables.frequencies(levels, resolution))
 
 
-def counts_of_contexts(histogram: np.ndarray, context_of_cell: np.ndarray, contexts: int) -> np.ndarray:
-    """The rows of ``histogram`` (cells, 256), summed by context."""
-    counts = np.zeros((contexts, histogram.shape[1]), np.int64)
+@kernel
+def _fit(
+    histogram,
+    group_cells,
+    magnitudes,
+    escaped_bits,
+    resolution,
+    weights,
+    context_of_cell,
+    counts,
+    levels,
+    frequency,
+    words,
+):
+    """Fill the last five; returns how many contexts there are, how many bits of ``words``, and what is wrong
+    with the tables. One call, since each from Python takes as long as its work."""
+    mean, order = np.empty(histogram.shape[0], np.float64), np.empty(histogram.shape[0], np.int64)
+    rows = _by_magnitude(histogram, magnitudes, mean, order)
+    merged, context_of_row = np.empty((rows, 256), np.int64), np.zeros(rows, np.int64)
+    for k in range(rows):
+        merged[k] = histogram[order[k]]
+    contexts = max(_merge(merged, context_of_row), np.int64(1))
+    for k in range(rows):
+        context_of_cell[order[k]] = context_of_row[k]
     _add_rows(histogram, context_of_cell, counts)
-    return counts
+    _levels(counts[:contexts], resolution, escaped_bits, levels)
+    bits = tables.put_model(words, context_of_cell, mean < np.inf, group_cells, levels[:contexts], resolution)
+    return contexts, bits, tables.fill_frequencies(levels[:contexts], weights, frequency)
 
 
-@brief
+@helper
 def _add_rows(histogram, context_of_cell, counts):
     for cell in range(histogram.shape[0]):
         row, target = histogram[cell], counts[context_of_cell[cell]]
@@ -92,16 +127,11 @@ def _cost(counts, row, other):
 _MAGNITUDES = _token_magnitudes()
 
 
-def _by_magnitude(histogram: np.ndarray) -> np.ndarray:
-    """The cells (int64) that occur, in the order of their tokens' mean magnitude."""
-    mean = np.empty(len(histogram))
-    _mean_magnitudes(histogram, _MAGNITUDES, mean)
-    return np.argsort(mean, kind="stable")[: np.count_nonzero(mean < np.inf)]
-
-
-@brief
-def _mean_magnitudes(histogram, magnitudes, mean):
-    """Fill ``mean`` (cells,); infinite for those that do not occur."""
+@helper
+def _by_magnitude(histogram, magnitudes, mean, order):
+    """Fill ``mean`` magnitudes of the tokens in cells, infinite in those that do not occur, and ``order``
+    with those that do, by means, then by number; returns how many."""
+    rows = np.int64(0)
     for cell in range(mean.size):
         row = histogram[cell]
         total, weighted = np.int64(0), 0.0
@@ -111,6 +141,14 @@ def _mean_magnitudes(histogram, magnitudes, mean):
             for token in range(row.size):
                 weighted += np.float64(row[token]) * magnitudes[token]
         mean[cell] = weighted / np.float64(total) if total > 0 else np.inf
+        if total > 0:
+            at = rows
+            while at > 0 and mean[order[at - 1]] > mean[cell]:
+                order[at] = order[at - 1]
+                at -= 1
+            order[at] = cell
+            rows += 1
+    return rows
 
 
 @kernel
@@ -160,7 +198,7 @@ def _merge(counts, context_of_row):
     return left
 
 
-@brief
+@helper
 def _levels(counts, resolution, escaped_bits, levels):
     """Counts (contexts, 256) -> logarithmic levels; 0: a token that is not listed, for ``escaped_bits``."""
     steps = np.float64(np.int64(1) << resolution)

@@ -68,8 +68,7 @@ class _Draft:
         for some in symbols:
             count_tokens(some.tokens, some.cells, histogram)
         extra_bits = extra_bits_of(histogram.sum(axis=0))
-        model, model_bytes = contexts.fit(histogram, group_cells)
-        counts = contexts.counts_of_contexts(histogram, model.context_of_cell, len(model.frequency))
+        model, model_bytes, counts = contexts.fit(histogram, group_cells)
         listed = np.empty(counts.shape, bool)
         escaped, rare, total = _settle(counts, model.frequency, listed)
         return cls(model, model_bytes, listed, rare, extra_bits + 8 * escaped, total)

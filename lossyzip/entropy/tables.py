@@ -13,7 +13,7 @@ import numpy as np
 from lossyzip._jit import brief, helper, inlined
 from lossyzip.entropy.rans import PRECISION, TOTAL
 from lossyzip.entropy.tokens import ESCAPE, OUTLIER_TOKEN
-from lossyzip.entropy.words import folded, from_bytes, get, get_rice, put, put_rice, to_bytes, unfolded
+from lossyzip.entropy.words import folded, from_bytes, get, get_rice, put, put_rice, unfolded
 from lossyzip.errors import CorruptError, TruncatedError
 
 MOST_CONTEXTS = 64
@@ -31,39 +31,38 @@ _PROBLEMS = {
 }
 
 
-def write(
-    context_of_cell: np.ndarray, used: np.ndarray, group_cells: int, levels: np.ndarray, resolution: int
-) -> bytes:
-    """The model as bytes: ``context_of_cell`` (cells,) where ``used``, ``levels`` (contexts, 256) int64."""
-    words = np.zeros(_CONTEXT_WORDS * (1 + levels.shape[0]) + 2 * context_of_cell.size, np.uint64)
-    bits = _write(words, context_of_cell, used, group_cells, levels, resolution)
-    return to_bytes(words, int(bits))
+def room(cells: int, contexts: int) -> np.ndarray:
+    """Words for `put_model`."""
+    return np.zeros(_CONTEXT_WORDS * (1 + contexts) + 2 * cells, np.uint64)
 
 
 def read(data: bytes, cells: int, group_cells: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(context_of_cell, levels, resolution) that `write` wrote. Raises DecodeError when ``data`` is none."""
+    """(context_of_cell, levels, resolution) of `put_model`. Raises DecodeError when ``data`` is none."""
     context_of_cell = np.zeros(cells, np.uint8)
     levels = np.zeros((MOST_CONTEXTS, 256), np.int64)
     state = np.zeros(2, np.int64)
     problem = _read(from_bytes(data), 8 * len(data), group_cells, context_of_cell, levels, state)
     if problem == _TRUNCATED:
         raise TruncatedError(f"a table ends after {len(data)} bytes, in the middle of a number")
-    if problem != _OK:
-        raise CorruptError(_PROBLEMS[problem])
+    check(problem)
     return context_of_cell, levels[: state[0]], int(state[1])
 
 
 def frequencies(levels: np.ndarray, resolution: int) -> np.ndarray:
     """Levels -> frequencies that sum to TOTAL, by integers alone: the decoder must find the same."""
     frequency = np.zeros(levels.shape, np.int64)
-    problem = _frequencies(levels, _weights(resolution), frequency)
-    if problem != _OK:
-        raise CorruptError(_PROBLEMS[problem])
+    check(fill_frequencies(levels, weights(resolution), frequency))
     return frequency
 
 
+def check(problem: int) -> None:
+    """Raise CorruptError if there is one."""
+    if problem != _OK:
+        raise CorruptError(_PROBLEMS[problem])
+
+
 @brief
-def _frequencies(levels, weights, frequency):
+def fill_frequencies(levels, weights, frequency):
     """Fill ``frequency`` (contexts, 256); what is wrong, or _OK."""
     for context in range(levels.shape[0]):
         row, out = levels[context], frequency[context]
@@ -85,7 +84,7 @@ def _frequencies(levels, weights, frequency):
 
 
 @cache
-def _weights(resolution: int) -> np.ndarray:
+def weights(resolution: int) -> np.ndarray:
     """round(256 * 2 ** (level / steps)): exact to the integer in any float64 arithmetic."""
     steps = 1 << resolution
     return np.rint(256.0 * np.exp2(np.arange(PRECISION * steps + 1) / steps)).astype(np.int64)
@@ -100,7 +99,9 @@ def _predicted(levels, context, token):
 
 
 @brief
-def _write(words, context_of_cell, used, group_cells, levels, resolution):
+def put_model(words, context_of_cell, used, group_cells, levels, resolution):
+    """Put the model into ``words``: ``context_of_cell`` (cells,) where ``used``, ``levels`` (contexts, 256)
+    int64; returns how many bits. Cells that are not used get the contexts that a reader gives them."""
     contexts = levels.shape[0]
     position = put(words, np.int64(0), np.int64(contexts - 1), np.int64(6))
     position = put(words, position, np.int64(resolution), np.int64(3))
@@ -124,7 +125,7 @@ def _write_map(words, position, context_of_cell, used, first, group_cells):
     for k in range(described):
         context = np.int64(context_of_cell[first + k]) if used[first + k] else previous
         position = put_rice(words, position, folded(context - previous), _STEP)
-        previous = context
+        context_of_cell[first + k] = previous = context
     return position
 
 
