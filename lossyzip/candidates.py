@@ -35,7 +35,7 @@ def try_multigrid(judge: Judge, how: Fold) -> tuple[float, Plan]:
     shape = judge.blocks[0].shape
     guides = judge.guides()
     plan = Multigrid(how, most_levels(fold(shape, how)), guides=0 if guides is None else len(guides))
-    coded = judge.together()
+    coded = judge.together
     fitter = MultigridFitter(
         *(plan, walked(coded, shape, how), float(judge.rule.step), judge.scale, judge.points),
         brief=judge.brief,
@@ -82,7 +82,7 @@ def _fitted_wavelet(judge: Judge, step: int, how: Fold) -> Wavelet:
     shape = judge.blocks[0].shape
     field = fold(shape, how)
     field = field._replace(t=field.t * len(judge.blocks))
-    coded, beside = walked(judge.together(), shape, how), walked(guides.reshape(-1), shape, how)
+    coded, beside = walked(judge.together, shape, how), walked(guides.reshape(-1), shape, how)
     beside = beside.reshape(guides.shape)
     return fit_wavelet(coded, field, beside, plan, float(judge.rule.eps), judge.scale)
 

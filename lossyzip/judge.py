@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -56,14 +56,16 @@ class Judge:
         """(about the bytes that the field takes with ``plan``, plan)."""
         shape = self.blocks[0].shape
         if isinstance(plan, Wavelet | Lattice):  # whose volumes are apart
-            codes = [decompose(self.together(), shape, plan, self.rule, guides=self.guides())]
+            codes = [decompose(self.together, shape, plan, self.rule, guides=self.guides())]
         else:
             codes = [
                 decompose(block.flat(), shape, plan, self.rule, guides=block.guides) for block in self.blocks
             ]
         return self.size_of(codes, plan), plan
 
+    @cached_property
     def together(self) -> np.ndarray:
+        """The values of all blocks, flat."""
         return np.concatenate([block.flat() for block in self.blocks])
 
     def guides(self) -> np.ndarray | None:

@@ -48,7 +48,7 @@ def heaviest_first(
     """As `in_order`, of (weight, job): the few in flight are begun by weight, so that threads end as one; the
     calling thread takes the lightest as long as there may be more to draw. ``at_hand``: jobs that are in
     flight hold no memory of their own, so that there may be more of them."""
-    return _in_order(jobs, threads, threads + 1, _AT_HAND * threads if at_hand else threads + 1)
+    return _in_order(jobs, threads, 1, _AT_HAND * threads if at_hand else threads + 1)
 
 
 def results_of(jobs: Sequence[tuple[float, _Job[_T]]], threads: int) -> list[_T]:

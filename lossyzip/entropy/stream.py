@@ -67,24 +67,24 @@ class _Draft:
         histogram = np.zeros((groups * group_cells, 256), np.int64)
         for some in symbols:
             count_tokens(some.tokens, some.cells, histogram)
-        extra_bits = extra_bits_of(histogram.sum(axis=0))
         model, model_bytes, counts = contexts.fit(histogram, group_cells)
         listed = np.empty(counts.shape, bool)
-        escaped, rare, total = _settle(counts, model.frequency, listed)
-        return cls(model, model_bytes, listed, rare, extra_bits + 8 * escaped, total)
+        extra_bits, rare, token_bits = _settle(counts, model.frequency, listed)
+        return cls(model, model_bytes, listed, rare, extra_bits, token_bits)
 
 
 @brief
 def _settle(counts, frequency, listed):
-    """Fill ``listed``, for the numbers of tokens ``counts`` (contexts, 256); returns (how many are escaped,
-    the first token that is, or FIRST_BUCKET, and the bits that rANS takes for all)."""
-    escaped, rare, bits = np.int64(0), np.int64(FIRST_BUCKET), 0.0
+    """Fill ``listed``, for the numbers of tokens ``counts`` (contexts, 256); returns (extra bits, the first
+    token that is escaped, or FIRST_BUCKET, and the bits that rANS takes for all)."""
+    extra, rare, bits = np.int64(0), np.int64(FIRST_BUCKET), 0.0
     for context in range(counts.shape[0]):
         of_context = np.int64(0)
         for token in range(counts.shape[1]):
             there = frequency[context, token] > 0 and token != ESCAPE
             listed[context, token] = there
             count = counts[context, token]
+            extra += count * extra_bits_of(np.int64(token))
             if there and count > 0:
                 bits -= np.float64(count) * math.log2(frequency[context, token] / np.float64(TOTAL))
             elif count > 0:
@@ -92,8 +92,8 @@ def _settle(counts, frequency, listed):
                 rare = min(rare, np.int64(token))
         if of_context > 0:
             bits -= np.float64(of_context) * math.log2(max(frequency[context, ESCAPE], 1) / np.float64(TOTAL))
-        escaped += of_context
-    return escaped, rare, bits
+        extra += 8 * of_context
+    return extra, rare, bits
 
 
 def encode_codes(symbols: Symbols, groups: int, group_cells: int) -> bytes:

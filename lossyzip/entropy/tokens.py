@@ -212,10 +212,11 @@ def _large_tokens(codes, tokens, large, cursor):
                 cursor[LARGE] += 1
 
 
-def extra_bits_of(counts: np.ndarray) -> int:
-    """Bits that ``counts`` (256,) tokens take beside their tokens."""
-    bucket = np.arange(OUTLIER_TOKEN - 1 - FIRST_BUCKET)
-    return int((counts[FIRST_BUCKET : OUTLIER_TOKEN - 1] * ((bucket >> 3) + 3)).sum())
+@merged
+def extra_bits_of(token):
+    """How many come with a ``token``."""
+    large = token >= FIRST_BUCKET and token != OUTLIER_TOKEN
+    return ((token - FIRST_BUCKET) >> 3) + 3 if large else np.int64(0)
 
 
 def pack_extra(
@@ -262,8 +263,8 @@ def _pack_token(tokens, i, cells, large, context_of_cell, listed, rare, words, c
     if not listed[context_of_cell[cells[i]], token]:
         tokens[i] = np.uint8(ESCAPE)
         cursor[0] = put(words, cursor[0], token, np.int64(8))
-    if token >= FIRST_BUCKET and token != OUTLIER_TOKEN:
-        bits = ((token - FIRST_BUCKET) >> 3) + 3
+    bits = extra_bits_of(token)
+    if bits > 0:
         magnitude = abs(np.int64(large[cursor[1]]))
         cursor[1] += 1
         cursor[0] = put(words, cursor[0], magnitude & ((np.int64(1) << bits) - 1), bits)
