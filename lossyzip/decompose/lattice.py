@@ -28,6 +28,7 @@ GROUPS = 1  # of context cells
 _CENTRED, _LEVELS = 16, 17  # in the place of axes
 _COMPONENTS = 32  # beside them
 _CENTRE_BIAS = 1 << 31  # as a centre is written
+_NONE_LEFT_OUT, _SOME_LEFT_OUT = 0, 1  # of rows: the first token
 _FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
 _MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
 _MOST_MAGNITUDE = 8191  # of a code, or level, as contexts see it: eight of them stay below 2**16
@@ -237,58 +238,49 @@ def _room(rows: Rows) -> Room:
 
 
 @lean
-def encode(values, rows, spacing, levels, room, many, codes, cells, symbols, outliers, cursor):
-    """Fill the tokens and large codes of ``symbols``, of the codes of ``values``, one tile or several.
+def encode(values, rows, spacing, levels, room, many, symbols, start, outliers, cursor):
+    """Fill ``symbols`` with those of ``values``, one tile or several; returns where they are, (from, to).
 
-    Returns where their cells are, (start, end) in ``cells``, which has, as ``codes``, room for them and a
-    flag a row. Rows of zeros are left out if there are more than ``many``. ``cursor`` counts outliers,
-    multiples astray around them, and, at LARGE, large codes.
+    Where there are more than ``many`` rows of zeros, these are left out, and the symbols begin at 0; or else
+    at ``start``, before which there is room for a flag a row. ``cursor`` counts outliers, multiples astray
+    around them, and, at LARGE, large codes.
     """
-    count = values.size // rows.nx
-    start, end = count, codes.size
-    zeros = difference(values, rows, spacing, levels, room, codes[start:], cells[start:], outliers, cursor)
-    if zeros > many:
-        start, end = 0, leave_out_zeros(codes, cells, count, rows.nx)
-    append_tokens(codes[start:end], symbols.tokens, symbols.large, cursor)
-    return start, end
-
-
-@helper
-def difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
-    """Fill ``codes`` and ``cells`` from the second on, the first saying that no row is left out; returns how
-    many rows are nothing but zeros."""
-    codes[0], cells[0] = np.int32(0), np.uint8(_FLAG_CELL)
     size, zeros = room.q.size, np.int64(0)
-    for start in range(0, values.size, size):
-        tile, at, end = values[start : start + size], 1 + start, 1 + start + size
+    symbols.tokens[start], symbols.cells[start] = np.uint8(_NONE_LEFT_OUT), np.uint8(_FLAG_CELL)
+    at = start + 1
+    for base in range(0, values.size, size):
+        tokens, cells = symbols.tokens[at : at + size], symbols.cells[at : at + size]
+        tile = values[base : base + size]
         zeros += _difference(
-            tile, rows, spacing, levels, room, codes[at:end], cells[at:end], outliers, cursor
+            tile, rows, spacing, levels, room, tokens, cells, symbols.large, outliers, cursor
         )
-    return zeros
+        at += size
+    if zeros > many:
+        return np.int64(0), leave_out_zeros(symbols.tokens[:at], symbols.cells, start, rows.nx)
+    return start, at
 
 
 @helper
-def _difference(values, rows, spacing, levels, room, codes, cells, outliers, cursor):
-    """The same of one tile, but for what is first."""
+def _difference(values, rows, spacing, levels, room, tokens, cells, large, outliers, cursor):
+    """Fill ``tokens`` and ``cells`` of one tile; returns how many rows are nothing but zeros."""
     zeros, nx, ny = np.int64(0), rows.nx, rows.ny
     q, sums, total, code, marks, padded = room.q, room.sums, room.total, room.code, room.marks, room.padded
     cell = room.cell
     cell[:] = np.uint8(0)
-    bad = quantize(values, spacing, q)
     taps, offsets, signs = rows.taps, rows.offsets, rows.signs
     along_x, first = rows.along_x, rows.first
     base = 0
     for plane in range(rows.nt * rows.nz):
         for y in range(ny):
             which = row_class(plane, rows.nz, y)
+            here = q[base : base + nx]
+            bad = quantize(values[base : base + nx], spacing, here)
             if bad > 0:
-                for i in range(nx):
-                    marks[i] = q[base + i]
+                _copy(marks, 0, here)
                 _mend(values, q, base, rows, which, marks)
                 for i in range(nx):
                     cursor[1] += np.int64(abs(np.float64(q[base + i])) >= spacing.limit)
             sum_rows(total, q, base, taps[which], offsets[which], signs[which])
-            here = q[base : base + nx]
             for i in range(nx):
                 total[i] += here[i]
             if along_x[which]:
@@ -305,33 +297,26 @@ def _difference(values, rows, spacing, levels, room, codes, cells, outliers, cur
             if bad > 0:
                 _mark_outliers(values, base, marks, code, outliers, cursor)
             _copy(cells, base, cell)
-            _copy(codes, base, code)
-            zeros += np.int64(_is_zero(code))
+            row = tokens[base : base + nx]
+            append_tokens(code, row, large, cursor)
+            zeros += np.int64(largest_of(row) == 0)
             base += nx
     return zeros
 
 
 @helper
-def _is_zero(code):
-    seen = np.int32(0)
-    for i in range(code.size):
-        seen |= code[i]
-    return seen == 0
-
-
-@helper
-def leave_out_zeros(codes, cells, count, nx):
-    """Move what `difference` filled, from place ``count`` on, to the front, each of the ``count`` rows behind
-    a flag, but no rows of zeros; return the length."""
-    codes[0], cells[0] = np.int32(1), np.uint8(_FLAG_CELL)
-    to = 1  # never beyond what is left to be moved
-    for base in range(1 + count, codes.size, nx):
-        zero = _is_zero(codes[base : base + nx])
-        codes[to], cells[to] = np.int32(0 if zero else 1), np.uint8(_FLAG_CELL)
+def leave_out_zeros(tokens, cells, start, nx):
+    """Move what there is from place ``start`` on to the front, each row behind a flag, but no rows of zeros;
+    return the length."""
+    tokens[0], cells[0] = np.uint8(_SOME_LEFT_OUT), np.uint8(_FLAG_CELL)
+    to = np.int64(1)  # never beyond what is left to be moved
+    for base in range(start + 1, tokens.size, nx):
+        zero = largest_of(tokens[base : base + nx]) == 0
+        tokens[to], cells[to] = np.uint8(0 if zero else 1), np.uint8(_FLAG_CELL)
         to += 1
         if not zero:
             for i in range(nx):
-                codes[to + i], cells[to + i] = codes[base + i], cells[base + i]
+                tokens[to + i], cells[to + i] = tokens[base + i], cells[base + i]
             to += nx
     return to
 
@@ -348,7 +333,7 @@ def _mark_outliers(values, base, marks, code, outliers, cursor):
 
 @lean
 def integrate(values, rows, spacing, levels, room, coder, extra, outliers, cursor):
-    """Put into ``values`` those whose codes `difference` made; ``cursor`` is that of `CodeStream`."""
+    """Put into ``values`` those whose codes `encode` made; ``cursor`` is that of `CodeStream`."""
     nx, ny = rows.nx, rows.ny
     step, low, high, centre = spacing.step, spacing.low, spacing.high, spacing.centre
     context_of_cell, token_of_slot = coder.context_of_cell, coder.token_of_slot
@@ -432,16 +417,16 @@ def decompose(
 ) -> tuple[Symbols, np.ndarray | None]:
     """Symbols and outliers of the flat array ``coded``, and ``kept``, as in `families.decompose`."""
     rows, coded = differences(shape, plan.axes, plan.fold), walked(coded, shape, plan.fold)
-    size = 1 + coded.size + coded.size // rows.nx
-    symbols, codes = Symbols.room(size, kept), kept_room("codes", size, np.dtype(np.int32))
+    flags = -(-coded.size // rows.nx // 8) * 8  # tokens are read eight at a time
+    symbols = Symbols.room(flags + 1 + coded.size, kept)
     outliers = kept_room("outliers", coded.size // 4 + 1, coded.dtype)
     cursor = apart(3, np.int64)
     start, end = encode(
         *(coded, rows, spacing(rule, plan.centre), levels_of(plan, rule), _room(rows)),
-        *(_MANY_ZEROS * (coded.size // rows.nx), codes, symbols.cells[:size], symbols, outliers, cursor),
+        *(_MANY_ZEROS * (coded.size // rows.nx), symbols, flags, outliers, cursor),
     )
     found, astray, large = cursor.tolist()
-    tokens, cells = symbols.tokens[: end - start], symbols.cells[start:end]
+    tokens, cells = symbols.tokens[start:end], symbols.cells[start:end]
     made = Symbols(tokens, cells, symbols.large[:large], symbols.batches[:0])
     return made, outliers[:found].copy() if found <= outliers.size and not astray else None
 
