@@ -97,9 +97,12 @@ class Judge:
         return size + share
 
 
-def judge_all(candidates: Sequence[Attempt], judge: Judge, threads: int) -> list[tuple[float, Plan]]:
-    """What each of the candidates gives, in their order."""
-    return results_of([(0.0, partial(candidate, judge)) for candidate in candidates], threads)
+def judge_all(
+    candidates: Sequence[Attempt], judge: Judge, threads: int, longest: Sequence[Attempt] = ()
+) -> list[tuple[float, Plan]]:
+    """What each of the candidates gives, in their order. Several threads begin with the ``longest`` ones."""
+    jobs = [(float(candidate in longest), partial(candidate, judge)) for candidate in candidates]
+    return results_of(jobs, threads)
 
 
 def _written(plan: Plan) -> int:

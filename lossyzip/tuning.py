@@ -136,12 +136,14 @@ def choose(
         judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
     elif sparse and not scouted and beside is None:  # most blocks are quiet: a single one is left
         rasters = [c for c in candidates if c.func is try_raster]
-        judged = judge_all(rasters, final, threads)
-        rate = 8.0 * min(size for size, _ in judged) / served
+        always = [c for c in candidates if c.func is try_multigrid and c.keywords["how"] == Fold.MERGED]
+        judged = judge_all([*rasters, *always], final, threads, always)
+        of_rasters = judged[: len(rasters)]
+        rate = 8.0 * min(size for size, _ in of_rasters) / served
         wavelet = _wavelets(folds, [FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP])
-        good = _good_folds(rasters, judged)
+        good = _good_folds(rasters, of_rasters)
         others = [c for c in candidates if c.func in (try_multigrid, try_still) and c.keywords["how"] in good]
-        judged += judge_all([*others, *wavelet], final, threads)
+        judged += judge_all([c for c in [*others, *wavelet] if c not in always], final, threads)
     else:
         judged = judge_all(candidates, final, threads) + alone
     if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
