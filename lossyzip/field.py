@@ -8,7 +8,7 @@ that no float holds them. The parts of complex numbers are values of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -195,13 +195,11 @@ def _scan(values, bits, patterns, largest, spans, found):
     return count
 
 
+def _look(tile: np.ndarray, watchers: Sequence[Watcher]) -> list[Any]:
+    return [watcher.look(tile) for watcher in watchers]
+
+
 Spans = tuple[Number, Number, float, float]  # low, high, coded low, coded high
-
-
-def _scan_and_look(
-    tile: np.ndarray, patterns: np.ndarray, watchers: Sequence[Watcher]
-) -> tuple[Spans, np.ndarray, list[Any]]:
-    return *_scan_tile(tile, patterns), [watcher.look(tile) for watcher in watchers]
 
 
 def _scan_tile(tile: np.ndarray, patterns: np.ndarray) -> tuple[Spans, np.ndarray]:
@@ -251,8 +249,15 @@ def summarize(
     high: Number = -math.inf
     coded_low, coded_high = math.inf, -math.inf
     found = dict.fromkeys(patterns.tolist())  # first: the header must list them
-    jobs = (partial(_scan_and_look, tile, patterns, watchers) for tile in tiles)
-    for spans, specials, seen in in_order(jobs, threads):
+
+    def jobs() -> Iterator[Callable[[], Any]]:
+        """Looks are Python's, of which one thread alone runs at a time; it may be beside a scan."""
+        for tile in tiles:
+            yield partial(_look, tile, watchers)
+            yield partial(_scan_tile, tile, patterns)
+
+    results = in_order(jobs(), threads)
+    for seen, (spans, specials) in zip(results, results, strict=True):
         for watcher, its in zip(watchers, seen, strict=True):
             watcher.note(its)
         low, high = min(low, spans[0]), max(high, spans[1])
