@@ -38,6 +38,7 @@ class Carried(NamedTuple):
     special: int  # how many are,
     raw: int  # and how many of those are RAW
     negative: np.ndarray  # of logarithms: which values are negative; empty otherwise
+    span: tuple[float, float] | None = None  # of ``coded``, if it is known, and none of it NaN
 
 
 class Guiding(NamedTuple):
@@ -120,7 +121,7 @@ def carry(
     else:
         carried = _widened(values, header)
     if guide is not None:
-        carried = carried._replace(coded=carried.coded - _limited(guide, header))
+        carried = carried._replace(coded=carried.coded - _limited(guide, header), span=None)
     return carried if left_out is None else _without(carried, values, left_out)
 
 
@@ -153,8 +154,9 @@ def _limited(values: np.ndarray, header: Header) -> np.ndarray:
 
 def _as_they_are(values: np.ndarray, header: Header) -> Carried:
     none = np.empty(0, np.uint8)
-    if not header.specials and plain_span(values) is not None:
-        return Carried(values, none, 0, 0, none)
+    span = None if header.specials else plain_span(values)
+    if span is not None:
+        return Carried(values, none, 0, 0, none, span)
     classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
     bits, specials = values.view(f"u{values.itemsize}"), np.array(header.specials, np.uint64)
     special, raw = classify(values, bits, specials, largest_coded(header.part), classes, coded)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 4  # to reach a PSNR; the last one cannot miss
 SPOOLED = 1 << 26  # bytes of a frame that wait in memory, and not on the disk, for their PSNR
 COPIED = 1 << 22
-_LOOKS = 512  # at values of a tile, before it is begun
+_LOOKS = 128  # at values of a tile, before it is begun
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ class _Job:
         """(about how much of it is not quiet, what encodes it) of each tile."""
         for where in header.tile_slices():
             tile, levels = self._tile(where)
-            weight = _variety(tile) if self.workers > 1 else 0.0
+            weight = _variety(tile, header.eps) if self.workers > 1 else 0.0
             yield weight, partial(door.encode, tile, levels, where)
 
     def _tile(self, where: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -314,12 +314,15 @@ class _Job:
         )
 
 
-def _variety(tile: np.ndarray) -> float:
-    """The part of some of the values that differ from one another."""
+def _variety(tile: np.ndarray, eps: float) -> float:
+    """The part of some of the values that is farther than ``eps`` from one of them."""
     places = round(_LOOKS ** (1 / max(tile.ndim, 1)))
     apart = tuple(slice(None, None, max(1, n // places)) for n in tile.shape)
-    some = np.ma.getdata(tile)[apart]
-    return round(np.unique(some).size / max(some.size, 1), 1)
+    some = np.ma.getdata(tile)[apart].reshape(-1)
+    some = some.astype(np.result_type(some.dtype, np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinities
+        far = np.count_nonzero(np.abs(some - some[some.size // 2]) > eps)
+    return round(float(far) / some.size, 1)
 
 
 class _Door:

@@ -40,23 +40,32 @@ class Margin(NamedTuple):
 
 
 def find_margins(
-    coded: np.ndarray, plan: Plan, rule: Quantizer, exact: bool = False
+    coded: np.ndarray,
+    plan: Plan,
+    rule: Quantizer,
+    exact: bool = False,
+    span: tuple[float, float] | None = None,
 ) -> tuple[list[Margin], np.ndarray]:
     """Margins of the tile ``coded`` (NaN where nobody looks), and what they leave of it, contiguous.
 
     All values of a margin are within eps / 2 of the middle between the least and the largest, which stands
     for them: that is never worse than the errors of codes, which are spread over eps evenly. ``exact``: they
-    are all the same, where it is not eps but a mean error that counts.
+    are all the same, where it is not eps but a mean error that counts. ``span`` of all of them, if known.
     """
     found: list[Margin] = []
     if coded.size < _FEWEST:
         return found, coded
-    spread = rule.eps.dtype.type(0) if exact else rule.eps
+    number = rule.eps.dtype.type
+    spread = number(0) if exact else rule.eps
+    whole = None if span is None else (number(span[0]), number(span[1]))
     for axis in range(coded.ndim):
         for at_end in (False, True):
             length, inner = coded.shape[axis], math.prod(coded.shape[axis + 1 :])
             outer = math.prod(coded.shape[:axis])
-            count, least, largest = _quiet(coded.reshape(-1), outer, length, inner, at_end, spread)
+            if whole is not None and whole[1] - whole[0] <= spread:
+                count, (least, largest) = length, whole
+            else:
+                count, least, largest = _quiet(coded.reshape(-1), outer, length, inner, at_end, spread)
             if count < length:
                 count -= _KEPT
             if count <= 0 or count * SHARE < length:
@@ -74,7 +83,7 @@ def find_margins(
     return found, coded
 
 
-def _middle(least: float, largest: float, rule: Quantizer) -> np.floating:
+def _middle(least: np.floating, largest: np.floating, rule: Quantizer) -> np.floating:
     """That of what is coded, within the span: logarithms are moved, by less than eps, out of it."""
     middle = least + 0.5 * (largest - least) if least <= largest else rule.low
     number: np.floating = rule.eps.dtype.type(middle)

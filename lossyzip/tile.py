@@ -121,7 +121,8 @@ def _encode(
     bits = values.view(f"u{values.itemsize}")
     carried = carry(values, header, left_out, guide.subtracted)
     coded, classes = carried.coded, carried.classes
-    margins, inner = find_margins(coded.reshape(shape), plan, rule, exact=header.bound.kind == "psnr")
+    one_value = header.bound.kind == "psnr"
+    margins, inner = find_margins(coded.reshape(shape), plan, rule, one_value, carried.span)
     codes, outliers = b"", coded[:0]
     if inner.size:
         flat, beside = inner.reshape(-1), guides_without(margins, guide.beside, shape)

@@ -150,6 +150,18 @@ def test_what_stands_for_a_margin_is_in_the_span_and_within_the_bound():
         assert not find_margins(array, plan, too_low)[0]
 
 
+@pytest.mark.parametrize("plan", [Multigrid(Fold.MERGED, 1), Lattice(7)])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_known_span_says_what_looking_at_all_values_does(plan, exact):
+    for spread in (0.0, 0.004, 0.0099, 0.0101, 0.5):
+        array = 0.0065 + spread * np.linspace(0.0, 1.0, 24_000).reshape(40, 30, 20)
+        rule = quantizer(array.dtype, 0.01, -1.0, 1.0)
+        looked = find_margins(array, plan, rule, exact)
+        known = find_margins(array, plan, rule, exact, (array.min(), array.max()))
+        assert known[0] == looked[0]
+        assert np.array_equal(known[1], looked[1])
+
+
 def test_small_tiles_and_thin_margins_are_coded():
     rule = quantizer(np.dtype("f8"), 0.01, -9.0, 9.0)
     assert not find_margins(quiet_field("<f8")[:, :10, :10].copy(), Multigrid(Fold.MERGED, 1), rule)[0]
