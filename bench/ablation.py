@@ -22,7 +22,7 @@ from lossyzip.container.header import Header
 from lossyzip.decompose.families import Codes, Plan, estimated_size, write_plan
 from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.regression import Raster
-from lossyzip.effort import EFFORTS
+from lossyzip.effort import EFFORTS, NO_MIXING, Mixing
 from lossyzip.entropy.tokens import FLAG_CELL, GROUP_CELLS
 from lossyzip.field import summarize, tile_shape
 from lossyzip.tile import encode_tile, preview_tile
@@ -74,27 +74,27 @@ def _variants(prepared: Prepared, eps: float) -> Iterator[tuple[str, int, Plan |
     """(variant, bytes of the frame, plan); `balanced` first."""
     effort = EFFORTS[BALANCED]
     header = _header(prepared.values, eps)
-    usual = effort.mixed_below(header.shape, header.tile_shape)
+    usual = effort.mixing(header.shape, header.tile_shape)
     chosen = tuning.choose_plan(prepared.values, header, effort)
     kinds = tuning.best_of_each_kind(prepared.values, header, effort)
     fast = tuning.choose_plan(prepared.values, header, EFFORTS["fast"])
 
-    def size(plan: Plan | None, mixed_below: float) -> int:
-        return _frame_size(prepared.values, header, plan, mixed_below)
+    def size(plan: Plan | None, mixing: Mixing) -> int:
+        return _frame_size(prepared.values, header, plan, mixing)
 
     def least(plans: list[Plan]) -> tuple[int, Plan | None]:
         """By real bytes, not by samples."""
         return min(((size(plan, usual), plan) for plan in plans), key=lambda pair: pair[0], default=(0, None))
 
     yield BALANCED, size(chosen, usual), chosen
-    yield "mixed", size(chosen, math.inf), chosen
-    yield "static", size(chosen, 0.0), chosen
-    yield "order-0", _frame_size(prepared.values, header, chosen, 0.0, order_0), chosen
+    yield "mixed", size(chosen, Mixing(math.inf)), chosen
+    yield "static", size(chosen, NO_MIXING), chosen
+    yield "order-0", _frame_size(prepared.values, header, chosen, NO_MIXING, order_0), chosen
     yield "no weights", *least([_without_weights(plan) for plan in kinds])
     for family in ("multigrid", "raster", "wavelet"):
         yield family, *least([plan for plan in kinds if plan.name == family])
     if fast is not None and fast.name == "lattice":
-        yield "lattice", size(fast, 0.0), fast
+        yield "lattice", size(fast, NO_MIXING), fast
 
 
 def order_0(codes: Codes) -> Codes:
@@ -114,7 +114,7 @@ def _frame_size(
     values: np.ndarray,
     header: Header,
     plan: Plan | None,
-    mixed_below: float,
+    mixing: Mixing,
     change: Callable[[Codes], Codes] | None = None,
 ) -> int:
     """Bytes of a frame; with ``change``, its codes are coded as ``change`` makes them."""
@@ -123,7 +123,7 @@ def _frame_size(
     sizes = []
     for where in header.tile_slices():
         tile = np.ascontiguousarray(values[where])
-        size = len(encode_tile(tile, header, plan, mixed_below))
+        size = len(encode_tile(tile, header, plan, mixing))
         seen = None if plan is None or change is None else preview_tile(tile, header, plan)
         if seen is not None and change is not None:
             size += int(estimated_size([change(seen[1])]) - estimated_size([seen[1]]))

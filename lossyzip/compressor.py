@@ -24,7 +24,7 @@ from lossyzip.container.enhanced import Objective, can_be_enhanced
 from lossyzip.container.header import Header
 from lossyzip.container.packing import may_be_packed
 from lossyzip.decompressor import checker_of, content_checksum, plan_of_header
-from lossyzip.effort import EFFORTS, Effort
+from lossyzip.effort import EFFORTS, Effort, Mixing
 from lossyzip.errors import (
     BoundViolationError,
     DecodeError,
@@ -257,8 +257,8 @@ class _Job:
         write(head)
         written, sizes, seconds = len(head), [], [0.0, 0.0]
         checked = checker_of(header, self.span, self.fill_values)
-        mixed_below = self.effort.mixed_below(header.shape, header.tile_shape)
-        door = _Door(header, self.span, self.fill_values, self._levels, self.guide, mixed_below)
+        mixing = self.effort.mixing(header.shape, header.tile_shape)
+        door = _Door(header, self.span, self.fill_values, self._levels, self.guide, mixing)
         at_hand = isinstance(self.source, np.ndarray)
         for result in heaviest_first(self._jobs(door, header), self.workers, at_hand):
             write(result.record)
@@ -338,7 +338,7 @@ class _Door:
         fill_values: tuple[Number, ...],
         levels: Levels | None,
         guide: FieldGuide | None,
-        mixed_below: float,
+        mixing: Mixing,
     ) -> None:
         self._header = Header.from_bytes(header.to_bytes())  # as a decoder will see it
         self._plan = plan_of_header(self._header)
@@ -346,7 +346,7 @@ class _Door:
         self._fill_values = fill_values
         self._levels = levels
         self._guide = guide
-        self._mixed_below = mixed_below
+        self._mixing = mixing
 
     def encode(self, tile: np.ndarray, levels: np.ndarray | None, where: tuple[slice, ...]) -> _Encoded:
         from lossyzip.carrier import NO_GUIDE
@@ -355,7 +355,7 @@ class _Door:
         started = time.thread_time()
         tile = tile if np.ma.isMaskedArray(tile) else in_one_piece(tile)
         guide = NO_GUIDE if self._guide is None else self._guide.guiding(where, self._header.specials)
-        payload = encode_tile(tile, self._header, self._plan, self._mixed_below, levels, guide)
+        payload = encode_tile(tile, self._header, self._plan, self._mixing, levels, guide)
         encoded = time.thread_time()
         coded = self._header.coded
         room = kept_room("decoded", tile.size * (2 if self._header.dtype.kind == "c" else 1), coded)

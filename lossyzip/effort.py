@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 USUAL_STEP, FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
 _FEW_BITS = 0.3  # a value
+_RARE = 1 / 128  # of all codes: where fewer are not 0, to mix them takes about as long as all else
 MANY = 1 << 20  # values, from which on it matters how long each takes
+
+
+class Mixing(NamedTuple):
+    """When the codes of a tile are mixed, if that is smaller: below so many bits a value; and with flags,
+    which is fast, where a smaller part of them is not 0."""
+
+    below: float = 0.0
+    rare: float = 0.0
+
+
+NO_MIXING = Mixing()
 
 
 @dataclass(frozen=True)
@@ -20,7 +33,7 @@ class Effort:
     ``scout_points``, then to ``points`` values. Codes of tiles
     of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that; those of
     fields of one tile of up to ``mixed_if_few`` values where they take next to nothing, which is where
-    mixing may halve it.
+    mixing may halve it; and those of any tile of which less than the part ``mixed_if_rare`` is not 0.
     If ``brief``, smaller fields than MANY values are not scouted: all candidates are tried on the blocks.
     Others are scouted with those stencils fitted alone that serve most values, and with one step of the
     wavelet, whose rate says which of ``steps`` is tried on.
@@ -38,17 +51,18 @@ class Effort:
     lattice: bool = False  # no other family is looked at
     tile_bytes: int = 1 << 23  # of floats, at most
     mixed_if_few: int = 0
+    mixed_if_rare: float = 0.0
     times: float = 1.0  # as many values are in the field that weights are to pay their way in
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
         """Whether tiles of this shape are to be mixed."""
         return math.prod(tile_shape) <= self.mixed
 
-    def mixed_below(self, shape: tuple[int, ...], tile_shape: tuple[int, ...]) -> float:
-        """The bits a value below which tiles of this shape, of a field of ``shape``, are to be mixed."""
-        if self.mixes(tile_shape):
-            return math.inf
-        return _FEW_BITS if shape == tile_shape and math.prod(shape) <= self.mixed_if_few else 0.0
+    def mixing(self, shape: tuple[int, ...], tile_shape: tuple[int, ...]) -> Mixing:
+        """When tiles of this shape, of a field of ``shape``, are to be mixed."""
+        few = shape == tile_shape and math.prod(shape) <= self.mixed_if_few
+        below = math.inf if self.mixes(tile_shape) else _FEW_BITS if few else 0.0
+        return Mixing(below, self.mixed_if_rare)
 
 
 _STEPS = (FINE_STEP, USUAL_STEP)
@@ -60,9 +74,14 @@ EFFORTS = {
         steps=_STEPS,
         brief=True,
         mixed_if_few=1 << 21,
+        mixed_if_rare=_RARE,
     ),
     "max": Effort(
-        1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000, mixed=1 << 62, steps=(*_STEPS, 64), tile_bytes=1 << 24
+        *(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000),
+        mixed=1 << 62,
+        steps=(*_STEPS, 64),
+        tile_bytes=1 << 24,
+        mixed_if_rare=_RARE,
     ),
 }
 ROUGH = Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 62)  # to compare fields' sizes alone

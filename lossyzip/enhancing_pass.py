@@ -131,8 +131,8 @@ class Pass:
         number = self.middle()
         original, guiding, before = self._original(number), self._guide(number), self._reader.tile(number)
         header = replace(self._header, family=plan.name, plan=write_plan(plan))
-        mixed_below = self._job.effort.mixed_below(header.shape, header.tile_shape)
-        payload = encode_tile(original, header, plan, mixed_below, None, guiding)
+        mixing = self._job.effort.mixing(header.shape, header.tile_shape)
+        payload = encode_tile(original, header, plan, mixing, None, guiding)
         decoded = decode_tile(payload, original.shape, header, plan, None, guiding).values
         return len(payload) / len(before.payload), self._seen(original, decoded, guiding)
 
@@ -169,8 +169,8 @@ class Pass:
             return corrections.Price(rule, self._written.size, total, len(self._where), marked)
         payload = self._reader.tile(number).payload
         tighter = replace(self._header, eps=_TIGHTER * self._header.eps)
-        mixed_below = self._job.effort.mixed_below(self._header.shape, self._header.tile_shape)
-        finer = encode_tile(original, tighter, self._plan, mixed_below, None, guide)
+        mixing = self._job.effort.mixing(self._header.shape, self._header.tile_shape)
+        finer = encode_tile(original, tighter, self._plan, mixing, None, guide)
         seen = decode_tile(finer, original.shape, tighter, self._plan, None, guide).values
         left_out = ~np.isfinite(whole) if void is None else ~np.isfinite(whole) | void
         before, after = (_square(whole, v, left_out, self._header.eps) for v in (values, np.ma.getdata(seen)))

@@ -27,6 +27,7 @@ from lossyzip.decompose.families import (
     recompose,
 )
 from lossyzip.decompose.rows import Quantizer
+from lossyzip.effort import NO_MIXING, Mixing
 from lossyzip.entropy import lossless
 from lossyzip.entropy.bits import get_sized, get_varint, put_sized, put_varint
 from lossyzip.errors import CorruptError
@@ -40,6 +41,9 @@ from lossyzip.margins import (
     write_margins,
 )
 
+_SCATTERED = (
+    1 / 32
+)  # of all codes: where more are not 0, flags save little of the time and cost a few percent
 _LOSSLESS, _SPECIAL, _OUTLIERS, _SIGNED, _MASKED, _LEVELS, _MARGINS = 1, 2, 4, 8, 16, 32, 64  # flags
 
 
@@ -57,14 +61,13 @@ def encode_tile(
     tile: np.ndarray,
     header: Header,
     plan: Plan | None,
-    mixed_below: float = 0.0,
+    mixing: Mixing = NO_MIXING,
     levels: np.ndarray | None = None,
     guide: Guiding = NO_GUIDE,
 ) -> bytes:
     """The payload of ``tile``. A ``plan`` of None, or a tile that it does not suit, is stored lossless.
 
-    ``mixed_below``: codes of fewer bits a value are mixed where that is smaller. ``levels``: as in `Decoded`.
-    ``guide``: what references tell of the tile, where the header says so.
+    ``levels``: as in `Decoded`. ``guide``: what references tell of the tile, where the header says so.
     """
     parts = parts_of(np.ma.getdata(tile))
     values, shape = native(parts), parts.shape
@@ -74,11 +77,9 @@ def encode_tile(
         put_sized(head, lossless.pack(masked.view(np.uint8)))
         left_out = np.broadcast_to(masked, shape).reshape(-1)
     if levels is None:
-        payload = _encode(values, shape, header, plan, mixed_below, left_out, guide)
+        payload = _encode(values, shape, header, plan, mixing, left_out, guide)
     else:
-        payload = bytes([_LEVELS]) + _encode_levels(
-            values, shape, header, mixed_below, left_out, levels, guide
-        )
+        payload = bytes([_LEVELS]) + _encode_levels(values, shape, header, mixing, left_out, levels, guide)
     return b"".join((bytes([payload[0] | _MASKED]), head, payload[1:])) if head else payload
 
 
@@ -86,7 +87,7 @@ def _encode_levels(
     values: np.ndarray,
     shape: tuple[int, ...],
     header: Header,
-    mixed_below: float,
+    mixing: Mixing,
     left_out: np.ndarray | None,
     levels: np.ndarray,
     guide: Guiding,
@@ -101,7 +102,7 @@ def _encode_levels(
             others |= left_out
         here = header.at_level(level)
         plan = plan_of(here.family, here.plan, here.raw_guides)
-        put_sized(out, _encode(values, shape, here, plan, mixed_below, others, guide))
+        put_sized(out, _encode(values, shape, here, plan, mixing, others, guide))
     return bytes(out)
 
 
@@ -110,7 +111,7 @@ def _encode(
     shape: tuple[int, ...],
     header: Header,
     plan: Plan | None,
-    mixed_below: float,
+    mixing: Mixing,
     left_out: np.ndarray | None,
     guide: Guiding,
 ) -> bytes:
@@ -129,13 +130,7 @@ def _encode(
         result = decompose(flat, inner.shape, plan, rule, guides=beside, kept=True)
         if result.outliers is None:
             return bytes([_LOSSLESS]) + _stand_in(values, carried, shape, header, plan, rule, left_out)
-        few = mixed_below == math.inf or (
-            mixed_below > 0.0 and 8.0 * estimated_size([result]) < mixed_below * inner.size
-        )
-        mixed_codes = mix(result, inner.shape, plan, rule, beside) if few else None
-        codes, outliers = result.to_bytes(), result.outliers
-        if mixed_codes is not None and len(mixed_codes.data) < len(codes):
-            codes, outliers = mixed_codes.data, mixed_codes.outliers
+        codes, outliers = _smallest(result, inner.shape, plan, rule, mixing, beside)
     signed = bool(carried.negative.any())
     special = bool(carried.special)
     flags = _SPECIAL * special | _OUTLIERS * bool(outliers.size) | _SIGNED * signed
@@ -158,6 +153,26 @@ def _encode(
         if len(exact) < size:
             return bytes([_LOSSLESS]) + exact
     return b"".join((out, codes))
+
+
+def _smallest(
+    codes: Codes,
+    shape: tuple[int, ...],
+    plan: Plan,
+    rule: Quantizer,
+    mixing: Mixing,
+    beside: np.ndarray | None,
+) -> tuple[bytes, np.ndarray]:
+    """``codes`` as bytes, mixed or not, and the outliers beside them. Their tokens may be overwritten."""
+    size, others = math.prod(shape), codes.not_zero()
+    few = mixing.below > 0.0 and 8.0 * estimated_size([codes]) < mixing.below * size
+    with_flags = {others < mixing.rare * size} - {False}
+    if few:
+        with_flags.add(mixing.below < math.inf and others < _SCATTERED * size)
+    mixed = [mix(codes, shape, plan, rule, beside, flags) for flags in with_flags]
+    outliers = codes.outliers if codes.outliers is not None else np.empty(0, rule.eps.dtype)
+    ways = [(codes.to_bytes(), outliers), *((way.data, way.outliers) for way in mixed if way is not None)]
+    return min(ways, key=lambda way: len(way[0]))
 
 
 def _rule(header: Header) -> Quantizer | None:

@@ -367,11 +367,12 @@ def _changed_array(packed: bytes, rng: random.Random, change: Change) -> bytes:
 def _changed_codes(data: bytes, rng: random.Random, change: Change) -> bytes:
     """A stream of codes, mixed or not; or another one, made up, that any bytes behind it make sense for."""
     if rng.random() < 0.1:
-        return b"\0" + rng.randbytes(rng.choice((0, 1, 9, 200))).rstrip(b"\0")
+        return rng.choice((b"\0", b"\1")) + rng.randbytes(rng.choice((0, 1, 9, 200))).rstrip(b"\0")
     if rng.random() < 0.3:
         return _random_codes(rng).to_bytes()
-    if data[:1] == b"\0":
-        return b"\0" + change(data[1:]).rstrip(b"\0")
+    if data[:1] in (b"\0", b"\1"):
+        kind = data[:1] if rng.random() < 0.9 else rng.choice((b"\0", b"\1"))
+        return kind + change(data[1:]).rstrip(b"\0")
     codes = Codes.of(data)
     part = rng.choice(("model", "extra", "states", "words", "words", "lanes"))
     if part == "lanes":

@@ -23,10 +23,13 @@ from lossyzip.decompose.regression import CLASSES, Raster
 from lossyzip.decompose.stencil import SHIFTS, Weights
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.decompressor import content_checksum
-from lossyzip.effort import EFFORTS
+from lossyzip.effort import EFFORTS, NO_MIXING, Mixing
 from lossyzip.guide import FieldGuide
 
-STATIC = replace(EFFORTS["balanced"], mixed=0, mixed_if_few=0)  # small tiles would be mixed
+# small tiles would be mixed
+STATIC = replace(EFFORTS["balanced"], mixed=0, mixed_if_few=0, mixed_if_rare=0.0)
+MIXED, WITH_FLAGS = Mixing(math.inf), Mixing(rare=math.inf)
+WAYS = (NO_MIXING, MIXED, WITH_FLAGS)
 FAMILIES = ("multigrid", "raster", "wavelet", "lattice")
 
 
@@ -119,19 +122,19 @@ def frame_with(
     array: np.ndarray,
     eps: float,
     plan: families.Plan,
-    mixed: bool = False,
+    mixing: Mixing = NO_MIXING,
     guide: FieldGuide | None = None,
 ) -> bytes:
-    """``array`` coded with ``plan``, not with what tuning would choose; ``mixed`` even if that is larger."""
+    """``array`` coded with ``plan``, not with what tuning would choose; mixed even if that is larger."""
     header = header_of(array, eps, plan, guide)
     whole = tuple(slice(0, n) for n in array.shape)
     told = NO_GUIDE if guide is None else guide.guiding(whole, header.specials)
     with pytest.MonkeyPatch.context() as patch:
-        if mixed:
+        if mixing != NO_MIXING:
             patch.setattr(
                 families.Codes, "to_bytes", lambda codes: bytes(200 * codes.symbols.codes().size + 100)
             )
-        payload = tile.encode_tile(array, header, plan, math.inf if mixed else 0.0, None, told)
+        payload = tile.encode_tile(array, header, plan, mixing, None, told)
     decoded = tile.decode_tile(payload, array.shape, header, plan, None, told)
     record = frame.pack_record(payload, content_checksum(decoded.values))
     return frame.pack_head(header.to_bytes()) + record + frame.pack_end([len(record)], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -17,7 +18,7 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet
-from lossyzip.effort import EFFORTS
+from lossyzip.effort import EFFORTS, Effort, Mixing
 from lossyzip.learned import corrections
 from lossyzip.learned import enhancement as training
 
@@ -77,6 +78,13 @@ def enhanced() -> bytes:
     return blob
 
 
+def flagged() -> bytes:
+    """Stretches of zeros behind flags, which so small a field would not have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Effort, "mixing", lambda *_: Mixing(rare=math.inf))
+        return compress("raster", array=np.where(np.abs(ARRAY) < 1.5, 0, ARRAY), effort="max")
+
+
 FRAMES = {
     "multigrid": compress("multigrid"),
     "two tiles": compress("multigrid", 160),
@@ -90,6 +98,7 @@ FRAMES = {
     "no tile": compress("multigrid", array=ARRAY[:0]),
     "mixed": compress("raster", effort="max"),
     "mixed, multigrid": compress("multigrid", array=ARRAY[:9], effort="max"),
+    "mixed with flags": flagged(),
     "pointwise": compress("raster", array=ARRAY[:9] - 0.1, bound=lz.pointwise_relative(0.1)),
     "zeros, multigrid": compress("multigrid", array=np.zeros_like(ARRAY)),
     "zeros, raster": compress("raster", array=np.zeros_like(ARRAY)),

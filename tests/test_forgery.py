@@ -39,6 +39,7 @@ QUICK = (
     "f8",
     "pointwise",
     "mixed, multigrid",
+    "mixed with flags",
     "zeros, multigrid",
     "i2",
     "masked",

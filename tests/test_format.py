@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import FAMILIES, STATIC, frame_with, random_plan
+from plans import FAMILIES, MIXED, STATIC, WAYS, WITH_FLAGS, frame_with, random_plan
 from reference.codes import Codes
 from reference.readers import Bytes, sections
 
@@ -157,7 +158,8 @@ def test_every_shape_and_fold(shape, how):
     for plan in plans:
         assert_decodes_alike(frame_with(array, 1e-2, plan))
     for plan in plans[1::3]:
-        assert_decodes_alike(frame_with(array, 1e-2, plan, mixed=True))
+        assert_decodes_alike(frame_with(array, 1e-2, plan, MIXED))
+        assert_decodes_alike(frame_with(array, 0.3, plan, WITH_FLAGS))
     if how not in (Fold.VOLUMES, Fold.COMPONENTS):
         return
     for axes in range(16):
@@ -184,14 +186,14 @@ def test_levels_around_outliers(rng):
     how=st.sampled_from(Fold),
     dtype=st.sampled_from(["<f4", "<f8"]),
     eps=st.sampled_from([1e-1, 1e-3, 1e-6]),
-    mixed=st.booleans(),
+    mixing=st.sampled_from(WAYS),
     seed=st.integers(0, 2**16),
 )
 @settings(max_examples=100)
-def test_any_weights(family, shape, how, dtype, eps, mixed, seed):
+def test_any_weights(family, shape, how, dtype, eps, mixing, seed):
     """Sums of huge weights overflow, and are alike all the same."""
     array = waves(*shape, dtype=dtype)
-    assert_decodes_alike(frame_with(array, eps, random_plan(family, shape, how, seed), mixed))
+    assert_decodes_alike(frame_with(array, eps, random_plan(family, shape, how, seed), mixing))
 
 
 @pytest.mark.parametrize(
@@ -202,6 +204,18 @@ def test_mixed_codes(name, bound):
     blob = lz.compress(FIELDS[name], bound, effort="max", fill_value=FILL, threads=1)
     assert len(blob) <= 1.02 * len(compressed(name, bound)) + 20
     assert_decodes_alike(blob)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+@pytest.mark.parametrize("shape", [(3, 75), (2, 5, 64), (2, 3, 4, 33)], ids=str)
+def test_stretches_behind_flags(shape, dtype):
+    """Rows of several stretches, the last one short; next to nothing, here and there, is not 0."""
+    array = waves(*shape, dtype=dtype)
+    array[..., -9:] += np.random.default_rng(1).normal(0, 0.2, (*shape[:-1], 9))
+    for seed, how in product(range(4), Fold):
+        for plan in (random_plan(family, shape, how, seed) for family in ("multigrid", "raster", "wavelet")):
+            for eps in (0.05, 0.5):
+                assert_decodes_alike(frame_with(array, eps, plan, WITH_FLAGS))
 
 
 @given(

@@ -289,11 +289,11 @@ def test_recompose_mirrors_decompose(data, family, dtype, shape, how, eps, seed,
         patch.setattr(families, "decode_passes", recording("decode_passes"))
         result = families.decompose(coded, shape, plan, rule, guides=guides)
         assume(result.outliers is not None)
-        mixed = families.mix(result, shape, plan, rule, guides)
+        ways = [families.mix(result, shape, plan, rule, guides, flags) for flags in (False, True)]
         sides = shape, plan, rule, None, guides
         decoded = families.recompose(result.to_bytes(), result.outliers, *sides).reshape(-1)
-        assert (mixed is None) == (family == "lattice")
-        if mixed is not None:
+        assert all((mixed is None) == (family == "lattice") for mixed in ways)
+        for mixed in filter(None, ways):
             again = families.recompose(mixed.data, mixed.outliers, *sides)
             assert again.tobytes() == decoded.tobytes()
     assert left["encode_passes"] == left["decode_passes"]
@@ -337,7 +337,7 @@ from lossyzip import field
 from lossyzip.container.guided import RawGuide
 from lossyzip.decompose.fold import Fold
 from lossyzip.guide import FieldGuide
-from plans import FAMILIES, frame_with, random_plan
+from plans import FAMILIES, WAYS, frame_with, random_plan
 
 shape = (2, 5, 6)
 x = np.sin(np.arange(60.0).reshape(shape) / 7) + np.random.default_rng(1).normal(0, 0.01, shape)
@@ -346,7 +346,7 @@ digest = hashlib.sha256()
 for dtype in ("f4", "f8"):
     values = x.astype(dtype)
     plans = [random_plan(family, shape, Fold.MERGED, seed=2) for family in FAMILIES]
-    blobs = [frame_with(values, 1e-3, plan, mixed) for plan in plans for mixed in (False, True)]
+    blobs = [frame_with(values, 1e-3, plan, mixing) for plan in plans for mixing in WAYS]
     blobs.append(lz.compress(values, lz.pointwise_relative(1e-3), threads=1))
     values[1, 2, :3] = np.nan, -0.0, np.inf
     blobs.append(lz.compress(values, lz.absolute(1e-3), fill_value=1e7, threads=1))
@@ -357,9 +357,9 @@ for dtype in ("f4", "f8"):
     guide = FieldGuide(b"", [other], shape, values.dtype, subtracted=False, taps=raw)
     values = np.nan_to_num(values, posinf=3)
     for family in FAMILIES[:3]:
-        for mixed in (False, True):
+        for mixing in WAYS:
             plan = random_plan(family, shape, Fold.MERGED, seed=3, guides=2)
-            blob = frame_with(values, 1e-3, plan, mixed, guide)
+            blob = frame_with(values, 1e-3, plan, mixing, guide)
             digest.update(blob + lz.decompress(blob, references=[other]).tobytes())
     blob = lz.compress(values, lz.absolute(1e-3), references=[other], train_seconds=0, threads=1)
     digest.update(blob + lz.decompress(blob, references=[other]).tobytes())

@@ -147,6 +147,18 @@ def test_balanced_mixes_fields_of_one_tile_at_low_rates():
         assert np.abs(lz.decompress(b"".join(mixed)) - values).max() <= rel * (values.max() - values.min())
 
 
+def test_tiles_of_hardly_anything_but_zeros_are_mixed_with_flags():
+    """Static contexts take twice as much of them. Where more is not 0, that would take too long."""
+    values = wake(40, 256, 300)
+    for rel, rare in ((0.03, True), (1e-3, False)):
+        mixed, static = lz.compress(values, lz.relative(rel)), []
+        assert lz.inspect(mixed).tile_count > 1
+        compress_field(values, lz.relative(rel), static.append, effort=replace(BALANCED, mixed_if_rare=0.0))
+        size = len(b"".join(static))
+        assert len(mixed) < 0.6 * size if rare else len(mixed) == size
+        assert np.abs(lz.decompress(mixed) - values).max() <= rel * (values.max() - values.min())
+
+
 @pytest.mark.parametrize("effort", ["fast", "balanced"])
 def test_components_side_by_side_are_coded_as_fields_one_after_the_other(effort):
     """Vectors, and positions: those of neighbours are alike, those of one point are not."""

@@ -49,6 +49,11 @@ class Codes:
     outliers: np.ndarray | None
     groups: int
 
+    def not_zero(self) -> int:
+        """How many codes are not 0."""
+        symbols = self.symbols
+        return int(np.count_nonzero(symbols.tokens) - np.count_nonzero(symbols.batches > 0))
+
     def to_bytes(self) -> bytes:
         """The symbols, whose tokens may be overwritten; the outliers are stored beside them."""
         return stream.encode_codes(self.symbols, self.groups, CELLS)
@@ -253,7 +258,7 @@ def recompose(
         return values
     mixed = stream.mixed_part(data)
     if mixed is not None:
-        values = _unmix(mixed, outliers, shape, plan, quantizer, guides)
+        values = _unmix(*mixed, outliers, shape, plan, quantizer, guides)
         return unwalked(values, shape, plan.fold).reshape(shape)
     family = _FAMILIES[plan.name]
     opened = stream.CodeStream(data, family.GROUPS, CELLS)
@@ -273,9 +278,11 @@ def mix(
     plan: Plan,
     quantizer: Quantizer,
     guides: np.ndarray | None = None,
+    flags: bool = False,
 ) -> MixedCodes | None:
     """``codes`` by context mixing: slower by far, mostly smaller. None: it is larger than the codes are.
 
+    ``flags``: stretches of zeros are behind flags, which is several times faster where there is little else.
     A lattice is never mixed: it is there for speed.
     """
     if codes.outliers is None or isinstance(plan, Lattice):
@@ -295,7 +302,7 @@ def mix(
             raise SelfCheckError(f"a pass of {points} points has {part.size} codes. Please report this")
         if here.around is not None:
             part, own = rows_in_turn(part, own, here.lattice)
-        mixed_pass(here, buffer, rule, mixer, part, own, apart(5, np.int64), True)
+        mixed_pass(here, buffer, rule, mixer, part, own, apart(5, np.int64), True, flags)
         outliers.append(own)
         done[0] += part.size
         done[1] += count
@@ -307,11 +314,12 @@ def mix(
     field, beside = fold(shape, plan.fold), _folded(guides, shape, plan)
     _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=beside)
     data = finish(mixer)
-    return None if data is None else MixedCodes(stream.mixed_stream(data), np.concatenate(outliers))
+    return None if data is None else MixedCodes(stream.mixed_stream(data, flags), np.concatenate(outliers))
 
 
 def _unmix(
     mixed: bytes,
+    flags: bool,
     outliers: np.ndarray,
     shape: tuple[int, ...],
     plan: PlanOfPasses,
@@ -324,7 +332,7 @@ def _unmix(
 
     def visit(buffer: Buffer, passes: Passes, rule: Quantizer, _source: np.ndarray | None) -> None:
         for here in passes:
-            mixed_pass(here, buffer, rule, mixer, none, outliers, cursor, False)
+            mixed_pass(here, buffer, rule, mixer, none, outliers, cursor, False, flags)
 
     field, beside = fold(shape, plan.fold), _folded(guides, shape, plan)
     values: np.ndarray = _FAMILIES[plan.name].sweep(plan, field, quantizer, visit, mixed=True, guides=beside)

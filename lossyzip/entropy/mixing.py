@@ -25,8 +25,9 @@ MODELS = 8
 SELECTED = 6  # models whose contexts the caller selects; the others follow from the looks
 # Of a model: its context; whether it has learnt of this one with signs reversed; its slot.
 CONTEXT, MIRRORED, SLOT = range(3)
-CONTEXTS = (256, 4096, 4800, 2048, 1024, 4096, 576, 576)  # of each model
-ACTIVITIES = 16  # classes of activity, and of what else selects weights
+CONTEXTS = (2048, 4096, 4800, 2048, 1024, 4096, 576, 576)  # of each model
+FLAG_CONTEXTS = 2048
+ACTIVITIES = 16  # classes of activity; half as many of what else selects weights
 _NODES = 128  # kinds of decisions; a context has a slot for each
 
 _LONGEST = 29  # the bit length that stands for an outlier
@@ -58,12 +59,13 @@ _STARTS = (np.cumsum(CONTEXTS) - CONTEXTS) * _NODES
 
 
 class Mixer(NamedTuple):
-    """The state of all models, weights and the coder; `state` is the coder's low end (encoding), its width,
-    the code less its low end (decoding), and how many of ``words`` are used."""
+    """The state of all models, weights, flags and the coder; `state` is the coder's low end (encoding), its
+    width, the code less its low end (decoding), and how many of ``words`` are used."""
 
     slots: np.ndarray  # uint32: 22 bits of probability, 10 bits of how often it was used, less _EMPTY
     weights: np.ndarray  # int32: MODELS for each node and activity, then for each node and selector
     uses: np.ndarray  # int32: of each of the former
+    flags: np.ndarray  # uint32: slots, one for each context of a flag
     state: np.ndarray  # (4,) uint64
     words: np.ndarray  # uint32; when encoding, as many as there may be
 
@@ -75,7 +77,8 @@ def open_mixer(words: np.ndarray) -> Mixer:
     state[:] = 0, (1 << 64) - 1, (int(words[0]) << 32) | int(words[1]), 0
     slots = np.zeros(sum(CONTEXTS) * _NODES, np.uint32)
     weights = np.full(2 * sets * MODELS, _FIRST_WEIGHT, np.int32)
-    return Mixer(slots, weights, np.zeros(sets, np.int32), state, words)
+    flags = np.zeros(FLAG_CONTEXTS, np.uint32)
+    return Mixer(slots, weights, np.zeros(sets, np.int32), flags, state, words)
 
 
 def encoder(capacity: int) -> Mixer:
@@ -193,13 +196,28 @@ def _decide(bit, turned, here, there, model, inputs, slots, weights, uses, state
     for k in range(MODELS):
         weights[second + np.uint64(k)] += inputs[k]
     for k in range(MODELS):
-        slot = slots[np.uint64(model[SLOT, k])] ^ _EMPTY
-        seen = np.int64(slot & np.uint32(1023))
-        p = np.int64(slot >> np.uint32(10))
-        target = np.int64(_SURE) if bit ^ (turned & model[MIRRORED, k]) else np.int64(0)
-        p += ((target - p) * np.int64(PACE[seen])) >> 16
-        slots[np.uint64(model[SLOT, k])] = np.uint32((p << 10) | min(seen + 1, np.int64(_MOST_SEEN))) ^ _EMPTY
+        _learn(slots, np.uint64(model[SLOT, k]), bit ^ (turned & model[MIRRORED, k]))
     return bit
+
+
+@merged
+def _learn(slots, at, bit):
+    """Move the probability in slot ``at`` towards ``bit``."""
+    slot = slots[at] ^ _EMPTY
+    seen = np.int64(slot & np.uint32(1023))
+    p = np.int64(slot >> np.uint32(10))
+    target = np.int64(_SURE) if bit else np.int64(0)
+    p += ((target - p) * np.int64(PACE[seen])) >> 16
+    slots[at] = np.uint32((p << 10) | min(seen + 1, np.int64(_MOST_SEEN))) ^ _EMPTY
+
+
+@merged
+def code_flag(flag, context, flags, state, words, encoding):
+    """Encode ``flag``, 0 or 1, or decode and return one, as its ``context`` alone says, and teach that."""
+    p = np.int64((flags[context] ^ _EMPTY) >> np.uint32(16))
+    flag = _code_bit(flag, min(max(p, np.int64(1)), np.int64(_ONE - 1)), encoding, state, words)
+    _learn(flags, np.uint64(context), flag)
+    return flag
 
 
 @merged
@@ -211,10 +229,10 @@ def _context_of_looks(first, look):
 
 
 @merged
-def mix_code(code, start, activity, group, model, inputs, look, slots, weights, uses, state, words, encoding):
+def mix_code(code, start, activity, kind, model, inputs, look, slots, weights, uses, state, words, encoding):
     """Encode ``code`` (int32), or decode and return one. The search for its bit length begins at ``start``.
 
-    ``activity`` and ``group`` (below 8) select weights. The caller sets ``model[CONTEXT]``,
+    ``activity`` and ``kind`` (below 8) select weights. The caller sets ``model[CONTEXT]``,
     ``model[MIRRORED]`` and ``look[EXPECTED]``; the rest of ``model`` (3, MODELS) and ``look`` (5, LOOKS),
     int64, and ``inputs`` (MODELS,), int32, are used here. The other arrays are a mixer's, one by one: out of
     a tuple they would be counted as references each time.
@@ -258,7 +276,7 @@ def mix_code(code, start, activity, group, model, inputs, look, slots, weights, 
                 model[SLOT, k] = _STARTS[k] + seen * _NODES + node
             here = node * ACTIVITIES + activity
             first = stage == 0 and direction == 0
-            there = node * ACTIVITIES + (8 + group if first else agreeing)
+            there = node * ACTIVITIES + (8 + kind if first else agreeing)
             turned = np.int64(stage == 1)
             bit = _decide(
                 bit, turned, here, there, model, inputs, slots, weights, uses, state, words, encoding

@@ -38,17 +38,18 @@ from lossyzip.errors import CorruptError, TruncatedError
 from lossyzip.kept import apart, kept_room
 
 _FEW_WORDS, _FEW_CODES = 2048, 1 << 18  # a shorter stream has one state, not eight
-_MIXED = b"\0"  # no context model has that size
+_MIXED, _MIXED_WITH_FLAGS = b"\0", b"\1"  # no context model has that size
 
 
-def mixed_stream(data: bytes) -> bytes:
-    """What a mixer wrote, as a stream of codes."""
-    return _MIXED + data
+def mixed_stream(data: bytes, flags: bool) -> bytes:
+    """What a mixer wrote, as a stream of codes; ``flags``: with those of stretches."""
+    return (_MIXED_WITH_FLAGS if flags else _MIXED) + data
 
 
-def mixed_part(data: bytes | memoryview) -> bytes | None:
-    """What a mixer wrote; None for a stream of `encode_codes`."""
-    return bytes(data[1:]) if data[:1] == _MIXED else None
+def mixed_part(data: bytes | memoryview) -> tuple[bytes, bool] | None:
+    """(what a mixer wrote, whether with flags); None for a stream of `encode_codes`."""
+    kind = bytes(data[:1])
+    return (bytes(data[1:]), kind == _MIXED_WITH_FLAGS) if kind in (_MIXED, _MIXED_WITH_FLAGS) else None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plans import frame_with
+from plans import WITH_FLAGS, frame_with
 
 import lossyzip as lz
 from datasets.synthetic import waves
@@ -28,6 +28,7 @@ from lossyzip.container.archive import unpack_archive
 from lossyzip.decompose import multiples
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.lattice import Lattice
+from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
 from lossyzip.guide import FieldGuide
@@ -42,7 +43,8 @@ HERE = Path(__file__).parent
 
 
 def main(names: list[str]) -> None:
-    EFFORTS["balanced"] = replace(EFFORTS["balanced"], mixed=0, mixed_if_few=0)  # small tiles would be mixed
+    # small tiles would be mixed
+    EFFORTS["balanced"] = replace(EFFORTS["balanced"], mixed=0, mixed_if_few=0, mixed_if_rare=0.0)
     made, path = makers(), HERE / "expected.json"
     expected = json.loads(path.read_text())
     for name in names:
@@ -116,6 +118,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "mixed.lz": partial(coded_as, "raster", winds, lz.relative(1e-3), effort="max"),
         "mixed-multigrid.lz": partial(coded_as, "multigrid", smooth, lz.relative(1e-2), effort="max"),
         "mixed-wavelet.lz": partial(coded_as, "wavelet", noisy, lz.relative(0.3), effort="max"),
+        "flags.lz": partial(frame_with, swells, 0.2, Wavelet(Fold.MERGED, 48), WITH_FLAGS),
         "lattice.lz": partial(
             coded_as, "lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"
         ),

@@ -16,6 +16,7 @@ DISTANCES = (1, 3, 6, 10, 14, 22, 34, 56, 96, 200, 480)
 LOGITS = [round(256 * log((i + 0.5) / (4095.5 - i))) for i in range(4096)]
 PROBABILITIES = {d: min(max(round(65536 / (1 + exp(-d / 256))), 1), 65535) for d in range(-3071, 3072)}
 OUTLIER_LENGTH = 29
+STRETCH = 32  # points behind a flag
 
 
 def rank(starts: tuple[int, ...], value: int) -> int:
@@ -26,9 +27,17 @@ def limited(value: int, most: int) -> int:
     return min(max(value, -most), most)
 
 
+def learnt(p: int, used: int, bit: bool) -> tuple[int, int]:
+    """A slot after ``bit``."""
+    target = 2**22 - 1 if bit else 0
+    return p + (((target - p) * (655360 // (10 * used + 16))) >> 16), min(used + 1, 1000)
+
+
 class MixedCodes:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, flags: bool) -> None:
         require(not data.endswith(b"\0"), "a zero at the end")
+        self.flags, self.some, self.found = flags, True, False
+        self.flag_slots: dict = defaultdict(lambda: (2**21, 0))
         self.data, self.width, self.words = data, 2**64 - 1, 0
         self.code = (self.word() << 32) | self.word()
         self.slots: dict = defaultdict(lambda: (2**21, 0))  # probability, uses
@@ -48,6 +57,10 @@ class MixedCodes:
         if step.place == (0, 0, 0, 0):
             self.signed: dict = {}
             self.history = [[0, 0, 0] for _ in range(4)]
+        if self.flags and step.place[3] % STRETCH == 0:
+            self.begin_stretch(step)
+        if self.flags and not self.some:
+            return 0
         self.choose_contexts(step, known)
         self.agreeing = [1] * 4
         code = self.read_code()
@@ -55,7 +68,20 @@ class MixedCodes:
         self.signed[step.place] = -magnitude if code is None or code < 0 else magnitude
         for look in range(4):
             self.history[look] = [*self.history[look][1:], int(code == self.expected[look])]
+        self.found |= code != 0
         return code
+
+    def begin_stretch(self, step: Step) -> None:
+        *row, x = step.place
+        self.end, self.found = min(x + STRETCH, step.points), False
+        sums = [step.ahead(k) for k in range(self.end - x)]
+        before = any(self.signed.get((*row, x - k), 0) for k in (1, 2))
+        last = x > 0 and self.some
+        size = rank(SIZES, activity_of(max(sums), step.weight))
+        context = size, rank((1, 5, 13), sum(total > 0 for total in sums)), before, last, step.group
+        p, used = self.flag_slots[context]
+        self.some = self.read_bit(min(max(p >> 6, 1), 65535)) == 1
+        self.flag_slots[context] = learnt(p, used, self.some)
 
     def choose_contexts(self, step: Step, known: Known) -> None:
         quantizer, number = known.quantizer, known.values.dtype.type
@@ -68,10 +94,15 @@ class MixedCodes:
             self.expected.append(int(np.rint(steps)))
             quarters.append(int(np.rint(min(max(steps * number(4), -2040), 2040))))
         activity = activity_of(step.total, step.weight)
-        self.start, self.size, self.group = (activity >> 4).bit_length(), rank(SIZES, activity), step.group
+        self.start, self.size = (activity >> 4).bit_length(), rank(SIZES, activity)
         cell = cell_of(activity)
 
         t, z, y, x = step.place
+        left = 0
+        if self.flags:
+            self.kind = left = 7 if self.found else (self.end - x - 1).bit_length()
+        else:
+            self.kind = step.group
         before = [(t, z, y, x - 1), (t, z, y - 1, x), (t, z - 1, y, x), (t, z, y - 1, x + 1)]
         around = [self.signed.get(place, 0) for place in before]
         w, n, u, _ = (limited(code, 2) for code in around)
@@ -82,7 +113,7 @@ class MixedCodes:
         place = (prediction - quantizer.low) * bins
         spread = max(abs(quarters[0] - quarters[1]), abs(quarters[2] - quarters[3]))
         self.contexts = [
-            (cell, self.group),
+            (left, cell, step.group),
             tuple(min(abs(code), 7) for code in around),
             (*((-near, -far) if reverse else (near, far)), self.size),
             (0 if np.isnan(place) else int(min(max(place, 0), 63)), cell),
@@ -148,7 +179,7 @@ class MixedCodes:
         inputs = [LOGITS[self.slots[slot][0] >> 10] for slot in slots]
         inputs = [-logit if r else logit for logit, r in zip(inputs, reverse, strict=True)]
         here = (node, self.size)
-        there = (node, "group", self.group) if first else (node, "agreeing", sum(self.agreeing))
+        there = (node, "kind", self.kind) if first else (node, "agreeing", sum(self.agreeing))
         one, two = self.weights[here], self.weights[there]
         dot = sum((a + b) * logit for a, b, logit in zip(one, two, inputs, strict=True))
         probability = PROBABILITIES[limited(dot >> 16, 3071)]
@@ -160,10 +191,7 @@ class MixedCodes:
             change = (inputs[k] * error + 2**21) >> 22
             one[k] += change
             two[k] += change
-            p, used = self.slots[slots[k]]
-            target = 2**22 - 1 if bit != reverse[k] else 0
-            p += ((target - p) * (655360 // (10 * used + 16))) >> 16
-            self.slots[slots[k]] = p, min(used + 1, 1000)
+            self.slots[slots[k]] = learnt(*self.slots[slots[k]], bit != reverse[k])
         self.compare(bit, wanted)
         return bit
 

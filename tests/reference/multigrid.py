@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from math import ceil
 
@@ -63,7 +64,13 @@ def anchors(known: Known, stride: int) -> Iterator[Step]:
         looks = looks_before(known, point, (1, stride, stride, stride), lengths_here, prediction, point)
         looks = [prediction, *looks[:3]]
         place = (t, z // stride, y // stride, x // stride)
-        yield Step(("anchors", batch), point, place, 5, sum(row), len(lefts), prediction, looks)
+        points = lengths_here[3]
+        total, weight = sum(row), len(lefts)
+        yield Step(("anchors", batch), point, place, 5, total, weight, prediction, looks, points, nothing)
+
+
+def nothing(_ahead: int) -> int:
+    return 0
 
 
 class Phase:
@@ -149,10 +156,7 @@ class Phase:
         group = {1: len(self.odd) - 1, 2: 3}.get(self.level, 4)
         places = [range(p, n, 2) for p, n in zip(self.parity, self.lattice, strict=True)]
         for t, *point in product(range(known.values.shape[0]), *places):
-            total = 0
-            for offset, weight in context.items():
-                before_first = any(d == -2 and here < 2 for d, here in zip(offset, point, strict=True))
-                total += 0 if before_first else weight * known.magnitudes[self.at(t, point, offset)]
+            ahead = partial(self.around, known, context, t, point)
             values = [known.values[self.at(t, point, taps[k])] for k in used]
             values += [known.guides[(guide, *self.at(t, point, at[1:]))] for guide, at, _ in into]
             place = (t, *(here // 2 for here in point))
@@ -161,11 +165,20 @@ class Phase:
                 self.at(t, point, (0, 0, 0)),
                 place,
                 group,
-                total,
+                ahead(0),
                 sum(context.values()),
                 prediction_sum(weights, values),
                 self.looks(known, t, point, place),
+                len(places[2]),
+                ahead,
             )
+
+    def around(self, known: Known, context: dict[Axes3, int], t: int, point: list[int], ahead: int) -> int:
+        total, here = 0, [*point[:2], point[2] + 2 * ahead]
+        for offset, weight in context.items():
+            before_first = any(d == -2 and c < 2 for d, c in zip(offset, here, strict=True))
+            total += 0 if before_first else weight * known.magnitudes[self.at(t, here, offset)]
+        return total
 
     def looks(self, known: Known, t: int, point: list[int], place: Point) -> list[np.floating]:
         """Both neighbours along each odd axis, x first; then those of `looks_before`."""

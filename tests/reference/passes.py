@@ -37,6 +37,8 @@ class Step(NamedTuple):
     weight: int  # the sum of their weights
     prediction: np.floating  # sum
     looks: list[np.floating]  # for mixed codes
+    points: int  # in its row
+    ahead: Callable[[int], int]  # that total of the point so many places on, of finished rows alone
 
 
 COMPONENTS = 3
@@ -232,19 +234,25 @@ def context_around(
     known: Known, context: dict[Point, int], row: Axes3, x: int, box: Sequence[range] = ()
 ) -> tuple[int, int]:
     """The weighted sum of magnitudes around a point, and the sum of their weights. ``box``: of the pass."""
-    t = row[0]
-    box = box or [range(n) for n in known.values.shape[1:]]
-    total, weights = 0, sum(context.values())
+    total, weights = finished_around(known, context, row, x, box), sum(context.values())
     if known.mixed:
         left, left2 = (known.magnitudes[(*row, x - k)] if x >= k else 0 for k in (1, 2))
-        total, weights = 2 * left + left2, weights + 3
-    for offset, weight in context.items():
-        dt = offset[0]
-        if t + dt >= 0:
-            place = nearest(box, row, x, offset)
-            if place[:3] < row:  # that row is decoded
-                total += weight * known.magnitudes[place]
+        total, weights = total + 2 * left + left2, weights + 3
     return total, weights
+
+
+def finished_around(
+    known: Known, context: dict[Point, int], row: Axes3, x: int, box: Sequence[range] = ()
+) -> int:
+    """That sum, of rows that are decoded."""
+    box = box or [range(n) for n in known.values.shape[1:]]
+    total = 0
+    for offset, weight in context.items():
+        if row[0] + offset[0] >= 0:
+            place = nearest(box, row, x, offset)
+            if place[:3] < row:
+                total += weight * known.magnitudes[place]
+    return total
 
 
 def nearest(box: Sequence[range], row: Axes3, x: int, offset: Point) -> Point:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 
 import numpy as np
 
 from reference.passes import (
     RASTER_CONTEXT,
+    Axes3,
     Known,
     Point,
     Step,
     Table,
     context_around,
     distance,
+    finished_around,
     looks_before,
     nearest,
     prediction_sum,
@@ -64,7 +67,13 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
         prediction = (prediction + weights[1] * b2) + weights[0] * b1
         point = (t, z, y, x)
         looks = looks_before(known, point, (1, 1, 1, 1), shape, b1, point)
-        yield Step(batch, point, point, 0, total, all_weights, zero if still else prediction, looks)
+        ahead = partial(around, known, context, (t, z, y), x)
+        prediction = zero if still else prediction
+        yield Step(batch, point, point, 0, total, all_weights, prediction, looks, nx, ahead)
+
+
+def around(known: Known, context: dict[Point, int], row: Axes3, x: int, ahead: int) -> int:
+    return finished_around(known, context, row, x + ahead)
 
 
 def raster_taps(row_class: int, nz: int, ny: int) -> list[Point]:

@@ -144,8 +144,8 @@ def decode_values(
         require(codes.used_up() and next(left, None) is None, "more codes or outliers than values")
         return values
     points_of, groups = FAMILIES[header.family]
-    mixed = stream[:1] == b"\0"
-    codes, left = MixedCodes(stream[1:]) if mixed else Codes(stream, groups), iter(outliers)
+    mixed, left = stream[:1] in (b"\0", b"\1"), iter(outliers)
+    codes = MixedCodes(stream[1:], stream[0] == 1) if mixed else Codes(stream, groups)
     way = Bits(header.plan).take(2)
     guides = None if raw is None else in_order_of_fold(raw, shape, way)
     known = Known(fold(shape, way), header.dtype, quantizer, mixed, guides)

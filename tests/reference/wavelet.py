@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,7 @@ from reference.passes import (
     read_taps,
     taps_into,
 )
+from reference.raster import around
 from reference.readers import Bits
 
 A, B, G, D = -1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971
@@ -61,7 +63,9 @@ def wavelet(known: Known, plan: bytes) -> Iterator[Step]:
         before = value_before(known, (0, 0, 0), (t, z, y), x)
         looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), (1, *lengths), before, (t, z, y, x))
         point = (t, z, y, x)
-        yield Step(("values", batch), point, point, 0, total, weight, predicted[point], looks)
+        ahead = partial(around, known, context, (t, z, y), x)
+        values = predicted[point]
+        yield Step(("values", batch), point, point, 0, total, weight, values, looks, lengths[2], ahead)
 
 
 def value_before(known: Known, corner: Axes3, row: Axes3, x: int) -> np.floating:
@@ -116,27 +120,51 @@ def coefficients(known: Known, band: Band) -> Iterator[Step]:
             total, weight = context_around(known, context, (t, z, y), x, band.box)
         if band.parent:
             weight += 4
-            place = []
-            for c, own, parent in zip(point, band.box, band.parent, strict=True):
-                i = (c - own[0]) // (2 if len(own) > len(parent) else 1)
-                place.append(parent[min(i, len(parent) - 1)])
-            total += 4 * known.magnitudes[(t, *place)]
+            total += 4 * of_parent(known, band, (t, z, y, x))
         corner = tuple(own[0] for own in band.box)
         before = value_before(known, corner, (t, z, y), x)
         looks = looks_before(known, (t, z, y, x), (1, 1, 1, 1), (1, *lengths), before, (t, z, y, x))
         place = (t, *(c - first for c, first in zip(point, corner, strict=True)))
-        yield Step((corner, batch), (t, z, y, x), place, band.group, total, weight, zero, looks)
+        points, ahead = len(band.box[2]), partial(around_coefficient, known, context, band, (t, z, y, x))
+        about = total, weight, zero, looks, points, ahead
+        yield Step((corner, batch), (t, z, y, x), place, band.group, *about)
+
+
+def of_parent(known: Known, band: Band, point: tuple[int, ...]) -> int:
+    """The magnitude of the parent of a coefficient."""
+    place = []
+    for c, own, parent in zip(point[1:], band.box, band.parent, strict=True):
+        i = (c - own[0]) // (2 if len(own) > len(parent) else 1)
+        place.append(parent[min(i, len(parent) - 1)])
+    return known.magnitudes[(point[0], *place)]
+
+
+def around_coefficient(
+    known: Known,
+    context: dict[tuple[int, ...], int],
+    band: Band,
+    point: tuple[int, ...],
+    ahead: int,
+) -> int:
+    """Of mixed codes, what finished rows and the parent say of the coefficient so many places on."""
+    moved = (*point[:3], point[3] + ahead)
+    return any_band_around(known, context, moved) + (4 * of_parent(known, band, moved) if band.parent else 0)
+
+
+def any_band_around(known: Known, context: dict[tuple[int, ...], int], point: tuple[int, ...]) -> int:
+    total = 0
+    for offset, weight in context.items():
+        place = tuple(c + d for c, d in zip(point, offset, strict=True))
+        if all(0 <= c < n for c, n in zip(place, known.values.shape, strict=True)):
+            total += weight * known.magnitudes[place]
+    return total
 
 
 def mixed_context(
     known: Known, context: dict[tuple[int, ...], int], band: Band, point: tuple[int, ...]
 ) -> tuple[int, int]:
     """Neighbours count whichever band they are in; those before in the row if they are in this one."""
-    total = 0
-    for offset, weight in context.items():
-        place = tuple(c + d for c, d in zip(point, offset, strict=True))
-        if all(0 <= c < n for c, n in zip(place, known.values.shape, strict=True)):
-            total += weight * known.magnitudes[place]
+    total = any_band_around(known, context, point)
     t, z, y, x = point
     for k, left in ((1, 4), (2, 2)):
         if x - k in band.box[2]:
