@@ -41,9 +41,6 @@ from lossyzip.margins import (
     write_margins,
 )
 
-_SCATTERED = (
-    1 / 32
-)  # of all codes: where more are not 0, flags save little of the time and cost a few percent
 _LOSSLESS, _SPECIAL, _OUTLIERS, _SIGNED, _MASKED, _LEVELS, _MARGINS = 1, 2, 4, 8, 16, 32, 64  # flags
 
 
@@ -166,13 +163,11 @@ def _smallest(
     """``codes`` as bytes, mixed or not, and the outliers beside them. Their tokens may be overwritten."""
     size, others = math.prod(shape), codes.not_zero()
     few = mixing.below > 0.0 and 8.0 * estimated_size([codes]) < mixing.below * size
-    with_flags = {others < mixing.rare * size} - {False}
-    if few:
-        with_flags.add(mixing.below < math.inf and others < _SCATTERED * size)
-    mixed = [mix(codes, shape, plan, rule, beside, flags) for flags in with_flags]
+    ways = [False] * few + [True] * (others < mixing.rare * size)
+    mixed = [mix(codes, shape, plan, rule, beside, flags) for flags in ways]
     outliers = codes.outliers if codes.outliers is not None else np.empty(0, rule.eps.dtype)
-    ways = [(codes.to_bytes(), outliers), *((way.data, way.outliers) for way in mixed if way is not None)]
-    return min(ways, key=lambda way: len(way[0]))
+    found = [(codes.to_bytes(), outliers), *((its.data, its.outliers) for its in mixed if its is not None)]
+    return min(found, key=lambda way: len(way[0]))
 
 
 def _rule(header: Header) -> Quantizer | None:
