@@ -92,6 +92,5 @@ class Preview:
 
     def _mixed_share(self, header: Header, plan: Plan) -> float:
         """Mixed over static size of a block; 1 where tiles will not be mixed."""
-        if not self._effort.mixes(header.tile_shape):
-            return 1.0
-        return mixed_share(self._blocks[0], header, plan)
+        mixing = self._effort.mixing(header.shape, header.tile_shape)
+        return mixed_share(self._blocks[0], header, plan, mixing)

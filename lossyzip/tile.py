@@ -16,6 +16,7 @@ from lossyzip.carrier import NO_GUIDE, Carried, Guiding, carry, restore
 from lossyzip.container.header import Header
 from lossyzip.decompose.families import (
     Codes,
+    MixedCodes,
     Plan,
     decompose,
     decompose_and_see,
@@ -161,13 +162,26 @@ def _smallest(
     beside: np.ndarray | None,
 ) -> tuple[bytes, np.ndarray]:
     """``codes`` as bytes, mixed or not, and the outliers beside them. Their tokens may be overwritten."""
+    mixed = _mixed(codes, shape, plan, rule, mixing, beside)
+    outliers = codes.outliers if codes.outliers is not None else np.empty(0, rule.eps.dtype)
+    ways = [(codes.to_bytes(), outliers), *((its.data, its.outliers) for its in mixed)]
+    return min(ways, key=lambda way: len(way[0]))
+
+
+def _mixed(
+    codes: Codes,
+    shape: tuple[int, ...],
+    plan: Plan,
+    rule: Quantizer,
+    mixing: Mixing,
+    beside: np.ndarray | None = None,
+) -> list[MixedCodes]:
+    """``codes``, mixed in the ways in which they are to be."""
     size, others = math.prod(shape), codes.not_zero()
     few = mixing.below > 0.0 and 8.0 * estimated_size([codes]) < mixing.below * size
     ways = [False] * few + [True] * (others < mixing.rare * size)
-    mixed = [mix(codes, shape, plan, rule, beside, flags) for flags in ways]
-    outliers = codes.outliers if codes.outliers is not None else np.empty(0, rule.eps.dtype)
-    found = [(codes.to_bytes(), outliers), *((its.data, its.outliers) for its in mixed if its is not None)]
-    return min(found, key=lambda way: len(way[0]))
+    found = [mix(codes, shape, plan, rule, beside, flags) for flags in ways]
+    return [mixed for mixed in found if mixed is not None]
 
 
 def _rule(header: Header) -> Quantizer | None:
@@ -218,13 +232,13 @@ def preview_tile(tile: np.ndarray, header: Header, plan: Plan) -> tuple[np.ndarr
     return seen.reshape(tile.shape), codes
 
 
-def mixed_share(tile: np.ndarray, header: Header, plan: Plan) -> float:
+def mixed_share(tile: np.ndarray, header: Header, plan: Plan, mixing: Mixing) -> float:
     """Mixed over static size of the codes of ``tile``, at most 1; as for `preview_tile`."""
     rule, seen = _rule(header), preview_tile(tile, header, plan)
-    mixed = None if rule is None or seen is None else mix(seen[1], tile.shape, plan, rule)
-    if seen is None or mixed is None:
+    if rule is None or seen is None:
         return 1.0
-    return min(len(mixed.data) / max(estimated_size([seen[1]]), 1.0), 1.0)
+    sizes = [len(mixed.data) for mixed in _mixed(seen[1], tile.shape, plan, rule, mixing)]
+    return min(min(sizes, default=math.inf) / max(estimated_size([seen[1]]), 1.0), 1.0)
 
 
 def decode_tile(

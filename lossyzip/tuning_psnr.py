@@ -219,7 +219,8 @@ class Aim:
         """Mixed over static size, where tiles will be mixed; 1 where they will not."""
         if not self._effort.mixes(self._draft.tile_shape):
             return 1.0
-        return mixed_share(sample, self._with(plan, eps), plan)
+        mixing = self._effort.mixing(self._draft.shape, self._draft.tile_shape)
+        return mixed_share(sample, self._with(plan, eps), plan, mixing)
 
 
 def next_eps(tried: Sequence[Tried], aim: float, start: float, most: float) -> float:
