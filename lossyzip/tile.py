@@ -179,8 +179,8 @@ def _mixed(
     """``codes``, mixed in the ways in which they are to be."""
     size, others = math.prod(shape), codes.not_zero()
     few = mixing.below > 0.0 and 8.0 * estimated_size([codes]) < mixing.below * size
-    ways = [False] * few + [True] * (others < mixing.rare * size)
-    found = [mix(codes, shape, plan, rule, beside, flags) for flags in ways]
+    with_flags = [flags for flags, wanted in ((False, few), (True, others < mixing.rare * size)) if wanted]
+    found = [mix(codes, shape, plan, rule, beside, flags) for flags in with_flags]
     return [mixed for mixed in found if mixed is not None]
 
 

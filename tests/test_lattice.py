@@ -22,7 +22,7 @@ import lossyzip as lz
 from lossyzip import field
 from lossyzip.blocks import Block
 from lossyzip.candidates import best_lattice
-from lossyzip.decompose import families, lattice, lorenzo, multiples
+from lossyzip.decompose import families, lattice, lattice_contexts, lorenzo, multiples
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.judge import Judge
 
@@ -261,12 +261,12 @@ def test_contexts_of_levels_are_never_that_of_flags(rng):
     for low, high in ((0.0, 0.0), (0.0, 0.02), (-1.0, 1.0), (-1e6, 1e5), (-1e9, 1e9)):
         array = np.array([low, high], np.float64)
         rule = families.quantizer(array.dtype, 0.01, low, high)
-        levels = lattice.levels_of(Lattice(0, multiples.middle(rule), levels=True), rule)
+        levels = lattice_contexts.levels_of(True, multiples.middle(rule), rule)
         sums = np.unique(np.append(np.linspace(0, 8 * levels.most, 5000).astype(np.int64), 8 * levels.most))
         rooms = np.empty(sums.size, np.float32)
         cells = np.empty(sums.size, np.uint8)
         twice = np.append(sums - sums // 2, sums // 2).astype(np.uint16)
-        lattice._cells_of_row.py_func(
+        lattice_contexts.cells_of_row.py_func(
             *(twice, 0, sums.size, rooms, rooms.view(np.int32), cells, levels),
         )
         assert 1 not in cells

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossyzip._jit import helper, inlined, lean
+from lossyzip._jit import helper, lean
 from lossyzip.decompose.fold import Fold, unwalked, walked
+from lossyzip.decompose.lattice_contexts import cells_of_row, levels_of, neighbours, note_magnitudes
 from lossyzip.decompose.lorenzo import Rows, T, X, Y, Z, differences, row_class, sum_rows
 from lossyzip.decompose.multiples import quantize, spacing
 from lossyzip.decompose.rows import Quantizer, clamp
@@ -31,9 +32,6 @@ _CENTRE_BIAS = 1 << 31  # as a centre is written
 _NONE_LEFT_OUT, _SOME_LEFT_OUT = 0, 1  # of rows: the first token
 _FLAG_CELL = 1  # of the codes that say which rows are left out; no activity leads to it
 _MANY_ZEROS = 0.1  # of all rows; to tell for each of them takes a percent of the time
-_MOST_MAGNITUDE = 8191  # of a code, or level, as contexts see it: eight of them stay below 2**16
-_LEVEL_CELLS = 31  # all but that of flags
-_FARTHEST = 1 << 30  # level
 
 
 @dataclass(frozen=True)
@@ -87,88 +85,6 @@ def _clear(sums, at, n):
     part = sums[at : at + n]
     for i in range(n):
         part[i] = np.uint16(0)
-
-
-class Levels(NamedTuple):
-    """How a code becomes a level, and levels a context: the field's span is cut evenly."""
-
-    offset: np.int32  # the level of code 0
-    shift: np.int32
-    most: np.int32
-    factor: np.int32  # 65536 times cells for one level, eight times counted; 0: magnitudes are contexts
-
-
-def levels_of(plan: Lattice, rule: Quantizer) -> Levels:
-    """Those from the multiple nearest to ``rule.low`` to that of ``rule.high``."""
-    if not plan.levels:
-        return Levels(np.int32(0), np.int32(0), np.int32(0), np.int32(0))
-    low, high = (_multiple(end, rule) for end in (rule.low, rule.high))
-    shift = max((high - low).bit_length() - _MOST_MAGNITUDE.bit_length(), 0)
-    most = (high - low) >> shift
-    offset = min(max(plan.centre - low, -_FARTHEST), _FARTHEST)
-    factor = (_LEVEL_CELLS << 16) // (8 * most + 1)
-    return Levels(np.int32(offset), np.int32(shift), np.int32(most), np.int32(factor))
-
-
-def _multiple(end: np.floating, rule: Quantizer) -> int:
-    steps = float(end) * float(spacing(rule).inverse)
-    return (
-        round(min(max(steps, -_FARTHEST), _FARTHEST)) if steps == steps else 0
-    )  # of a span of NaN nothing is kept
-
-
-@helper
-def _note_magnitudes(code, sums, at, padded, levels):
-    """Put the magnitudes around each code of a row, weighted 1 2 1, into ``sums``, for rows to come; or the
-    levels, of which those at the ends are repeated."""
-    n = code.size
-    middle, left, right, out = padded[1 : n + 1], padded[:n], padded[2 : n + 2], sums[at : at + n]
-    if levels.factor > 0:
-        for i in range(n):
-            level = np.int32(np.int32(code[i] + levels.offset) >> levels.shift)
-            level = level if level < levels.most else levels.most
-            middle[i] = level if level > 0 else np.int32(0)
-        padded[0], padded[n + 1] = padded[1], padded[n]
-    else:
-        for i in range(n):
-            c = np.int32(code[i])
-            m = c if c > 0 else np.int32(-c)
-            middle[i] = m if m < _MOST_MAGNITUDE else np.int32(_MOST_MAGNITUDE)
-    for i in range(n):
-        out[i] = np.uint16(left[i] + right[i] + 2 * middle[i])
-
-
-@helper
-def _cells_of_row(sums, up, back, activity, bits, cells, levels):
-    """The context cells of a row whose neighbours' magnitudes or levels begin at ``up`` and ``back`` of
-    ``sums``.
-
-    Half octaves of the activity, whose logarithm is in the ``bits`` of ``activity``, float32; or even shares
-    of the sum of levels.
-    """
-    n = cells.size
-    above, before = sums[up : up + n], sums[back : back + n]
-    if levels.factor > 0:
-        for i in range(n):
-            share = np.int32(np.int32(np.int32(above[i]) + np.int32(before[i])) * levels.factor) >> 16
-            cells[i] = np.uint8(share + 1 if share > 0 else 0)
-        return
-    for i in range(n):
-        activity[i] = np.float32(np.int32(np.int32(above[i]) + np.int32(before[i]) + 1))
-    for i in range(n):
-        cells[i] = np.uint8((bits[i] >> 22) - 254)
-
-
-@inlined
-def neighbours(plane, y, ny, nx):
-    """Where in the ring of two planes the sums of this row are, of the row above, and of the plane before.
-
-    Where there is no row above, the other one counts twice, and the other way round.
-    """
-    at = ((plane & 1) * ny + y) * nx
-    back = (((plane - 1) & 1) * ny + y) * nx
-    up = at - nx if y > 0 else back
-    return at, up, (back if plane > 0 else up)
 
 
 @helper
@@ -292,8 +208,8 @@ def _difference(values, rows, spacing, levels, room, tokens, cells, large, outli
                     code[i] = total[i]
             at, up, back = neighbours(plane, y, ny, nx)
             if plane > 0 or y > 0:
-                _cells_of_row(sums, up, back, room.activity, room.bits, cell, levels)
-            _note_magnitudes(code, sums, at, padded, levels)
+                cells_of_row(sums, up, back, room.activity, room.bits, cell, levels)
+            note_magnitudes(code, sums, at, padded, levels)
             if bad > 0:
                 _mark_outliers(values, base, marks, code, outliers, cursor)
             _copy(cells, base, cell)
@@ -365,7 +281,7 @@ def integrate(values, rows, spacing, levels, room, coder, extra, outliers, curso
             largest = np.uint8(0)
             if flag_code[0] != 0:
                 if plane > 0 or y > 0:
-                    _cells_of_row(sums, up, back, room.activity, room.bits, cell, levels)
+                    cells_of_row(sums, up, back, room.activity, room.bits, cell, levels)
                 decode_row(
                     *(token, cell, position, context_of_cell, token_of_slot, interval),
                     *(states, words, cursor),
@@ -380,13 +296,13 @@ def integrate(values, rows, spacing, levels, room, coder, extra, outliers, curso
                 for i in range(nx):
                     here[i] = running - total[i]
                 if levels.factor > 0:
-                    _note_magnitudes(_zeros(code), sums, at, padded, levels)
+                    note_magnitudes(_zeros(code), sums, at, padded, levels)
                 else:
                     _clear(sums, at, nx)
                 marked = np.int64(0)
             else:
                 marked = codes_of_row(token, largest, code, extra, cursor)
-                _note_magnitudes(code, sums, at, padded, levels)
+                note_magnitudes(code, sums, at, padded, levels)
                 if along_x[which]:
                     for i in range(nx):
                         running = np.int32(running + code[i])
@@ -422,7 +338,7 @@ def decompose(
     outliers = kept_room("outliers", coded.size // 4 + 1, coded.dtype)
     cursor = apart(3, np.int64)
     start, end = encode(
-        *(coded, rows, spacing(rule, plan.centre), levels_of(plan, rule), _room(rows)),
+        *(coded, rows, spacing(rule, plan.centre), levels_of(plan.levels, plan.centre, rule), _room(rows)),
         *(_MANY_ZEROS * (coded.size // rows.nx), symbols, flags, outliers, cursor),
     )
     found, astray, large = cursor.tolist()
@@ -446,7 +362,7 @@ def recompose(
         values,
         rows,
         spacing(rule, plan.centre),
-        levels_of(plan, rule),
+        levels_of(plan.levels, plan.centre, rule),
         _room(rows),
         stream.coder,
         stream.extra,
