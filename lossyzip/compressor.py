@@ -161,7 +161,7 @@ def compress_field(
     levels = levels if dtype.kind != "b" else None  # True and False are no numbers: eps is 0
 
     def drafted(bound: Bound) -> Header:
-        draft = planning.draft_header(source, bound, summary, levels, workers, chosen.tile_bytes, sample)
+        draft = planning.draft_header(source, bound, summary, chosen.tile_bytes, levels, workers, sample)
         return draft if guide is None else planning.with_guide(draft, source, guide, workers)
 
     draft = drafted(bound)
@@ -319,8 +319,8 @@ def _variety(tile: np.ndarray, eps: float) -> float:
     places = round(_LOOKS ** (1 / max(tile.ndim, 1)))
     apart = tuple(slice(None, None, max(1, n // places)) for n in tile.shape)
     some = np.ma.getdata(tile)[apart].reshape(-1)
-    some = some.astype(np.result_type(some.dtype, np.float64))
-    with np.errstate(over="ignore", invalid="ignore"):  # of infinities
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinities, and of signalling NaN
+        some = some.astype(np.result_type(some.dtype, np.float64))
         far = np.count_nonzero(np.abs(some - some[some.size // 2]) > eps)
     return round(float(far) / some.size, 1)
 

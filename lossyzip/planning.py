@@ -47,9 +47,9 @@ def draft_header(
     source: Source,
     bound: Bound,
     summary: Summary,
+    tile_bytes: int,
     levels: Levels | None = None,
     threads: int = 1,
-    tile_bytes: int = field.TILE_VALUES * 8,
     sample: np.ndarray | None = None,
 ) -> Header:
     """The header of the field, but for its plan. ``source`` is read for a pointwise relative bound alone.

@@ -50,7 +50,7 @@ class Preview:
         threads: int,
     ) -> None:
         self._source, self._effort, self._threads = source, effort, threads
-        self._draft = draft_header(source, absolute(1.0), summary)
+        self._draft = draft_header(source, absolute(1.0), summary, effort.tile_bytes)
         coded, header = as_coded(source, self._draft)
         self._span, self._fill_values = (summary.low, summary.high), fill_values if coded is source else ()
         self._blocks = [np.asarray(coded[place]) for place in sample_blocks(header.shape, effort)]

@@ -25,7 +25,7 @@ import atheris
 import mutator
 import numpy as np
 import pytest
-from plans import FAMILIES, frame_with, random_plan
+from plans import FAMILIES, MIXED, NO_MIXING, WAYS, frame_with, random_plan
 from small_frames import ARCHIVE, FRAMES
 
 import lossyzip as lz
@@ -82,7 +82,7 @@ def planned_frames() -> list[bytes]:
             patch.setattr(stream, "_FEW_WORDS", rng.choice([0, 2048]))
             folds = distinct_folds(shape)
             plan = random_plan(family, shape, folds[number % len(folds)], number)
-            found.append(frame_with(array, float(rng.choice([0.01, 0.3, 5.0])), plan, mixed=number % 5 < 2))
+            found.append(frame_with(array, float(rng.choice([0.01, 0.3, 5.0])), plan, (*WAYS, MIXED, NO_MIXING)[number % 5]))
     return found
 
 
