@@ -82,7 +82,8 @@ def planned_frames() -> list[bytes]:
             patch.setattr(stream, "_FEW_WORDS", rng.choice([0, 2048]))
             folds = distinct_folds(shape)
             plan = random_plan(family, shape, folds[number % len(folds)], number)
-            found.append(frame_with(array, float(rng.choice([0.01, 0.3, 5.0])), plan, (*WAYS, MIXED, NO_MIXING)[number % 5]))
+            eps, mixing = float(rng.choice([0.01, 0.3, 5.0])), (*WAYS, MIXED, NO_MIXING)[number % 5]
+            found.append(frame_with(array, eps, plan, mixing))
     return found
 
 
