@@ -253,11 +253,11 @@ def summarize(
     def jobs() -> Iterator[Callable[[], Any]]:
         """Looks are Python's, of which one thread alone runs at a time; it may be beside a scan."""
         for tile in tiles:
-            yield partial(_look, tile, watchers)
             yield partial(_scan_tile, tile, patterns)
+            yield partial(_look, tile, watchers)
 
     results = in_order(jobs(), threads)
-    for seen, (spans, specials) in zip(results, results, strict=True):
+    for (spans, specials), seen in zip(results, results, strict=True):
         for watcher, its in zip(watchers, seen, strict=True):
             watcher.note(its)
         low, high = min(low, spans[0]), max(high, spans[1])
