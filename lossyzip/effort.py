@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 USUAL_STEP, FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
 _FEW_BITS = 0.3  # a value
-_RARE = 1 / 128  # of all codes: where fewer are not 0, to mix them takes about as long as all else
+_RARE = 1 / 128  # of all codes: where fewer are not 0, mixing with flags takes little beside all else
 MANY = 1 << 20  # values, from which on it matters how long each takes
 
 

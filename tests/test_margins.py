@@ -11,11 +11,12 @@ import reference
 from forgery import MARGINS, Parts, Payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import FAMILIES, NO_MIXING, STATIC, WAYS, frame_with, random_plan
+from plans import FAMILIES, NO_MIXING, STATIC, WAYS, frame_with, header_of, random_plan
 from round_trip import DTYPES, round_trip, wave
 
 import lossyzip as lz
 from lossyzip import blocks, field, margins, tile
+from lossyzip.carrier import carry
 from lossyzip.container.guided import RawGuide
 from lossyzip.decompose import multiples
 from lossyzip.decompose.families import quantizer
@@ -160,6 +161,17 @@ def test_a_known_span_says_what_looking_at_all_values_does(plan, exact):
         known = find_margins(array, plan, rule, exact, (array.min(), array.max()))
         assert known[0] == looked[0]
         assert np.array_equal(known[1], looked[1])
+
+
+def test_the_span_is_not_known_of_what_is_left_when_a_guide_is_subtracted():
+    """Nor where values are left out: margins are looked for."""
+    values = np.linspace(0.0, 1.0, 6000)
+    header = header_of(values, 0.01, Lattice(7))
+    assert carry(values, header).span == (0.0, 1.0)
+    assert carry(values, header, None, values[::-1].copy()).span is None
+    assert carry(values, header, values > 0.5).span is None
+    values[7] = np.nan
+    assert carry(values, header).span is None
 
 
 def test_small_tiles_and_thin_margins_are_coded():

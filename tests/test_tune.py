@@ -7,7 +7,6 @@ import math
 import re
 import shlex
 import sys
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,8 +23,6 @@ from datasets.flow import snapshot
 from lossyzip import field
 from lossyzip.bound_search import MORE_PASSES, PASSES, Targets, find_bound
 from lossyzip.cli import main
-from lossyzip.compressor import compress_field
-from lossyzip.effort import EFFORTS
 from lossyzip.preview import Look, Preview
 from lossyzip.secants import FAR, LEAP, Goal, Point, neighbour, shorten
 
@@ -272,20 +269,6 @@ def test_samples_that_miss_where_it_happens():
     array[:20, :20, :22] = SMOOTH["turbulent"][:, :20, :22]
     assert tuned(array, "fast", psnr=70).psnr < 71
     assert tuned(array, "fast", ratio=60).ratio < 80  # which axes are best differs from eps to eps
-
-
-def test_samples_tell_what_mixing_saves():
-    """At low rates tiles are mixed where others are not."""
-    values = synthetic.waves((16, 128, 300), np.random.default_rng(1), 5)
-    summary, real = field.summarize(iter([values]), values.dtype, ()), []
-    eps = 0.03 * (float(summary.high) - float(summary.low))
-    compress_field(values, lz.absolute(eps), real.append)
-    ratio = values.nbytes / len(b"".join(real))
-    balanced = EFFORTS["balanced"]
-    static = replace(balanced, mixed_if_few=0, mixed_if_rare=0.0)
-    told, before = (Preview(values, summary, (), e, 1).look(eps).ratio for e in (balanced, static))
-    assert before < told
-    assert abs(math.log(ratio / told)) < 0.7 * abs(math.log(ratio / before))
 
 
 def test_passes_that_never_meet_the_target_end_where_it_is_sure(monkeypatch):

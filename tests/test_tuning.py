@@ -10,6 +10,7 @@ import pytest
 
 import lossyzip as lz
 from datasets import varied
+from datasets.synthetic import waves
 from lossyzip import tuning
 from lossyzip.blocks import Block, middle_of, sample_blocks
 from lossyzip.compressor import compress_field
@@ -20,6 +21,7 @@ from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
 from lossyzip.field import summarize, tile_shape
+from lossyzip.preview import Preview
 from lossyzip.tile import encode_tile
 from lossyzip.tuning import best_of_each_kind, choose_plan
 
@@ -157,6 +159,19 @@ def test_tiles_of_hardly_anything_but_zeros_are_mixed_with_flags():
         size = len(b"".join(static))
         assert len(mixed) < 0.6 * size if rare else len(mixed) == size
         assert np.abs(lz.decompress(mixed) - values).max() <= rel * (values.max() - values.min())
+
+
+def test_samples_tell_what_mixing_saves():
+    """At low rates tiles are mixed where others are not."""
+    values = waves((16, 128, 300), np.random.default_rng(1), 5)
+    summary, real = summarize(iter([values]), values.dtype, ()), []
+    eps = 0.03 * (float(summary.high) - float(summary.low))
+    compress_field(values, lz.absolute(eps), real.append)
+    ratio = values.nbytes / len(b"".join(real))
+    static = replace(BALANCED, mixed_if_few=0, mixed_if_rare=0.0)
+    told, before = (Preview(values, summary, (), e, 1).look(eps).ratio for e in (BALANCED, static))
+    assert before < told
+    assert abs(math.log(ratio / told)) < 0.7 * abs(math.log(ratio / before))
 
 
 @pytest.mark.parametrize("effort", ["fast", "balanced"])
