@@ -5,11 +5,10 @@ An attempt takes a `Judge` and gives (about the bytes that the field takes, plan
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
-from lossyzip.decompose import lorenzo, multiples
+from lossyzip.decompose import multiples
 from lossyzip.decompose.families import Plan, decompose, used_guides
 from lossyzip.decompose.fitting import MultigridFitter, fit_raster, fit_wavelet
 from lossyzip.decompose.fold import Fold, distinct_folds, fold, walked
@@ -18,11 +17,10 @@ from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.regression import Raster
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.judge import Attempt, Judge, judge_all
-from lossyzip.threads import results_of
+from lossyzip.lattice_search import sizes_along_axes
 
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
 _MAY_BE_WHOLE = 2.0  # times the best lattice, as differences from 0; those from the middle take up to half
-_FEW = 1 << 15  # values, on which a lattice is tried before another thread has the interpreter's lock
 _SCOUTED_HANDICAP = 1.07  # whose trial on more blocks is to be worth its time
 
 
@@ -102,33 +100,18 @@ def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
 
 
 def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:
-    """Differences along some of the axes: as long as that helps, the best one is added. Or along none, from 0
-    or from the middle, with levels around them, too, where that may be as good."""
+    """Differences along some of the axes, as `sizes_along_axes` tries them; or along none, from 0 or from the
+    middle, with levels around them, too, where that may be as good."""
     shape = judge.blocks[0].shape
     how = Fold.COMPONENTS if Fold.COMPONENTS in distinct_folds(shape) else Fold.VOLUMES
-    axes_of_fold = lorenzo.T, lorenzo.Z, lorenzo.Y, lorenzo.X
-    left = [axis for axis, n in zip(axes_of_fold, fold(shape, how), strict=True) if n > 1]
-    threads = threads if judge.values > _FEW else 1
-    (whole, *tried) = _sizes([Lattice(axes, fold=how) for axes in (0, *left)], judge, threads)
-    judged, least = [whole], math.inf
-    while tried:
-        best = min(tried, key=lambda pair: pair[0])
-        judged.append(best)
-        if best[0] >= least:
-            break
-        least, axes = best[0], best[1].axes
-        more = [Lattice(axes | axis, fold=how) for axis in left if not axes & axis]
-        tried = _sizes(more, judge, threads)
-    if whole[0] < _MAY_BE_WHOLE * min(size for size, _ in judged):
+    sizes = sizes_along_axes(judge.together, shape, how, judge.rule, threads)
+    judged = [(judge.scale * size, Lattice(axes, fold=how)) for axes, size in sizes.items()]
+    (whole, _), (least, _) = judged[0], min(judged, key=lambda pair: pair[0])
+    if whole < _MAY_BE_WHOLE * least:
         centre = multiples.middle(judge.rule)
         centred = Lattice(0, centre, fold=how), Lattice(0, centre, True, how)
-        judged += _sizes([plan for plan in centred if plan != Lattice(0, fold=how)], judge, threads)
+        judged += [(judge.size(plan)[0], plan) for plan in centred if plan != judged[0][1]]
     return min(judged, key=lambda pair: pair[0])
-
-
-def _sizes(plans: Sequence[Lattice], judge: Judge, threads: int) -> list[tuple[float, Lattice]]:
-    judged = results_of([(0.0, partial(judge.size, plan)) for plan in plans], threads)
-    return [(size, plan) for (size, _), plan in zip(judged, plans, strict=True)]
 
 
 def best_lorenzo(folds: Sequence[Fold], judge: Judge, threads: int) -> Plan | None:

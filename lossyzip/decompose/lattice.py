@@ -14,9 +14,9 @@ import numpy as np
 
 from lossyzip._jit import helper, lean
 from lossyzip.decompose.fold import Fold, unwalked, walked
-from lossyzip.decompose.lattice_contexts import cells_of_row, levels_of, neighbours, note_magnitudes
+from lossyzip.decompose.lattice_contexts import Levels, cells_of_row, levels_of, neighbours, note_magnitudes
 from lossyzip.decompose.lorenzo import Rows, T, X, Y, Z, differences, row_class, sum_rows
-from lossyzip.decompose.multiples import quantize, spacing
+from lossyzip.decompose.multiples import Spacing, quantize, spacing
 from lossyzip.decompose.rows import Quantizer, clamp
 from lossyzip.entropy.bits import BitReader, BitWriter
 from lossyzip.entropy.rans import decode_row
@@ -151,6 +151,30 @@ def _room(rows: Rows) -> Room:
         apart(1, np.uint8),
         np.ones(1, np.int32),
     )
+
+
+class Task(NamedTuple):
+    """What `encode` is given, once or with other rows of the same shape."""
+
+    values: np.ndarray
+    rows: Rows
+    spacing: Spacing
+    levels: Levels
+    room: Room
+    many: float
+    symbols: Symbols
+    start: int
+    outliers: np.ndarray
+    cursor: np.ndarray
+
+    def done(self) -> tuple[Symbols, np.ndarray | None]:
+        """Symbols and outliers, in memory that the next ones will be in; None: too many outliers."""
+        self.cursor[:] = 0
+        start, end = encode(*self)
+        found, astray, large = self.cursor.tolist()
+        tokens, cells, _, batches = self.symbols
+        symbols = Symbols(tokens[start:end], cells[start:end], self.symbols.large[:large], batches[:0])
+        return symbols, self.outliers[:found] if found <= self.outliers.size and not astray else None
 
 
 @lean
@@ -332,19 +356,18 @@ def decompose(
     coded: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer, kept: bool = False
 ) -> tuple[Symbols, np.ndarray | None]:
     """Symbols and outliers of the flat array ``coded``, and ``kept``, as in `families.decompose`."""
+    symbols, outliers = task_of(coded, shape, plan, rule, kept).done()
+    return symbols, None if outliers is None else outliers.copy()
+
+
+def task_of(coded: np.ndarray, shape: tuple[int, ...], plan: Lattice, rule: Quantizer, kept: bool) -> Task:
     rows, coded = differences(shape, plan.axes, plan.fold), walked(coded, shape, plan.fold)
     flags = -(-coded.size // rows.nx // 8) * 8  # tokens are read eight at a time
-    symbols = Symbols.room(flags + 1 + coded.size, kept)
-    outliers = kept_room("outliers", coded.size // 4 + 1, coded.dtype)
-    cursor = apart(3, np.int64)
-    start, end = encode(
+    return Task(
         *(coded, rows, spacing(rule, plan.centre), levels_of(plan.levels, plan.centre, rule), _room(rows)),
-        *(_MANY_ZEROS * (coded.size // rows.nx), symbols, flags, outliers, cursor),
+        *(_MANY_ZEROS * (coded.size // rows.nx), Symbols.room(flags + 1 + coded.size, kept), flags),
+        *(kept_room("outliers", coded.size // 4 + 1, coded.dtype), apart(3, np.int64)),
     )
-    found, astray, large = cursor.tolist()
-    tokens, cells = symbols.tokens[start:end], symbols.cells[start:end]
-    made = Symbols(tokens, cells, symbols.large[:large], symbols.batches[:0])
-    return made, outliers[:found].copy() if found <= outliers.size and not astray else None
 
 
 def recompose(
