@@ -68,7 +68,8 @@ def random_plan(family: str, shape: tuple[int, ...], how: Fold, seed: int, guide
         step = int(rng.integers(1, 256))
         return Wavelet(how, step, guides, entries(7)) if guides else Wavelet(how, step)
     if family == "raster":
-        counts = [len(regression.class_taps(c, folded.z > 1, folded.y > 1).offsets) for c in range(CLASSES)]
+        several = [[len(taps.offsets) for taps in regression.class_taps(c, folded)] for c in range(CLASSES)]
+        counts = [int(rng.choice(lengths)) for lengths in several]
         plain = Raster(how, tuple(weights(count - 1) for count in counts), still=bool(rng.random() < 0.2))
         return replace(plain, still=False, guides=guides, beside=entries(CLASSES)) if guides else plain
     levels = int(rng.integers(1, 5))

@@ -17,6 +17,7 @@ from small_frames import (
 
 import lossyzip as lz
 from lossyzip.container import archive, frame
+from lossyzip.decompose.fold import Shape4
 from lossyzip.decompose.regression import class_taps
 from lossyzip.decompressor import Frame
 
@@ -33,7 +34,7 @@ def test_the_samples_have_what_they_are_for():
     assert Parts.of(FRAMES["pointwise"]).tiles[0].payload[0] & 11 == 10  # masked, with signs
     assert sorted({len(Parts.of(data).tiles) for data in FRAMES.values()}) == [0, 1, 2]
     assert Parts.of(FRAMES["multigrid"]).tiles[0].payload[0] == 6  # masked, with outliers
-    assert len(class_taps(6, False, True).offsets) == 17  # so that the weights above are in use
+    assert len(class_taps(6, Shape4(1, 1, 2, 2))[0].offsets) == 17  # so that the weights above are in use
 
 
 def test_every_truncation(blob):

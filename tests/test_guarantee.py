@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import lossyzip as lz
 from lossyzip import carrier, field, tile, tuning
 from lossyzip.decompose import families, interpolation, passes, regression, wavelet
-from lossyzip.decompose.fold import Fold
+from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.interpolation import PHASES, Multigrid
 from lossyzip.decompose.regression import CLASSES, Raster
 from lossyzip.decompose.stencil import SHIFTS, Weights
@@ -297,7 +297,8 @@ def plan_for(array: np.ndarray, name: str, parameters: list[int], precision: int
     if name == "wavelet":
         return Wavelet(Fold.MERGED, 1 + abs(parameters[0]) % 255)
     if name == "raster":
-        taps = [len(regression.class_taps(c, not flat, True).offsets) for c in range(CLASSES)]
+        field = fold(array.shape, Fold.MERGED)
+        taps = [len(regression.class_taps(c, field)[0].offsets) for c in range(CLASSES)]
         return Raster(Fold.MERGED, tuple(weights(count) for count in taps))
     level = []
     known: tuple[interpolation.Axes3, ...] = ((0, 0, 0),)

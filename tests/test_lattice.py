@@ -23,8 +23,10 @@ from lossyzip import field
 from lossyzip.blocks import Block
 from lossyzip.candidates import best_lattice
 from lossyzip.decompose import families, lattice, lattice_contexts, lorenzo, multiples
+from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.judge import Judge
+from lossyzip.lattice_search import sizes_along_axes
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 DTYPES = st.sampled_from([np.dtype("<f4"), np.dtype("<f8")])
@@ -273,6 +275,30 @@ def test_contexts_of_levels_are_never_that_of_flags(rng):
         assert cells.max() <= 31
         assert np.all(np.diff(cells.astype(int)) >= 0)
         assert np.unique(cells).size == min(31, 8 * levels.most + 1)
+
+
+@pytest.mark.parametrize("shape", [(5, 12, 30, 40), (30, 40, 50), (50, 64), (4000,), (1, 1), (24, 40, 40, 3)])
+def test_axes_are_tried_one_after_the_other(shape, rng):
+    """As long as one more helps; in one room or in those of two threads, as each plan alone is judged."""
+    array = sum(np.cumsum(rng.standard_normal(shape), axis) for axis in range(0, len(shape), 2))
+    array = array.astype(np.float32)
+    array.flat[7::1001] = np.nan
+    rule = families.quantizer(array.dtype, 0.3, float(np.nanmin(array)), float(np.nanmax(array)))
+    judge = Judge([Block(array), Block(array[::-1].copy())], [], rule, array.size, points=0)
+    how = Fold.COMPONENTS if shape[-1] == 3 else Fold.VOLUMES
+    sizes = sizes_along_axes(judge.together, shape, how, rule)
+    assert sizes_along_axes(judge.together, shape, how, rule, threads=2) == sizes
+    for axes, size in sizes.items():
+        codes = families.decompose(judge.together, shape, Lattice(axes, fold=how), rule)
+        assert size == families.estimated_size([codes]) + codes.outliers.nbytes
+    long = [axis for axis, n in zip((8, 4, 2, 1), fold(shape, how), strict=True) if n > 1]
+    assert {0, *long} <= set(sizes)
+    best = min(long, key=sizes.get, default=0)
+    while more := [best | axis for axis in long if not best & axis]:
+        assert set(more) <= set(sizes)
+        if sizes[min(more, key=sizes.get)] >= sizes[best]:
+            break
+        best = min(more, key=sizes.get)
 
 
 def test_the_plan_suits_the_field():

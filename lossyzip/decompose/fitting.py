@@ -5,6 +5,7 @@ Weights pay their way or stay away: where the default ones code a sample in no m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -19,12 +20,21 @@ from lossyzip.decompose.guide_taps import GuideWeights, Table, added, pairs
 from lossyzip.decompose.interpolation import PHASES, Groups, Multigrid, PhasePass, Taps
 from lossyzip.decompose.least_squares import fitted, worth_fitting
 from lossyzip.decompose.lifting import transform
-from lossyzip.decompose.regression import CLASSES, Raster, class_taps, guide_table, row_classes, rows_of_class
+from lossyzip.decompose.regression import (
+    CLASSES,
+    Raster,
+    class_taps,
+    guide_table,
+    row_classes,
+    rows_of_class,
+)
 from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet, bands, splits, true_coefficients
 
 T = TypeVar("T")
 _COMMON = 1 / 8  # of the rows: a class that has as many is a common one
+_CLEARLY = 0.985  # times the bits: samples flatter what has more weights, which take time, too
+_MANY_SERVED = 1 << 20  # values, from which on it matters how long it takes to fit
 _FEW_SERVED = 0.1  # of all values: so few are not worth many points
 _LEVELS_OF_SPARSE = 3  # levels that are fitted where it matters how long that takes: beyond it are 0.2 %
 _MOST_BESIDE = 10_000  # samples, where there are guides: enough for a hundred weights
@@ -100,7 +110,7 @@ class MultigridFitter:
         if not worth_fitting(groups.sizes.size, points.size, served):
             return None
         parameters = np.empty(groups.sizes.size - 1, np.int64)
-        precision = _fit_groups(
+        precision, _ = _fit_groups(
             *(buffer.values, self._field, here.lattice, points, here.offsets[groups.used], groups.group),
             *(groups.sizes, groups.cubic, known, self._step, served, parameters),
         )
@@ -185,7 +195,6 @@ def fit_raster(
     together = walked(np.stack(blocks).reshape(-1), blocks[0].shape, how).reshape(-1, *field)
     for row_class in classes:
         values_served = len(blocks) * rows_of_class(field, row_class) * field.x
-        taps = class_taps(row_class, field.z > 1, field.y > 1)
         count = min(values_served, most if values_served > _FEW_SERVED * field_values else most // 4)
         places = np.stack(
             [_coordinates(rng, n, count, lack) for n, lack in zip(field, _lacking(row_class), strict=True)]
@@ -194,12 +203,27 @@ def fit_raster(
         if guides:
             found = _fit_taps_beside(together, guides, places, row_class, step, served)
             weights[row_class], beside[row_class] = found.weights, found.beside
-        elif worth_fitting(len(taps.offsets), count, served):
-            parameters = np.empty(len(taps.offsets) - 1, np.int64)
-            precision = _fit_taps(together, places, taps.offsets, taps.lorenzo, step, served, parameters)
-            if precision >= 0:
-                weights[row_class] = Weights(precision, tuple(parameters.tolist()))
+        else:
+            weights[row_class] = _fit_class(together, places, row_class, step, served)
     return Raster(how, tuple(weights), False, len(guides[0]) if guides else 0, tuple(beside))
+
+
+def _fit_class(
+    blocks: np.ndarray, places: np.ndarray, row_class: int, step: float, served: float
+) -> Weights | None:
+    """Weights of a class of rows: of the usual taps, or of more where these are clearly better."""
+    best, most = None, math.inf
+    for taps in class_taps(row_class, Shape4(*blocks.shape[1:])):
+        if not worth_fitting(len(taps.offsets), places.shape[1], served):
+            break
+        parameters = np.empty(len(taps.offsets) - 1, np.int64)
+        precision, bits = _fit_taps(blocks, places, taps.offsets, taps.lorenzo, step, served, parameters)
+        if bits < most:
+            best = Weights(precision, tuple(parameters.tolist())) if precision >= 0 else best
+            most = _CLEARLY * bits
+        elif served >= _MANY_SERVED:
+            break
+    return best
 
 
 def _fit_taps_beside(
@@ -212,7 +236,7 @@ def _fit_taps_beside(
 ) -> Found:
     """Weights of a class of rows, and those of taps into ``guides``, fitted at ``places`` in ``blocks``."""
     field, count = Shape4(*blocks.shape[1:]), places.shape[1]
-    taps = class_taps(row_class, field.z > 1, field.y > 1)
+    taps, *_ = class_taps(row_class, field)
     regressors, target = np.empty((count, len(taps.offsets))), np.empty(count)
     nearby, kinds = _places_of(guide_table(row_class, field))
     near = np.empty((len(guides[0]), count, len(nearby)))
@@ -297,12 +321,12 @@ def _gather_beside(blocks, guides, places, near, offsets, out):
 
 @kernel
 def _fit_taps(blocks, places, offsets, prior, step, served, parameters):
-    """As `least_squares.fitted`, of what `_gather` gives."""
+    """As `least_squares.fitted`, of what `_gather` gives; -1 and infinity where that is too little."""
     regressors = np.empty((places.shape[1], offsets.shape[0]), np.float64)
     target = np.empty(places.shape[1], np.float64)
     valid = _gather(blocks, places, offsets, step, regressors, target)
     if valid < 3 * offsets.shape[0]:
-        return -1
+        return -1, np.inf
     each = np.ones(offsets.shape[0], np.float64)
     return fitted(regressors[:valid], each, target[:valid], prior, prior, step, served, parameters)
 
@@ -352,7 +376,7 @@ def _fit_groups(
     sums, target = np.zeros((points.size, sizes.size), np.float64), np.empty(points.size, np.float64)
     valid = _sum_groups(values, field, lattice, points, offsets, groups, sums, target)
     if valid < 3 * sizes.size:
-        return -1
+        return -1, np.inf
     return fitted(sums[:valid], sizes, target[:valid], prior, known, step, served, parameters)
 
 

@@ -296,7 +296,7 @@ def _with_taps(here: Regressors, start: np.ndarray, near: np.ndarray, scale: flo
     if not fitted:
         bits = _bits_left(here.free, rest, own, here.step) * scale + written_bits(beside)
         return Found(bits, None, beside)
-    precision = cheapest(here.free, rest, own, np.zeros(own.size), here.step, scale)
+    precision, _ = cheapest(here.free, rest, own, np.zeros(own.size), here.step, scale)
     if precision < 0:
         return none
     rounded = Weights(precision, tuple(np.rint(own * float(1 << SHIFTS[precision])).astype(int).tolist()))

@@ -38,7 +38,7 @@ def fit(
     if not worth_fitting(sizes.size, target.size, points):
         return None
     parameters = np.empty(sizes.size - 1, np.int64)
-    precision = fitted(sums, sizes, target, prior, known, step, points, parameters)
+    precision, _ = fitted(sums, sizes, target, prior, known, step, points, parameters)
     return Weights(precision, tuple(parameters.tolist())) if precision >= 0 else None
 
 
@@ -49,7 +49,8 @@ def worth_fitting(count: int, samples: int, points: float) -> bool:
 
 @kernel
 def fitted(sums, sizes, target, prior, known, step, points, parameters):
-    """As `fit`, whose ``parameters`` (groups - 1,) are filled; returns their precision, or -1."""
+    """As `fit`, whose ``parameters`` (groups - 1,) are filled; returns their precision, or -1, and about the
+    bits of all points, these included."""
     count = sizes.size - 1
     columns = -(-count // _VECTOR) * _VECTOR
     free, wanted = np.zeros((target.size, columns), np.float64), np.empty(target.size, np.float64)
@@ -59,12 +60,12 @@ def fitted(sums, sizes, target, prior, known, step, points, parameters):
         step = max(step * unit, 1e-100)
         relative_to_first(sums, sizes, target, unit, free, wanted)
     weights = robust(free, wanted, prior[1:], step)
-    precision = cheapest(free, wanted, weights, known[1:], step, points / target.size)
+    precision, bits = cheapest(free, wanted, weights, known[1:], step, points / target.size)
     if precision >= 0:
         unit = np.float64(np.int64(1) << np.int64(SHIFTS[precision]))
         for k in range(count):
             parameters[k] = np.int64(np.rint(weights[k] * unit))
-    return precision
+    return precision, bits
 
 
 @kernel
@@ -87,7 +88,8 @@ def relative_to_first(sums, sizes, target, unit, free, wanted):
 
 @kernel
 def cheapest(free, wanted, weights, known, step, scale):
-    """The precision at which ``weights`` code ``wanted`` in the fewest bits; -1: the ``known`` ones do."""
+    """(the precision at which ``weights`` code ``wanted`` in the fewest bits, or -1: the ``known`` ones do;
+    ``scale`` times these bits)."""
     residual, counts = np.empty(wanted.size, np.float64), np.empty(BUCKETS, np.int64)
     rounded, used = np.empty(weights.size, np.int64), np.empty(weights.size, np.float64)
     subtract(free, wanted, known, residual)
@@ -105,7 +107,7 @@ def cheapest(free, wanted, weights, known, step, scale):
             bits = estimated_bits(residual, step, counts) * scale + written_bits(rounded)
             if bits < best:
                 best, chosen = bits, precision
-    return chosen
+    return chosen, best
 
 
 @kernel

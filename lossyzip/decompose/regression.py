@@ -1,8 +1,9 @@
 """Raster stencils: each value from its causal neighbours, the previous time step among them.
 
 One pass over the whole tile. Rows that lack a previous row, plane or volume have stencils of their
-own. A stencil is fitted where that pays; otherwise it is the Lorenzo predictor (Ibarria et al.,
-2003) along the axes that have a neighbour. docs/FORMAT.md, "Raster".
+own. A stencil is fitted where that pays, to usual taps or to more of them in the volume before; otherwise
+it is the Lorenzo predictor (Ibarria et al., 2003) along the axes that have a neighbour.
+docs/FORMAT.md, "Raster".
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ _CONTEXT = {
 
 @dataclass(frozen=True)
 class Raster:
-    """``weights[c]`` serves the rows of class c; None, or weights for other taps than here, is Lorenzo.
+    """``weights[c]`` serves the rows of class c; how many there are says which taps. None, or as many as no
+    taps here, is Lorenzo.
 
     ``still``: nothing is predicted, every value is coded as it is, and what its neighbours are is known to
     the contexts alone. That is best for sparse fields and for those with plateaus and steep fronts.
@@ -89,14 +91,15 @@ class Raster:
             beside.append(read_entry(reader, guides))
         return cls(Fold(how), tuple(weights), False, guides, tuple(beside))
 
-    def weights_of(self, row_class: int, taps: Taps) -> np.ndarray:
-        """Those of all ``taps``, float64."""
-        fitted = self.weights[row_class]
+    def stencil(self, row_class: int, field: Shape4) -> tuple[np.ndarray, np.ndarray]:
+        """The taps (K, 4) that serve the rows of a class, and their weights, float64."""
+        fitted, (usual, *_) = self.weights[row_class], class_taps(row_class, field)
         if self.still:
-            return np.zeros(len(taps.offsets))
-        if fitted is None or len(fitted.parameters) + 1 != len(taps.offsets):
-            return taps.lorenzo
-        return fitted.of_taps(np.arange(len(taps.offsets)))
+            return usual.offsets, np.zeros(len(usual.offsets))
+        for taps in class_taps(row_class, field):
+            if fitted is not None and len(fitted.parameters) + 1 == len(taps.offsets):
+                return taps.offsets, fitted.of_taps(np.arange(len(taps.offsets)))
+        return usual.offsets, usual.lorenzo
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,16 @@ class Taps:
     lorenzo: np.ndarray
 
 
+def class_taps(row_class: int, field: Shape4) -> tuple[Taps, ...]:
+    """Causal neighbours of the rows of a class: the usual ones; if there are volumes before, these and others
+    there that share an edge with the point, and these and those that share a corner."""
+    several = not row_class & 4 and field.z > 1  # a plane before may as well be one of the same volume
+    reach = (1, 2, 3) if several else (1,)
+    return tuple(_class_taps(row_class, field.z > 1, field.y > 1, before) for before in reach)
+
+
 @lru_cache(maxsize=64)
-def class_taps(row_class: int, planes: bool, rows: bool) -> Taps:
-    """Causal neighbours of a row of ``row_class``, in a tile that has several ``planes``, and ``rows``."""
+def _class_taps(row_class: int, planes: bool, rows: bool, before: int) -> Taps:
     has_t, has_z, has_y = not row_class & 4, planes and not row_class & 2, rows and not row_class & 1
     reach, distance = (2, 3) if planes else (3, 4)
     offsets = [_LEFT, _LEFT2]
@@ -120,9 +130,9 @@ def class_taps(row_class: int, planes: bool, rows: bool) -> Taps:
         if (z < 0 and not has_z) or (y != 0 and not rows) or (z == 0 and y < 0 and not has_y):
             continue
         offsets.append((0, *offset))
-    if has_t:
+    for steps in [(0, 1), (2,), (3,)][:before] if has_t else []:
         for z, y, x in itertools.product((-1, 0, 1), repeat=3):
-            if abs(z) + abs(y) + abs(x) <= 1 and (planes or not z) and (rows or not y):
+            if abs(z) + abs(y) + abs(x) in steps and (planes or not z) and (rows or not y):
                 offsets.append((-1, z, y, x))
     return Taps(np.array(offsets, np.int64), np.array([_lorenzo(o, has_z, has_y) for o in offsets]))
 
@@ -227,11 +237,10 @@ def _passes(plan: Raster, grid: Grid, dtype: np.dtype, helped: bool) -> tuple[Pa
     stencils: list[tuple[np.ndarray, np.ndarray]] = []
     of_class, running = [0] * CLASSES, []
     for row_class in row_classes(field):
-        taps = class_taps(row_class, field.z > 1, field.y > 1)
-        weights = plan.weights_of(row_class, taps)
+        taps, weights = plan.stencil(row_class, field)
         used = np.flatnonzero(weights[2:]) + 2
-        places, own = taps.offsets[used], weights[used]
-        offsets = np.array([grid.at(0, *taps.offsets[k]) - here for k in used], np.int64)
+        places, own = taps[used], weights[used]
+        offsets = np.array([grid.at(0, *taps[k]) - here for k in used], np.int64)
         if helped:
             places, own = np.vstack([places, [(BESIDE, 0, 0, 0)]]), np.append(own, 1.0)
             offsets = np.append(offsets, grid.part_size)
@@ -251,22 +260,22 @@ def _added(plan: Raster, field: Shape4, guides: np.ndarray) -> np.ndarray:
     found: list[tuple[list[tuple[int, Place]], np.ndarray]] = []
     of_class = [0] * CLASSES
     for row_class in row_classes(field):
-        taps, beside = class_taps(row_class, field.z > 1, field.y > 1), plan.beside[row_class]
+        beside = plan.beside[row_class]
         of_class[row_class] = len(found)
         if beside is None:
             found.append(([], np.zeros(0)))
         else:
-            places = [(t, z, y, x) for t, z, y, x in taps.offsets.tolist()]
-            table = guide_table(row_class, field)
-            found.append(beside.taps(table, places, plan.weights_of(row_class, taps).tolist()))
+            taps, weights = plan.stencil(row_class, field)
+            places = [(t, z, y, x) for t, z, y, x in taps.tolist()]
+            found.append(beside.taps(guide_table(row_class, field), places, weights.tolist()))
     return added(guides, found, of_class, coupled=field.t > 1)
 
 
 @lru_cache(maxsize=64)
 def guide_table(row_class: int, field: Shape4) -> Table:
-    """Kinds of taps into guides: the point, those that the stencil has, the rest of the cube around it."""
-    taps = class_taps(row_class, field.z > 1, field.y > 1)
-    places: list[Place] = [HERE, *((t, z, y, x) for t, z, y, x in taps.offsets.tolist())]
+    """Kinds of taps into guides: the point, the usual ones of the stencil, the rest of the cube around it."""
+    usual, *_ = class_taps(row_class, field)
+    places: list[Place] = [HERE, *((t, z, y, x) for t, z, y, x in usual.offsets.tolist())]
     for z, y, x in itertools.product((-1, 0, 1), repeat=3):
         if (0, z, y, x) not in places and not (z and field.z == 1) and not (y and field.y == 1):
             places.append((0, z, y, x))

@@ -26,8 +26,10 @@ from lossyzip import field, second_pass, trial
 from lossyzip.compressor import compress_field
 from lossyzip.container.archive import unpack_archive
 from lossyzip.decompose import multiples
-from lossyzip.decompose.fold import Fold
+from lossyzip.decompose.fold import Fold, fold
 from lossyzip.decompose.lattice import Lattice
+from lossyzip.decompose.regression import CLASSES, Raster, class_taps
+from lossyzip.decompose.stencil import Weights
 from lossyzip.decompose.wavelet import Wavelet
 from lossyzip.decompressor import Frame
 from lossyzip.effort import EFFORTS
@@ -69,6 +71,16 @@ def described(array: np.ndarray) -> dict[str, object]:
     if isinstance(array, np.ma.MaskedArray):
         digest.update(np.ma.getmaskarray(array).tobytes())
     return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest.hexdigest()}
+
+
+def reaching(shape: tuple[int, ...]) -> Raster:
+    """A plan whose taps reach to edges or corners in the volume before, by class."""
+    rng, weights = np.random.default_rng(2), []
+    for row_class in range(CLASSES):
+        several = class_taps(row_class, fold(shape, Fold.VOLUMES))
+        count = len(several[min(1 + row_class % 2, len(several) - 1)].offsets)
+        weights.append(Weights(1, tuple(rng.integers(-6, 7, count - 1).tolist())))
+    return Raster(Fold.VOLUMES, tuple(weights))
 
 
 def makers() -> dict[str, Callable[[], bytes]]:
@@ -115,6 +127,7 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "raster.lz": partial(coded_as, "raster", winds, lz.relative(1e-3)),
         "still.lz": partial(coded_as, "raster", rain, lz.relative(0.03)),
         "wavelet.lz": partial(coded_as, "wavelet", noisy, lz.relative(0.3)),
+        "volumes.lz": partial(frame_with, winds, 0.02, reaching(winds.shape)),
         "mixed.lz": partial(coded_as, "raster", winds, lz.relative(1e-3), effort="max"),
         "mixed-multigrid.lz": partial(coded_as, "multigrid", smooth, lz.relative(1e-2), effort="max"),
         "mixed-wavelet.lz": partial(coded_as, "wavelet", noisy, lz.relative(0.3), effort="max"),

@@ -45,8 +45,7 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
 
     for batch, (t, z, y, x) in known.order(nt, range(nz), range(ny), range(nx)):
         row_class = 4 * (t == 0) + 2 * (z == 0) + (y == 0)
-        taps = raster_taps(row_class, nz, ny)
-        exact = raster_weights(entries[row_class], taps, row_class)
+        taps, exact = raster_stencil(entries[row_class], row_class, nz, ny)
         weights = exact.astype(known.values.dtype)
         used = [k for k in range(2, len(taps)) if weights[k] != 0]
         before = (t, z, y - 1, 0) if y else (t, z - 1, 0, 0) if z else (t - 1, 0, 0, 0)
@@ -56,7 +55,7 @@ def raster(known: Known, plan: bytes) -> Iterator[Step]:
         own = weights[used]
         if helped:
             stencil = [] if beside[row_class] is None else list(zip(taps, map(float, exact), strict=True))
-            into = taps_into(beside[row_class], raster_table(taps, nz, ny), stencil)
+            into = taps_into(beside[row_class], raster_table(raster_taps(row_class, nz, ny), nz, ny), stencil)
             there = [nearest([range(n) for n in shape[1:]], (t, z, y), x, at) for _, at, _ in into]
             near = [known.guides[(guide, *at)] for (guide, *_), at in zip(into, there, strict=True)]
             shares = np.array([weight for *_, weight in into]).astype(known.values.dtype)
@@ -76,7 +75,8 @@ def around(known: Known, context: dict[Point, int], row: Axes3, x: int, ahead: i
     return finished_around(known, context, row, x + ahead)
 
 
-def raster_taps(row_class: int, nz: int, ny: int) -> list[Point]:
+def raster_taps(row_class: int, nz: int, ny: int, before: int = 1) -> list[Point]:
+    """``before``: how far they reach in the volume before."""
     r, most = (2, 3) if nz > 1 else (3, 4)
     taps = [(0, 0, 0, -1), (0, 0, 0, -2)]
     for dz, dy, dx in product(range(-r, 1), range(-r, 2), range(-r, r + 1)):
@@ -84,10 +84,11 @@ def raster_taps(row_class: int, nz: int, ny: int) -> list[Point]:
         beyond = (dz < 0 and row_class & 2) or (dz == 0 and dy < 0 and row_class & 1) or (dy and ny == 1)
         if near and not beyond:
             taps.append((0, dz, dy, dx))
-    for dz, dy, dx in product((-1, 0, 1), repeat=3):
-        near = distance((dz, dy, dx)) <= 1 and not (dz and nz == 1) and not (dy and ny == 1)
-        if near and not row_class & 4:
-            taps.append((-1, dz, dy, dx))
+    for distances in [(0, 1), (2,), (3,)][:before]:
+        for dz, dy, dx in product((-1, 0, 1), repeat=3):
+            near = distance((dz, dy, dx)) in distances and not (dz and nz == 1) and not (dy and ny == 1)
+            if near and not row_class & 4 and (distances[0] == 0 or nz > 1):
+                taps.append((-1, dz, dy, dx))
     return taps
 
 
@@ -99,12 +100,17 @@ def raster_table(taps: list[Point], nz: int, ny: int) -> Table:
     return [[(place, 1)] for place in places]
 
 
-def raster_weights(parameters: list[float] | None, taps: list[Point], row_class: int) -> np.ndarray:
-    if parameters is not None and len(parameters) == len(taps) - 1:
-        return weights_of(parameters, list(range(len(taps))))
+def raster_stencil(
+    parameters: list[float] | None, row_class: int, nz: int, ny: int
+) -> tuple[list[Point], np.ndarray]:
+    for before in (1, 2, 3):
+        taps = raster_taps(row_class, nz, ny, before)
+        if parameters is not None and len(parameters) == len(taps) - 1:
+            return taps, weights_of(parameters, list(range(len(taps))))
+    taps = raster_taps(row_class, nz, ny)
     first_z, first_y = (0 if row_class & 2 else -1), (0 if row_class & 1 else -1)
     lorenzo = []
     for dt, dz, dy, dx in taps:
         corner = dt == 0 and first_z <= dz <= 0 and first_y <= dy <= 0 and -1 <= dx <= 0
         lorenzo.append((1 if (dz + dy + dx) % 2 else -1) if corner else 0)
-    return np.array(lorenzo, float)
+    return taps, np.array(lorenzo, float)
