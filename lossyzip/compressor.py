@@ -128,6 +128,7 @@ def compress_field(
     frame written, when a tile does not keep the bound: what was written must be thrown away.
     """
     from lossyzip import field, planning, tuning_psnr
+    from lossyzip.base_search import find_base, may_have_base
     from lossyzip.carrier import as_coded
     from lossyzip.extent import Extent
     from lossyzip.levels import levels_of
@@ -165,6 +166,8 @@ def compress_field(
         return draft if guide is None else planning.with_guide(draft, source, guide, workers)
 
     draft = drafted(bound)
+    if alone and levels is None and may_have_base(source, bound, chosen):
+        guide, draft = find_base(source, draft, fill_values, chosen, workers) or (None, draft)
     guide = guide.of(draft.guided) if guide is not None and draft.guided else None
     job = _Job(source, span, fill_values, levels, guide, chosen, workers)
 

@@ -161,16 +161,17 @@ class Frame:
         tiles = sum(record.size for record in self._reader.records)
         header = len(self._reader.header)
         rest = self.compressed_bytes - header - tiles
-        latents = {"latents": self.latent_bytes} if self.latent_bytes else {}
-        header -= self.latent_bytes
+        within = {"latents": self.latent_bytes, "base": self._header.base_bytes}
+        stored = {name: size for name, size in within.items() if size}
+        header -= sum(stored.values())
         if self._header.enhancer is None:
-            return {"header": header, **latents, "tiles": tiles, "index and framing": rest}
+            return {"header": header, **stored, "tiles": tiles, "index and framing": rest}
         enhancer = len(self._header.enhancer) if isinstance(self._header.enhancer, bytes) else 0
         payloads = [self._reader.tile(number).payload for number in range(self.tile_count)]
         marks = sum(len(p) - len(split(p)[1]) for p in payloads)
         return {
             "header": header - enhancer,
-            **latents,
+            **stored,
             "enhancer": enhancer,
             "tiles": tiles - marks,
             "marks": marks,

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from lossyzip.base import part_of as part_of_base
+from lossyzip.base import values_of as values_of_base
 from lossyzip.carrier import Guiding
 from lossyzip.container.guided import FROM_NETWORK, Guided, RawGuide
 from lossyzip.container.in_model import InModel
@@ -38,7 +40,7 @@ class FieldGuide:
     ``where``: in which model a decoder finds it, if the frame is not to have it. ``subtracted``: what it
     makes is subtracted from the field. ``taps``: guides that taps reach into. ``mask``: the reference whose
     special values are expected to be the field's. ``latents``: those that the network sees, as bytes.
-    ``kept``: where what the network makes stays, if it does.
+    ``kept``: where what the network makes stays, if it does. ``base``: what is subtracted instead, as bytes.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class FieldGuide:
         taps: tuple[RawGuide, ...] = (),
         mask: int | None = None,
         latents: bytes = b"",
+        base: bytes = b"",
     ) -> None:
+        self.base, self._base = base, values_of_base(base, shape, dtype) if base else None
         self._network = Network.from_bytes(network) if network else None
         self.latents = latents
         self._latents = Latents.from_bytes(latents, shape) if latents else None
@@ -69,7 +73,7 @@ class FieldGuide:
                 self.whole[part] = self._made(part)
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
-        """What the network makes of a part."""
+        """What the network makes of a part, or the base of it."""
         return self._made(where) if self.whole is None else self.whole[where]
 
     @property
@@ -132,6 +136,8 @@ class FieldGuide:
         return classes
 
     def _made(self, where: tuple[slice, ...]) -> np.ndarray:
+        if self._base is not None:
+            return part_of_base(self._base, where)
         if self._network is None:
             raise CorruptError("a guide needs a network, and there is none")
         wide, inner = list(where), list(where)
@@ -169,7 +175,8 @@ def guide_of_frame(
         )
     found = [known[number] for number in guided.references]
     options: dict[str, Any] = {"subtracted": guided.subtracted, "taps": guided.taps, "mask": guided.mask}
-    return FieldGuide(network, found, shape, dtype, latents=guided.latents, **options)
+    stored: dict[str, Any] = {"latents": guided.latents, "base": guided.base}
+    return FieldGuide(network, found, shape, dtype, **stored, **options)
 
 
 def _network_in(model: Model | None, where: InModel) -> bytes:

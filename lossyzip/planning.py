@@ -121,7 +121,7 @@ def with_plans(
         if plan is None:
             return header
         plan = used_alone(plan)
-        if rate < _EDGES_COUNT and levels is None and guide is None:  # else as the references' are
+        if rate < _EDGES_COUNT and levels is None and (guide is None or guide.base):  # else as references'
             header = replace(header, tile_shape=_larger_tiles(header))
         if extent is not None and levels is None and guide is None and not header.pointwise:
             header = extent.divided(header)
@@ -156,7 +156,7 @@ def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -
         return draft
     guided = Guided(
         *(draft.low, draft.high, guide.references, guide.network, guide.subtracted, taps, guide.mask),
-        guide.latents,
+        *(guide.latents, guide.base),
     )
     if not guide.subtracted:
         return replace(draft, guided=guided)

@@ -198,6 +198,19 @@ def _change_latents(parts: Parts, rng: random.Random, donors: Sequence[bytes], c
     return replace(parts, header=pack_sections({**sections, "Z": strides + grids}))
 
 
+def _change_base(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
+    """The frame that is subtracted: changed, or another; or where there was none."""
+    sections = _sections_of(parts)
+    own = sections.get("Y", b"")
+    if donors and (not own or rng.random() < 0.2):
+        own = rng.choice(donors)
+        width = len(sections.get("R", bytes(8)))
+        sections["G"] = bytes([10]) + sections.get("R", bytes(width)) + bytes(2)
+    elif own:
+        own = mutate(own, rng, donors)
+    return replace(parts, header=pack_sections({**sections, "Y": own}))
+
+
 def _change_packing(parts: Parts, rng: random.Random, donors: Sequence[bytes], change: Change) -> Parts:
     """Another step of a packed field, or one of a field that is not packed."""
     sections = _sections_of(parts)
@@ -271,7 +284,7 @@ def _change_payload(parts: Parts, rng: random.Random, donors: Sequence[bytes], c
 
 
 _WAYS = [_change_header, _change_section, _change_shape, _change_bound, _change_plan, _change_index]
-_WAYS += [_change_guide, _change_latents, _change_packing]
+_WAYS += [_change_guide, _change_latents, _change_base, _change_packing]
 _WAYS += [_change_tiles, *[_change_payload] * 10]
 
 

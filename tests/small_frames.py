@@ -39,6 +39,7 @@ def small_field_of(dtype: str) -> np.ndarray:
 
 
 BOUND = lz.absolute(0.1)
+PATTERN = 9 * np.random.default_rng(0).standard_normal((9, 8), np.float32)
 PLANS = {
     "multigrid": Multigrid(
         Fold.MERGED, 2, ((Weights(1, (-3, 1)), None, Weights(3, (-100, 7, 0)), *[None] * 4),)
@@ -110,6 +111,7 @@ FRAMES = {
     "masked": compress("raster", array=np.ma.masked_less(ARRAY[:9], 0.1)),
     "masked, lossless": compress("lossless", array=np.ma.masked_less(ARRAY[:5], 0.1)),
     "margins": compress("raster", 1 << 13, np.pad(ARRAY, ((40, 20), (30, 18)), constant_values=(0.5, -0.25))),
+    "base": compress("raster", array=PATTERN + 0.3 * np.sin(np.arange(16, dtype="<f4"))[:, None, None]),
     "enhanced": enhanced(),
     "levels": compress("raster", array=ARRAY[:9], bound=lz.absolute(np.where(np.arange(20) < 9, 0.1, 0.0))),
 }

@@ -34,6 +34,7 @@ def test_the_samples_have_what_they_are_for():
     assert Parts.of(FRAMES["pointwise"]).tiles[0].payload[0] & 11 == 10  # masked, with signs
     assert sorted({len(Parts.of(data).tiles) for data in FRAMES.values()}) == [0, 1, 2]
     assert Parts.of(FRAMES["multigrid"]).tiles[0].payload[0] == 6  # masked, with outliers
+    assert lz.inspect(FRAMES["base"]).sections["base"]
     assert len(class_taps(6, Shape4(1, 1, 2, 2))[0].offsets) == 17  # so that the weights above are in use
 
 

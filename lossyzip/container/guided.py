@@ -21,7 +21,7 @@ from lossyzip.errors import CorruptError, TruncatedError
 MOST_RAW_GUIDES = 16
 _MOST_EXPONENT = 2200  # of 2, by which a guide is scaled
 FROM_NETWORK = 127
-_NETWORK, _SUBTRACTED, _MASK = 1, 2, 4  # flags of a guide
+_NETWORK, _SUBTRACTED, _MASK, _BASE = 1, 2, 4, 8  # flags of a guide
 _CURVED = 128  # flag of a raw one
 
 
@@ -47,13 +47,14 @@ class Guided(NamedTuple):
     taps: tuple[RawGuide, ...] = ()
     mask: int | None = None  # the reference whose special values tell where the field's are
     latents: bytes = b""  # section Z: learned/latents.py
+    base: bytes = b""  # section Y, a frame: what is subtracted, in the place of all else: base.py
 
 
 def pack_guided(guided: Guided, coded: np.dtype) -> bytes:
     """Section G of a field that is coded as the dtype ``coded``."""
     network = guided.network if isinstance(guided.network, bytes) else b""
     flags = _NETWORK * bool(network) | _SUBTRACTED * guided.subtracted
-    out = bytearray([flags | _MASK * (guided.mask is not None)])
+    out = bytearray([flags | _MASK * (guided.mask is not None) | _BASE * bool(guided.base)])
     if guided.subtracted:
         out += pack_range(guided.low, guided.high, coded)
     out += struct.pack(f"<B{len(guided.references)}Q", len(guided.references), *guided.references)
@@ -67,12 +68,14 @@ def pack_guided(guided: Guided, coded: np.dtype) -> bytes:
 
 
 def read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Guided:
-    """What sections G, N and Z of the header say. Raises DecodeError."""
+    """What sections G, N, Z and Y of the header say. Raises DecodeError."""
     data = sections["G"]
     part = part_of(dtype)
     if dtype.kind != "f" or coded_as(part) != part or bound.kind == "pointwise_relative":
         raise CorruptError(f"a guide for {dtype} with the bound {bound}")
     flags, at = (data[0] if data else 0), 1
+    if flags & _BASE or "Y" in sections:
+        return _read_base(sections, part)
     known = bool(flags & _NETWORK) or "N" in sections
     if not data or flags & ~(_NETWORK | _SUBTRACTED | _MASK) or (flags & _SUBTRACTED and not known):
         raise CorruptError(f"a guide with flags {flags}")
@@ -102,6 +105,16 @@ def read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Gu
     if "Z" in sections and not (latents and network):
         raise CorruptError(f"latents of {len(latents)} bytes, for no network or in none")
     return Guided(low, high, references, network, bool(flags & _SUBTRACTED), taps, mask, latents)
+
+
+def _read_base(sections: dict[str, bytes], part: np.dtype) -> Guided:
+    """A base is subtracted, and there is nothing else."""
+    data, ends = sections["G"], 1 + 2 * part.itemsize
+    if data[:1] != bytes([_SUBTRACTED | _BASE]) or data[ends:] != bytes(2) or sections.keys() & {"N", "Z"}:
+        raise CorruptError(f"a base, and a guide with flags {data[:1]!r} of {len(data)} bytes")
+    if not sections.get("Y"):
+        raise CorruptError("a guide without its base")
+    return Guided(*read_range(data[1:ends], part), (), b"", base=sections["Y"])
 
 
 def _read_raw_guides(

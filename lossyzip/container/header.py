@@ -158,6 +158,11 @@ class Header:
         return len(self.guided.latents) if self.guided is not None else 0
 
     @property
+    def base_bytes(self) -> int:
+        """Of the base that is subtracted from the field."""
+        return len(self.guided.base) if self.guided is not None else 0
+
+    @property
     def tolerance(self) -> float:
         """What errors are compared with; 0.0 where every bit must come back.
 
@@ -283,6 +288,8 @@ class Header:
                 sections["N"] = pack_in_model(self.guided.network)
             if self.guided.latents:
                 sections["Z"] = self.guided.latents
+            if self.guided.base:
+                sections["Y"] = self.guided.base
         if isinstance(self.enhancer, InModel):
             sections["K"] = pack_in_model(self.enhancer)
         elif self.enhancer is not None:
@@ -295,7 +302,7 @@ class Header:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        sections = unpack_sections(data, known="AOBRSMLGNZEKQP")
+        sections = unpack_sections(data, known="AOBRSMLGNZYEKQP")
         if not {"A", "B", "P"} <= sections.keys():
             raise CorruptError(f"the header has sections {''.join(sections)!r} only")
         dtype, shape, tile_shape = _read_array(sections["A"])
@@ -325,8 +332,8 @@ class Header:
         specials = tuple(
             int.from_bytes(patterns[k : k + width], "little") for k in range(0, len(patterns), width)
         )
-        if sections.keys() & {"N", "Z"} and "G" not in sections:
-            raise CorruptError("the name of a network or latents, and no guide")
+        if sections.keys() & {"N", "Z", "Y"} and "G" not in sections:
+            raise CorruptError("the name of a network, latents or a base, and no guide")
         family, plan = _read_plan(sections["P"])
         return cls(
             dtype,

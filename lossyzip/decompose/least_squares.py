@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossyzip._jit import helper, kernel
+from lossyzip._jit import helper, kernel, merged
 from lossyzip.decompose.stencil import LARGEST_PARAMETER, SHIFTS, Weights, written_bits
 
 _ITERATIONS = 3
@@ -247,13 +247,26 @@ def estimated_bits(residual, step, counts):
     counts[:] = np.int64(0)
     bits = 0.0
     for value in residual:
-        magnitude = np.int64(min(np.rint(abs(value) / step), _LARGEST_MAGNITUDE))
-        octave = np.int64(0)
-        while magnitude >> octave > 15:
-            octave += 1
-        counts[8 * octave + (magnitude >> octave)] += 1
-        bits += octave + (1.0 if magnitude > 0 else 0.0)
+        bits += note_magnitude(abs(value), step, counts)
+    return bits + order_0_bits(counts, residual.size)
+
+
+@merged
+def note_magnitude(size, step, counts):
+    """Count the bucket of one residual; returns the bits of its place in the bucket, and its sign."""
+    magnitude = np.int64(min(np.rint(size / step), _LARGEST_MAGNITUDE))
+    octave = np.int64(0)
+    while magnitude >> octave > 15:
+        octave += 1
+    counts[8 * octave + (magnitude >> octave)] += 1
+    return octave + (1.0 if magnitude > 0 else 0.0)
+
+
+@helper
+def order_0_bits(counts, total):
+    """Those of the buckets, which occur ``total`` times in all."""
+    bits = 0.0
     for count in counts:
         if count > 0:
-            bits -= count * np.log2(count / residual.size)
+            bits -= count * np.log2(count / total)
     return bits

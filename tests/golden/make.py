@@ -83,6 +83,13 @@ def reaching(shape: tuple[int, ...]) -> Raster:
     return Raster(Fold.VOLUMES, tuple(weights))
 
 
+def based(array: np.ndarray) -> bytes:
+    """With what all steps have in common once."""
+    blob = lz.compress(array.astype("<f4"), lz.absolute(0.1))
+    assert lz.inspect(blob).sections["base"]
+    return blob
+
+
 def makers() -> dict[str, Callable[[], bytes]]:
     rng = np.random.default_rng(1)
     smooth = waves((240, 320), np.random.default_rng(0))[:70, :90]
@@ -131,6 +138,9 @@ def makers() -> dict[str, Callable[[], bytes]]:
         "mixed.lz": partial(coded_as, "raster", winds, lz.relative(1e-3), effort="max"),
         "mixed-multigrid.lz": partial(coded_as, "multigrid", smooth, lz.relative(1e-2), effort="max"),
         "mixed-wavelet.lz": partial(coded_as, "wavelet", noisy, lz.relative(0.3), effort="max"),
+        "base.lz": partial(
+            based, 270 + 3 * noisy[0] + 0.2 * waves((24, 26, 28), np.random.default_rng(4), 4)
+        ),
         "flags.lz": partial(frame_with, swells, 0.2, Wavelet(Fold.MERGED, 48), WITH_FLAGS),
         "lattice.lz": partial(
             coded_as, "lattice", profiles, lz.absolute(0.05), fill_value=1e20, effort="fast"

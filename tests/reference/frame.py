@@ -32,7 +32,7 @@ def decode_frame(
 ) -> np.ndarray:
     """``plain``: without its enhancer."""
     reader = Bytes(data)
-    found = opening(reader, b"LsyZ", 3, "AOBRSMLGNZEKQP")
+    found = opening(reader, b"LsyZ", 3, "AOBRSMLGNZYEKQP")
     header = Header.read(found)
     if "K" in found:
         require("E" not in found, "two enhancers")
@@ -43,7 +43,8 @@ def decode_frame(
         latents = None
         if "Z" in found:
             latents = decode_frame(found["Z"][3:]), found["Z"][:3]
-        guides = Guides(found["G"], header, references, network, latents)
+        base = decode_frame(found["Y"]) if "Y" in found else None
+        guides = Guides(found["G"], header, references, network, latents, base)
         header = replace(header, coded=guides.span)
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
     index = data[len(data) - 12 - index_size : -12]

@@ -36,11 +36,13 @@ class Guides:
         references: Sequence[np.ndarray],
         network: Any = None,
         latents: tuple[np.ndarray, bytes] | None = None,
+        base: np.ndarray | None = None,
     ) -> None:
         """``network``: that of a model. ``latents``: (channels, separate, z, y, x), and their strides."""
         reader, self.header = Bytes(data), header
         (self.flags,) = reader.numbers("B")
-        require(self.flags in ((0, 1, 3, 4, 5, 7) if network is None else (0, 2, 4, 6)), "flags of guides")
+        allowed = (0, 1, 3, 4, 5, 7) if network is None else (0, 2, 4, 6)
+        require(self.flags in allowed if base is None else self.flags == 10, "flags of guides")
         self.span = (
             np.frombuffer(reader.take(2 * header.dtype.itemsize), header.dtype) if self.flags & 2 else None
         )
@@ -57,6 +59,9 @@ class Guides:
                 channels = [] if latents is None else networks.channels(*latents, header.shape)
                 made = networks.guide(network, seen, channels, header.shape)
                 self.made = made.astype(header.dtype)
+        if base is not None:
+            require(not (self.references or raw or network or latents), "a base and other guides")
+            self.made = np.broadcast_to(base.astype(header.dtype), header.shape)
         require(reader.rest() == b"", "bytes behind the guides")
         self.raw = [one.values(self.source(one.reference), header) for one in raw]
 

@@ -1,0 +1,233 @@
+"""Whether a field has a base, and which: means over leading axes, judged on blocks with them and without.
+
+For the encoder alone, never part of the format.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lossyzip._jit import helper, kernel
+from lossyzip.base import MOST_VALUES, part_of
+from lossyzip.blocks import Block, coded_blocks, middle_of, sample_blocks
+from lossyzip.bound import Bound, absolute
+from lossyzip.candidates import try_raster, try_wavelet
+from lossyzip.container.header import Header
+from lossyzip.decompose.families import quantizer
+from lossyzip.decompose.fold import Fold, distinct_folds
+from lossyzip.decompose.least_squares import BUCKETS, note_magnitude, order_0_bits
+from lossyzip.effort import MANY, USUAL_STEP, Effort
+from lossyzip.field import Source, largest_coded
+from lossyzip.judge import Judge
+
+if TYPE_CHECKING:
+    from lossyzip.guide import FieldGuide
+
+_FEWEST = 64  # values of one
+_FEWEST_STEPS = 6  # along the leading axes: the base has that part of the field's values, and finer ones
+_MOST_STEPS = 64  # that the mean is taken of
+_LOOKS, _LOOKED = 6, (3, 20, 20)  # pairs of steps, and what is seen of these, by which a base is thought of
+_AROUND = 5
+_PREDICTORS = 3 + 2 * _AROUND
+_BLOCK = 1 << 14  # values of a block, on which it is tried in fields of many
+_MIDDLE = 1 << 16  # values of a base, of which that is judged
+_LOW_RATE = 0.6  # bits a value
+_FINER = 2.0  # times, than the field: what is off in it is off in every step
+_FEW_STEPS = 32  # of which each pays much of a base
+_PROMISES, _MAY_PROMISE = 0.97, 1.2  # times the bits; with few steps some values tell little of what it takes
+_TRIED = 3  # means
+_PAYS = 0.95  # times the bytes
+
+
+def may_have_base(source: Source, bound: Bound, effort: Effort) -> bool:
+    """Whether one may be looked for: in floats, for a tolerance that is the same everywhere."""
+    if not effort.bases or isinstance(source, np.ma.MaskedArray) or 0 in source.shape:
+        return False
+    plain = np.dtype(source.dtype).kind == "f" and np.dtype(source.dtype).itemsize >= 4
+    return plain and bound.kind in ("absolute", "relative") and bound.regions is None
+
+
+def find_base(
+    source: Source, draft: Header, fills: Sequence[float], effort: Effort, threads: int
+) -> tuple[FieldGuide, Header] | None:
+    """A base for ``source`` as a guide, and the draft with it; None where it would not pay."""
+    from lossyzip.compressor import compress_field
+    from lossyzip.guide import FieldGuide
+    from lossyzip.planning import with_guide
+
+    if not draft.coded_eps > 0.0 or not draft.as_they_are or draft.packing is not None:
+        return None
+    means = [_mean(source, axes, fills) for axes in _promising(source, draft.eps, fills)]
+    mean = _best(source, draft, means, effort)
+    if mean is None:
+        return None
+    frame, plainly = io.BytesIO(), replace(effort, bases=False)
+    compress_field(mean, absolute(draft.eps / _FINER), frame.write, effort=plainly, threads=threads)
+    guide = FieldGuide(b"", (), draft.shape, draft.native, base=frame.getvalue())
+    with_base = with_guide(draft, source, guide, threads)
+    return (guide, with_base) if with_base.coded_eps > 0.0 else None
+
+
+def _best(source: Source, draft: Header, means: list[np.ndarray], effort: Effort) -> np.ndarray | None:
+    """That of the ``means`` without which blocks of the field take least, if so much less that it pays."""
+    if not means:
+        return None
+    size, finer = math.prod(draft.shape), draft.eps / _FINER
+    rounded = [(2.0 * finer * np.rint(mean / (2.0 * finer))).astype(draft.native) for mean in means]
+    own = [_size([middle_of(Block(mean), _MIDDLE).values], finer, mean.size, effort) for mean in means]
+    parts = [effort]
+    if size >= MANY:
+        parts = [replace(effort, block=_BLOCK), replace(effort, block=MANY, blocks=1)]
+    for part in parts:
+        places = sample_blocks(draft.shape, part)
+        loud = [(where, block.values) for where in places for block in coded_blocks(source, draft, [where])]
+        before = _size([values for _, values in loud], draft.eps, size, effort)
+        after = [
+            _size([values - part_of(mean, where) for where, values in loud], draft.eps, size, effort)
+            for mean in rounded
+        ]
+        totals = np.add(after, own)
+        least = int(np.argmin(totals))
+        if not totals[least] < _PAYS * before:
+            return None
+        if 8.0 * before > _LOW_RATE * size:  # else small blocks say little
+            break
+    return means[least]
+
+
+def _size(blocks: list[np.ndarray], eps: float, served: int, effort: Effort) -> float:
+    """About the bytes that the best raster, or a wavelet, makes of so many values."""
+    if not blocks:
+        return math.inf
+    low, high = min(float(np.nanmin(b)) for b in blocks), max(float(np.nanmax(b)) for b in blocks)
+    rule = quantizer(blocks[0].dtype, eps, low, high)
+    if rule is None:
+        return math.inf
+    some = [Block(block) for block in blocks]
+    judge = Judge(some, some, rule, served, effort.points, brief=served >= MANY)
+    rasters = [try_raster(judge, how)[0] for how in distinct_folds(blocks[0].shape)]
+    return min(*rasters, try_wavelet(judge, USUAL_STEP, Fold.MERGED)[0])
+
+
+def _promising(source: Source, eps: float, fills: Sequence[float]) -> list[int]:
+    """Over how many leading axes a mean may be worth its place, as some values tell; the best first."""
+    shape, found = tuple(source.shape), []
+    for axes in range(1, len(shape)):
+        steps, values = math.prod(shape[:axes]), math.prod(shape[axes:])
+        enough = steps >= _FEWEST_STEPS and min(shape[axes - 1], shape[-1]) > 1
+        if not enough or not _FEWEST <= values <= MOST_VALUES:
+            continue
+        alone, less = _bits(_pairs(source, axes, fills), eps, steps)
+        if less < alone * (_MAY_PROMISE if steps < _FEW_STEPS else _PROMISES):
+            found.append((less / alone, axes))
+    return [axes for _, axes in sorted(found)[:_TRIED]]
+
+
+def _pairs(source: Source, axes: int, fills: Sequence[float]) -> np.ndarray:
+    """(2, pairs, z, y, x) float64: the middle of some steps along the leading ``axes``, and of the next ones;
+    NaN where a value is special."""
+    *outer, last = source.shape[:axes]
+    inner: list[int | slice] = [n // 2 for n in source.shape[axes:-3]]
+    lengths = source.shape[max(axes, len(source.shape) - 3) :]
+    for n, most in zip(lengths, _LOOKED[-len(lengths) :], strict=True):
+        inner.append(slice(max((n - most) // 2, 0), max((n - most) // 2, 0) + most))
+    found = []
+    for number in _evenly(math.prod(outer) * (last - 1), _LOOKS):
+        place = [int(i) for i in np.unravel_index(number, (*outer, last - 1))]
+        two = _valid(source[(*place[:-1], slice(place[-1], place[-1] + 2), *inner)], fills)
+        found.append(two.reshape(2, *[1] * (3 - len(lengths)), *two.shape[1:]))
+    return np.stack(found, axis=1)
+
+
+def _mean(source: Source, axes: int, fills: Sequence[float]) -> np.ndarray:
+    """Of steps along the leading ``axes``, that of all where there is no value."""
+    total, count = np.zeros(source.shape[axes:]), np.zeros(source.shape[axes:])
+    for number in _evenly(math.prod(source.shape[:axes]), _MOST_STEPS):
+        step = _valid(source[tuple(int(i) for i in np.unravel_index(number, source.shape[:axes]))], fills)
+        total += np.nan_to_num(step)
+        count += np.isfinite(step)
+    known = count > 0
+    mean = total / np.maximum(count, 1.0)
+    mean[~known] = mean[known].mean() if known.any() else 0.0
+    return mean.astype(np.dtype(source.dtype).newbyteorder("="))
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Up to ``most`` of so many numbers, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64)).tolist()
+
+
+def _valid(values: Any, fills: Sequence[float]) -> np.ndarray:
+    """As float64, with NaN where a value is special."""
+    array = np.asarray(values)
+    with np.errstate(invalid="ignore"):  # of signalling NaN
+        usual = np.abs(array) <= largest_coded(array.dtype)
+        return np.where(usual & ~np.isin(array, np.array(fills, array.dtype)), array, np.nan).astype(
+            np.float64
+        )
+
+
+def _bits(pairs: np.ndarray, eps: float, steps: int) -> tuple[float, float]:
+    """About the bits of a value in the second step of each pair, alone, and less the mean of all, of which
+    each of so many ``steps`` pays its part: by the best of a few predictors, with quantization's noise."""
+    rng, known = np.random.default_rng(0), np.isfinite(pairs)
+    total, count = np.where(known, pairs, 0.0).sum(axis=(0, 1)), known.sum(axis=(0, 1))
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    noisy, finer = pairs + rng.uniform(-eps, eps, pairs.shape), eps / _FINER
+    base = mean + rng.uniform(-finer, finer, mean.shape)
+    own = _least_bits(mean[None], base[None], np.full(base[None].shape, np.nan), finer)
+    alone = _least_bits(pairs[1], noisy[1], noisy[0], eps)
+    return alone, _least_bits(pairs[1] - base, noisy[1] - base, noisy[0] - base, eps) + own / steps
+
+
+@kernel
+def _least_bits(target, here, before, eps):
+    """Bits of a value of ``target`` (steps, z, y, x), by the best predictor: nothing; values around it,
+    ``here``; the value at its place in the step ``before``, or how that differs from those around it.
+    Infinity where there is none."""
+    counts, found = np.zeros((_PREDICTORS, BUCKETS), np.int64), np.zeros(_PREDICTORS, np.int64)
+    bits, told = np.zeros(_PREDICTORS, np.float64), np.empty(_PREDICTORS, np.float64)
+    near, was = np.empty(_AROUND, np.float64), np.empty(_AROUND, np.float64)
+    for k in range(target.shape[0]):
+        for z in range(min(1, target.shape[1] - 1), target.shape[1]):
+            for y in range(min(1, target.shape[2] - 1), target.shape[2]):
+                for x in range(1, target.shape[3]):
+                    point = before[k, z, y, x]
+                    _around(here[k], z, y, x, near)
+                    _around(before[k], z, y, x, was)
+                    told[0], told[1], told[2] = 0.0, point, 0.5 * (point + near[0])
+                    for way in range(_AROUND):
+                        told[3 + way], told[3 + _AROUND + way] = near[way], point + (near[way] - was[way])
+                    for way in range(_PREDICTORS):
+                        size = abs(target[k, z, y, x] - told[way])
+                        if size < np.inf:
+                            bits[way] += note_magnitude(size, 2.0 * eps, counts[way])
+                            found[way] += 1
+    least = np.inf
+    for way in range(_PREDICTORS):
+        if found[way] > 0:
+            least = min(least, (bits[way] + order_0_bits(counts[way], found[way])) / found[way])
+    return least
+
+
+@helper
+def _around(step, z, y, x, told):
+    """Fill ``told`` with what values before (z, y, x) say of it: the mean of those left and above, a plane
+    through these, the value below, and how that differs from such a mean and plane."""
+    up = y - 1 if y > 0 else y
+    left, above, corner = step[z, y, x - 1], step[z, up, x], step[z, up, x - 1]
+    told[0] = 0.5 * (left + above) if y > 0 else left
+    told[1] = left + above - corner if y > 0 else left
+    if z == 0:
+        told[2], told[3], told[4] = told[0], told[0], told[1]
+        return
+    left, above, corner = step[z - 1, y, x - 1], step[z - 1, up, x], step[z - 1, up, x - 1]
+    told[2] = step[z - 1, y, x]
+    told[3] = told[2] + told[0] - (0.5 * (left + above) if y > 0 else left)
+    told[4] = told[2] + told[1] - (left + above - corner if y > 0 else left)
