@@ -11,19 +11,21 @@ import math
 
 import numpy as np
 
+from lossyzip.container.frame import TAIL
 from lossyzip.errors import CorruptError
 
 MOST_VALUES = 1 << 21  # of a base
 
 
 def values_of(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """The base that a frame has for a field of ``shape`` and native ``dtype``: the last axes of it.
+    """The base that a frame has for a field of ``shape`` and native ``dtype``: its last axes. ``data``: a
+    frame as `within_a_frame` has it.
 
     Raises a DecodeError subclass for anything else.
     """
     from lossyzip.decompressor import Frame
 
-    frame = Frame.of_bytes(data)
+    frame = Frame.of_bytes(data + TAIL)
     axes = len(frame.shape)
     alike = frame.dtype.newbyteorder("=") == dtype and not frame.masked
     if not alike or frame.guided is not None or frame.enhancer:
@@ -36,6 +38,11 @@ def values_of(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarra
     if not np.isfinite(values).all():
         raise CorruptError("a base with values that are not finite")
     return values
+
+
+def within_a_frame(data: bytes) -> bytes:
+    """A frame to be part of a header: without what would be the end of the outer one, were that cut there."""
+    return data.removesuffix(TAIL)
 
 
 def part_of(base: np.ndarray, where: tuple[slice, ...]) -> np.ndarray:

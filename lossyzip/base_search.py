@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossyzip._jit import helper, kernel
-from lossyzip.base import MOST_VALUES, part_of
+from lossyzip.base import MOST_VALUES, part_of, within_a_frame
 from lossyzip.blocks import Block, coded_blocks, middle_of, sample_blocks
 from lossyzip.bound import Bound, absolute
 from lossyzip.candidates import try_raster, try_wavelet
@@ -69,7 +69,8 @@ def find_base(
         return None
     frame, plainly = io.BytesIO(), replace(effort, bases=False)
     compress_field(mean, absolute(draft.eps / _FINER), frame.write, effort=plainly, threads=threads)
-    guide = FieldGuide(b"", (), draft.shape, draft.native, base=frame.getvalue())
+    base = within_a_frame(frame.getvalue())
+    guide = FieldGuide(b"", (), draft.shape, draft.native, base=base)
     with_base = with_guide(draft, source, guide, threads)
     return (guide, with_base) if with_base.coded_eps > 0.0 else None
 
@@ -124,7 +125,7 @@ def _promising(source: Source, eps: float, fills: Sequence[float]) -> list[int]:
         if not enough or not _FEWEST <= values <= MOST_VALUES:
             continue
         alone, less = _bits(_pairs(source, axes, fills), eps, steps)
-        if less < alone * (_MAY_PROMISE if steps < _FEW_STEPS else _PROMISES):
+        if 0.0 < alone < math.inf and less < alone * (_MAY_PROMISE if steps < _FEW_STEPS else _PROMISES):
             found.append((less / alone, axes))
     return [axes for _, axes in sorted(found)[:_TRIED]]
 

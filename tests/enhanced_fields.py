@@ -36,7 +36,7 @@ FIELDS = {
     "3d": waves(14, 40, 45),
     "float64": waves(14, 40, 45, dtype="<f8"),
     "big-endian": waves(14, 40, 45, dtype=">f4"),
-    "4d": waves(3, 8, 30, 35),
+    "4d": waves(3, 8, 40, 45),
     "5d": waves(2, 3, 6, 25, 28),
     "axes of length one": waves(1, 130, 1, 140, noise=0.05),
     "specials": with_specials(waves(40, 30, 25)),

@@ -203,11 +203,11 @@ def _change_base(parts: Parts, rng: random.Random, donors: Sequence[bytes], chan
     sections = _sections_of(parts)
     own = sections.get("Y", b"")
     if donors and (not own or rng.random() < 0.2):
-        own = rng.choice(donors)
+        own = rng.choice(donors)[:-4]
         width = len(sections.get("R", bytes(8)))
         sections["G"] = bytes([10]) + sections.get("R", bytes(width)) + bytes(2)
     elif own:
-        own = mutate(own, rng, donors)
+        own = mutate(own + b"ZysL", rng, donors)[:-4]
     return replace(parts, header=pack_sections({**sections, "Y": own}))
 
 

@@ -11,6 +11,7 @@ from forgery import Parts
 
 import lossyzip as lz
 from datasets.varied import noise
+from lossyzip.base import within_a_frame
 from lossyzip.compressor import compress_field
 from lossyzip.container.frame import pack_sections, unpack_sections
 from lossyzip.effort import EFFORTS
@@ -135,14 +136,15 @@ def test_forged_bases():
     mean = array.mean(axis=0)
 
     def base(values: np.ndarray) -> bytes:
-        return lz.compress(values, lz.absolute(0.1))
+        return within_a_frame(lz.compress(values, lz.absolute(0.1)))
 
     forged = [
         {**plain, "G": own},
         {**plain, "Y": sections["Y"]},
         {**sections, "Y": b""},
         {**sections, "Y": sections["Y"][:-3]},
-        {**sections, "Y": blob},  # of the field's shape, and with a base of its own
+        {**sections, "Y": blob[:-4]},  # of the field's shape, and with a base of its own
+        {**sections, "Y": sections["Y"] + b"ZysL"},
         {**sections, "Y": base(mean.astype(np.float64))},
         {**sections, "Y": base(mean[:, :10])},
         {**sections, "Y": base(mean.T.copy())},

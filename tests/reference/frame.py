@@ -43,7 +43,7 @@ def decode_frame(
         latents = None
         if "Z" in found:
             latents = decode_frame(found["Z"][3:]), found["Z"][:3]
-        base = decode_frame(found["Y"]) if "Y" in found else None
+        base = decode_frame(found["Y"] + b"ZysL") if "Y" in found else None
         guides = Guides(found["G"], header, references, network, latents, base)
         header = replace(header, coded=guides.span)
     index_size, index_crc, magic = struct.unpack("<II4s", data[-12:])
