@@ -23,7 +23,7 @@ from lossyzip.decompose.families import quantizer
 from lossyzip.decompose.fold import Fold, distinct_folds
 from lossyzip.decompose.least_squares import BUCKETS, note_magnitude, order_0_bits
 from lossyzip.effort import MANY, USUAL_STEP, Effort
-from lossyzip.field import Source, largest_coded
+from lossyzip.field import Source, largest_coded, read, tile_slices
 from lossyzip.judge import Judge
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ def find_base(
     from lossyzip.guide import FieldGuide
     from lossyzip.planning import with_guide
 
-    if not draft.coded_eps > 0.0 or not draft.as_they_are or draft.packing is not None:
+    usual = draft.coded_eps > 4.0 * float(np.finfo(draft.native).tiny)  # a finer one is a number, too
+    if not usual or not draft.as_they_are or draft.packing is not None:
         return None
-    means = [_mean(source, axes, fills) for axes in _promising(source, draft.eps, fills)]
+    means = _means(source, _promising(source, draft.eps, fills), fills)
     mean = _best(source, draft, means, effort)
     if mean is None:
         return None
@@ -80,7 +81,7 @@ def _best(source: Source, draft: Header, means: list[np.ndarray], effort: Effort
     if not means:
         return None
     size, finer = math.prod(draft.shape), draft.eps / _FINER
-    rounded = [(2.0 * finer * np.rint(mean / (2.0 * finer))).astype(draft.native) for mean in means]
+    rounded = [_rounded(mean, 2.0 * finer) for mean in means]
     own = [_size([middle_of(Block(mean), _MIDDLE).values], finer, mean.size, effort) for mean in means]
     parts = [effort]
     if size >= MANY:
@@ -100,6 +101,13 @@ def _best(source: Source, draft: Header, means: list[np.ndarray], effort: Effort
         if 8.0 * before > _LOW_RATE * size:  # else small blocks say little
             break
     return means[least]
+
+
+def _rounded(mean: np.ndarray, step: float) -> np.ndarray:
+    """To multiples of ``step``, as far as there are such numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        multiples = (step * np.rint(mean / step)).astype(mean.dtype)
+    return np.where(np.isfinite(multiples), multiples, mean)
 
 
 def _size(blocks: list[np.ndarray], eps: float, served: int, effort: Effort) -> float:
@@ -146,17 +154,35 @@ def _pairs(source: Source, axes: int, fills: Sequence[float]) -> np.ndarray:
     return np.stack(found, axis=1)
 
 
-def _mean(source: Source, axes: int, fills: Sequence[float]) -> np.ndarray:
-    """Of steps along the leading ``axes``, that of all where there is no value."""
-    total, count = np.zeros(source.shape[axes:]), np.zeros(source.shape[axes:])
-    for number in _evenly(math.prod(source.shape[:axes]), _MOST_STEPS):
-        step = _valid(source[tuple(int(i) for i in np.unravel_index(number, source.shape[:axes]))], fills)
-        total += np.nan_to_num(step)
-        count += np.isfinite(step)
-    known = count > 0
-    mean = total / np.maximum(count, 1.0)
-    mean[~known] = mean[known].mean() if known.any() else 0.0
-    return mean.astype(np.dtype(source.dtype).newbyteorder("="))
+def _means(source: Source, several: list[int], fills: Sequence[float]) -> list[np.ndarray]:
+    """Of steps along so many leading axes, that of all where there is no value. The source is read tile by
+    tile, once: a step may lie in all chunks of a file."""
+    shape = tuple(source.shape)
+    sums = [_Sum(axes, shape) for axes in several]
+    for where in tile_slices(shape) if several else ():
+        tile = read(source, where)
+        for one in sums:
+            here = one.chosen[where[: one.axes]]
+            if here.any():
+                steps = _valid(tile[here], fills)
+                one.total[where[one.axes :]] += np.nan_to_num(steps).sum(axis=0)
+                one.count[where[one.axes :]] += np.isfinite(steps).sum(axis=0)
+    return [one.mean().astype(np.dtype(source.dtype).newbyteorder("=")) for one in sums]
+
+
+class _Sum:
+    """Of the ``chosen`` ones of all steps along leading ``axes``."""
+
+    def __init__(self, axes: int, shape: tuple[int, ...]) -> None:
+        self.axes, self.chosen = axes, np.zeros(shape[:axes], bool)
+        self.chosen.reshape(-1)[_evenly(self.chosen.size, _MOST_STEPS)] = True
+        self.total, self.count = np.zeros(shape[axes:]), np.zeros(shape[axes:])
+
+    def mean(self) -> np.ndarray:
+        known = self.count > 0
+        mean = self.total / np.maximum(self.count, 1.0)
+        mean[~known] = mean[known].mean() if known.any() else 0.0
+        return mean
 
 
 def _evenly(count: int, most: int) -> list[int]:
@@ -167,11 +193,10 @@ def _evenly(count: int, most: int) -> list[int]:
 def _valid(values: Any, fills: Sequence[float]) -> np.ndarray:
     """As float64, with NaN where a value is special."""
     array = np.asarray(values)
-    with np.errstate(invalid="ignore"):  # of signalling NaN
-        usual = np.abs(array) <= largest_coded(array.dtype)
-        return np.where(usual & ~np.isin(array, np.array(fills, array.dtype)), array, np.nan).astype(
-            np.float64
-        )
+    with np.errstate(invalid="ignore", over="ignore"):  # of signalling NaN, and fills beyond the dtype
+        filled = np.isin(array, np.array(fills, np.float64).astype(array.dtype))
+        usual = (np.abs(array) <= largest_coded(array.dtype)) & ~filled
+        return np.where(usual, array, np.nan).astype(np.float64)
 
 
 def _bits(pairs: np.ndarray, eps: float, steps: int) -> tuple[float, float]:

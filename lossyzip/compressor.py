@@ -116,9 +116,9 @@ def compress_field(
 ) -> FieldReport:
     """Compress ``source`` (ndarray, masked array or h5py.Dataset, of any shape) into ``write(bytes)``.
 
-    The source is read twice, with a sentinel once more and for a PSNR bound a few times more, tile by tile,
-    from the calling thread; memory in use is a few tiles a thread, for a PSNR bound also up to 16 tiles in
-    all, and 64 MiB of the frame.
+    The source is read twice, with a sentinel once more, where a base promises something once or twice more,
+    and for a PSNR bound a few times more, tile by tile, from the calling thread; memory in use is a few tiles
+    a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
     ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
     values. ``guide``: for fields of float32 and float64. ``enhancing``: where it pays, an enhancer is
     added in a second pass, for which the source is read three times more and 192 MiB of frames are in memory.

@@ -109,12 +109,14 @@ def test_who_does_not_ask_for_one_gets_none():
     assert not base_bytes(lz.compress(np.rint(10 * array).astype(int), lz.absolute(1)))
 
 
-@pytest.mark.parametrize("bound", [lz.absolute(1e-7), lz.absolute(1e-30), lz.relative(1e-8)])
+@pytest.mark.parametrize(
+    "bound", [lz.absolute(1e-7), lz.absolute(1e-30), lz.absolute(5e-324), lz.relative(1e-8)]
+)
 def test_bounds_that_leave_nothing_to_subtract(bound):
     """Where rounding to the field's dtype is all of the tolerance."""
-    array = climate((8, 12, 14))
-    blob = lz.compress(array, bound)
-    assert lz.verify(array, blob).passed
+    for dtype in ("<f4", "<f8"):
+        array = climate((8, 12, 14), dtype=dtype)
+        assert lz.verify(array, lz.compress(array, bound)).passed
 
 
 def test_huge_values_and_infinities():
