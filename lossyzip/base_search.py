@@ -47,7 +47,7 @@ _PAYS = 0.95  # times the bytes
 
 def may_have_base(source: Source, bound: Bound, effort: Effort) -> bool:
     """Whether one may be looked for: in floats, for a tolerance that is the same everywhere."""
-    if not effort.bases or isinstance(source, np.ma.MaskedArray) or 0 in source.shape:
+    if isinstance(source, np.ma.MaskedArray) or not 0 < math.prod(source.shape) <= effort.bases:
         return False
     plain = np.dtype(source.dtype).kind == "f" and np.dtype(source.dtype).itemsize >= 4
     return plain and bound.kind in ("absolute", "relative") and bound.regions is None
@@ -68,7 +68,7 @@ def find_base(
     mean = _best(source, draft, means, effort)
     if mean is None:
         return None
-    frame, plainly = io.BytesIO(), replace(effort, bases=False)
+    frame, plainly = io.BytesIO(), replace(effort, bases=0)
     compress_field(mean, absolute(draft.eps / _FINER), frame.write, effort=plainly, threads=threads)
     base = within_a_frame(frame.getvalue())
     guide = FieldGuide(b"", (), draft.shape, draft.native, base=base)

@@ -19,7 +19,7 @@ from lossyzip.errors import DecodeError
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 EPS = lz.absolute(0.05)
-WITHOUT = replace(EFFORTS["balanced"], bases=False)
+WITHOUT = replace(EFFORTS["balanced"], bases=0)
 
 
 def climate(shape: tuple[int, ...] = (40, 30, 40), axes: int = 1, dtype: str = "<f4") -> np.ndarray:
