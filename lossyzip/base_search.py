@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
 
 _FEWEST = 64  # values of one
+_MOST_BYTES = 1 << 23  # of one: a header may take twice that
 _FEWEST_STEPS = 6  # along the leading axes: the base has that part of the field's values, and finer ones
 _MOST_STEPS = 64  # that the mean is taken of
 _LOOKS, _LOOKED = 6, (3, 20, 20)  # pairs of steps, and what is seen of these, by which a base is thought of
@@ -71,6 +72,8 @@ def find_base(
     frame, plainly = io.BytesIO(), replace(effort, bases=0)
     compress_field(mean, absolute(draft.eps / _FINER), frame.write, effort=plainly, threads=threads)
     base = within_a_frame(frame.getvalue())
+    if len(base) > _MOST_BYTES:
+        return None
     guide = FieldGuide(b"", (), draft.shape, draft.native, base=base)
     with_base = with_guide(draft, source, guide, threads)
     return (guide, with_base) if with_base.coded_eps > 0.0 else None

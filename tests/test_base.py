@@ -174,6 +174,9 @@ def test_a_base_is_no_larger_than_memory_allows(monkeypatch):
     array = climate()
     assert not base_bytes(lz.compress(array, EPS))
     monkeypatch.undo()
+    monkeypatch.setattr(base_search, "_MOST_BYTES", 100)
+    assert not base_bytes(lz.compress(array, EPS))
+    monkeypatch.undo()
     blob = lz.compress(array, EPS)
     monkeypatch.setattr(base, "MOST_VALUES", 1000)
     with pytest.raises(DecodeError):
