@@ -46,6 +46,5 @@ def within_a_frame(data: bytes) -> bytes:
 
 
 def part_of(base: np.ndarray, where: tuple[slice, ...]) -> np.ndarray:
-    """What is subtracted from a part of the field."""
-    lengths = tuple(s.stop - s.start for s in where)
-    return np.broadcast_to(base[where[-base.ndim :]], lengths)
+    """What is subtracted from a part of the field, from each step of it."""
+    return base[where[-base.ndim :]]

@@ -9,22 +9,21 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lossyzip._jit import helper, kernel
 from lossyzip.base import MOST_VALUES, part_of, within_a_frame
-from lossyzip.blocks import Block, coded_blocks, middle_of, sample_blocks
 from lossyzip.bound import Bound, absolute
-from lossyzip.candidates import try_raster, try_wavelet
+from lossyzip.carrier import as_coded
 from lossyzip.container.header import Header
-from lossyzip.decompose.families import quantizer
-from lossyzip.decompose.fold import Fold, distinct_folds
 from lossyzip.decompose.least_squares import BUCKETS, note_magnitude, order_0_bits
-from lossyzip.effort import MANY, USUAL_STEP, Effort
-from lossyzip.field import Source, largest_coded, read, tile_slices
-from lossyzip.judge import Judge
+from lossyzip.effort import MANY, Effort
+from lossyzip.field import Source, largest_coded, read, summarize, tile_slices
+from lossyzip.planning import draft_header, with_base
+from lossyzip.tuning import Search
 
 if TYPE_CHECKING:
     from lossyzip.guide import FieldGuide
@@ -36,19 +35,16 @@ _MOST_STEPS = 64  # that the mean is taken of
 _LOOKS, _LOOKED = 6, (3, 20, 20)  # pairs of steps, and what is seen of these, by which a base is thought of
 _AROUND = 5
 _PREDICTORS = 3 + 2 * _AROUND
-_BLOCK = 1 << 14  # values of a block, on which it is tried in fields of many
-_MIDDLE = 1 << 16  # values of a base, of which that is judged
-_LOW_RATE = 0.6  # bits a value
 _FINER = 2.0  # times, than the field: what is off in it is off in every step
 _FEW_STEPS = 32  # of which each pays much of a base
 _PROMISES, _MAY_PROMISE = 0.97, 1.2  # times the bits; with few steps some values tell little of what it takes
-_TRIED = 3  # means
+_TRIED = 3  # means, if there is time
 _PAYS = 0.95  # times the bytes
 
 
 def may_have_base(source: Source, bound: Bound, effort: Effort) -> bool:
     """Whether one may be looked for: in floats, for a tolerance that is the same everywhere."""
-    if isinstance(source, np.ma.MaskedArray) or not 0 < math.prod(source.shape) <= effort.bases:
+    if not effort.bases or isinstance(source, np.ma.MaskedArray) or 0 in source.shape:
         return False
     plain = np.dtype(source.dtype).kind == "f" and np.dtype(source.dtype).itemsize >= 4
     return plain and bound.kind in ("absolute", "relative") and bound.regions is None
@@ -56,54 +52,60 @@ def may_have_base(source: Source, bound: Bound, effort: Effort) -> bool:
 
 def find_base(
     source: Source, draft: Header, fills: Sequence[float], effort: Effort, threads: int
-) -> tuple[FieldGuide, Header] | None:
-    """A base for ``source`` as a guide, and the draft with it; None where it would not pay."""
-    from lossyzip.compressor import compress_field
+) -> tuple[FieldGuide | None, Header, Search | None]:
+    """(a base for ``source`` as a guide, or None where it would not pay; the draft with it; the search for a
+    plan, as far as it got)"""
     from lossyzip.guide import FieldGuide
-    from lossyzip.planning import with_guide
 
     usual = draft.coded_eps > 4.0 * float(np.finfo(draft.native).tiny)  # a finer one is a number, too
+    usual = usual and max(-draft.low, draft.high) <= largest_coded(draft.native)
     if not usual or not draft.as_they_are or draft.packing is not None:
-        return None
-    means = _means(source, _promising(source, draft.eps, fills), fills)
-    mean = _best(source, draft, means, effort)
-    if mean is None:
-        return None
-    frame, plainly = io.BytesIO(), replace(effort, bases=0)
-    compress_field(mean, absolute(draft.eps / _FINER), frame.write, effort=plainly, threads=threads)
-    base = within_a_frame(frame.getvalue())
-    if len(base) > _MOST_BYTES:
-        return None
+        return None, draft, None
+    in_time = effort.brief and math.prod(draft.shape) >= MANY
+    promising = _promising(source, draft.eps, fills)
+    if not promising:
+        return None, draft, None
+    alone, finer = Search(source, draft, effort, threads), draft.eps / _FINER
+    if in_time and not alone.is_clear:
+        return None, draft, alone
+    promising = promising[: _TRIED if alone.is_clear and not in_time else 1]
+    plainly = replace(effort, bases=False, mixed=0 if in_time else effort.mixed)
+    size, mean, search = _PAYS * alone.size, None, alone
+    for tried in _means(source, promising, fills):
+        less = Search(*_without(source, draft, _rounded(tried, 2.0 * finer)), effort, threads)
+        if less.size < size < math.inf:
+            both = less.size + _size_of(tried, finer, plainly, threads)
+            if both < size:
+                size, mean, search = both, tried, less
+    if mean is None or search.choice.plan is None:
+        return None, draft, alone
+    base = _frame_of(mean, finer, plainly, threads)
     guide = FieldGuide(b"", (), draft.shape, draft.native, base=base)
-    with_base = with_guide(draft, source, guide, threads)
-    return (guide, with_base) if with_base.coded_eps > 0.0 else None
+    planned = with_base(draft, guide(tuple(slice(0, n) for n in draft.shape)), base)
+    if len(base) > _MOST_BYTES or not planned.coded_eps > 0.0:
+        return None, draft, alone
+    return guide, planned, search
 
 
-def _best(source: Source, draft: Header, means: list[np.ndarray], effort: Effort) -> np.ndarray | None:
-    """That of the ``means`` without which blocks of the field take least, if so much less that it pays."""
-    if not means:
-        return None
-    size, finer = math.prod(draft.shape), draft.eps / _FINER
-    rounded = [_rounded(mean, 2.0 * finer) for mean in means]
-    own = [_size([middle_of(Block(mean), _MIDDLE).values], finer, mean.size, effort) for mean in means]
-    parts = [effort]
-    if size >= MANY:
-        parts = [replace(effort, block=_BLOCK), replace(effort, block=MANY, blocks=1)]
-    for part in parts:
-        places = sample_blocks(draft.shape, part)
-        loud = [(where, block.values) for where in places for block in coded_blocks(source, draft, [where])]
-        before = _size([values for _, values in loud], draft.eps, size, effort)
-        after = [
-            _size([values - part_of(mean, where) for where, values in loud], draft.eps, size, effort)
-            for mean in rounded
-        ]
-        totals = np.add(after, own)
-        least = int(np.argmin(totals))
-        if not totals[least] < _PAYS * before:
-            return None
-        if 8.0 * before > _LOW_RATE * size:  # else small blocks say little
-            break
-    return means[least]
+def _size_of(mean: np.ndarray, eps: float, effort: Effort, threads: int) -> float:
+    """About the bytes of a base."""
+    header = draft_header(mean, absolute(eps), summarize([mean], mean.dtype, ()), effort.tile_bytes)
+    return Search(mean, header, effort, threads).size
+
+
+def _frame_of(mean: np.ndarray, eps: float, effort: Effort, threads: int) -> bytes:
+    """A base, as it is in the frame."""
+    from lossyzip.compressor import compress_field
+
+    frame = io.BytesIO()
+    compress_field(mean, absolute(eps), frame.write, effort=effort, threads=threads)
+    return within_a_frame(frame.getvalue())
+
+
+def _without(source: Source, draft: Header, mean: np.ndarray) -> tuple[Source, Header]:
+    """``source`` less the ``mean``, as a source, and a header for that."""
+    header = with_base(draft, mean)
+    return as_coded(source, header, None, partial(part_of, mean))
 
 
 def _rounded(mean: np.ndarray, step: float) -> np.ndarray:
@@ -111,20 +113,6 @@ def _rounded(mean: np.ndarray, step: float) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         multiples = (step * np.rint(mean / step)).astype(mean.dtype)
     return np.where(np.isfinite(multiples), multiples, mean)
-
-
-def _size(blocks: list[np.ndarray], eps: float, served: int, effort: Effort) -> float:
-    """About the bytes that the best raster, or a wavelet, makes of so many values."""
-    if not blocks:
-        return math.inf
-    low, high = min(float(np.nanmin(b)) for b in blocks), max(float(np.nanmax(b)) for b in blocks)
-    rule = quantizer(blocks[0].dtype, eps, low, high)
-    if rule is None:
-        return math.inf
-    some = [Block(block) for block in blocks]
-    judge = Judge(some, some, rule, served, effort.points, brief=served >= MANY)
-    rasters = [try_raster(judge, how)[0] for how in distinct_folds(blocks[0].shape)]
-    return min(*rasters, try_wavelet(judge, USUAL_STEP, Fold.MERGED)[0])
 
 
 def _promising(source: Source, eps: float, fills: Sequence[float]) -> list[int]:
@@ -138,7 +126,7 @@ def _promising(source: Source, eps: float, fills: Sequence[float]) -> list[int]:
         alone, less = _bits(_pairs(source, axes, fills), eps, steps)
         if 0.0 < alone < math.inf and less < alone * (_MAY_PROMISE if steps < _FEW_STEPS else _PROMISES):
             found.append((less / alone, axes))
-    return [axes for _, axes in sorted(found)[:_TRIED]]
+    return [axes for _, axes in sorted(found)]
 
 
 def _pairs(source: Source, axes: int, fills: Sequence[float]) -> np.ndarray:
@@ -162,15 +150,14 @@ def _means(source: Source, several: list[int], fills: Sequence[float]) -> list[n
     tile, once: a step may lie in all chunks of a file."""
     shape = tuple(source.shape)
     sums = [_Sum(axes, shape) for axes in several]
+    dtype, patterns = np.dtype(source.dtype).newbyteorder("="), np.array(fills, np.float64)
     for where in tile_slices(shape) if several else ():
         tile = read(source, where)
         for one in sums:
             here = one.chosen[where[: one.axes]]
             if here.any():
-                steps = _valid(tile[here], fills)
-                one.total[where[one.axes :]] += np.nan_to_num(steps).sum(axis=0)
-                one.count[where[one.axes :]] += np.isfinite(steps).sum(axis=0)
-    return [one.mean().astype(np.dtype(source.dtype).newbyteorder("=")) for one in sums]
+                one.add(tile[here].astype(dtype, copy=False), where[one.axes :], patterns.astype(dtype))
+    return [one.mean().astype(dtype) for one in sums]
 
 
 class _Sum:
@@ -179,13 +166,36 @@ class _Sum:
     def __init__(self, axes: int, shape: tuple[int, ...]) -> None:
         self.axes, self.chosen = axes, np.zeros(shape[:axes], bool)
         self.chosen.reshape(-1)[_evenly(self.chosen.size, _MOST_STEPS)] = True
-        self.total, self.count = np.zeros(shape[axes:]), np.zeros(shape[axes:])
+        self._total, self._count = np.zeros(shape[axes:]), np.zeros(shape[axes:])
+
+    def add(self, steps: np.ndarray, where: tuple[slice, ...], fills: np.ndarray) -> None:
+        """Parts of some ``steps``, which lie ``where``."""
+        shape = steps.shape[1:]
+        total, count = np.zeros(math.prod(shape)), np.zeros(math.prod(shape))
+        _add_valid(steps.reshape(len(steps), -1), fills, largest_coded(steps.dtype), total, count)
+        self._total[where] += total.reshape(shape)
+        self._count[where] += count.reshape(shape)
 
     def mean(self) -> np.ndarray:
-        known = self.count > 0
-        mean = self.total / np.maximum(self.count, 1.0)
+        known = self._count > 0
+        mean = self._total / np.maximum(self._count, 1.0)
         mean[~known] = mean[known].mean() if known.any() else 0.0
         return mean
+
+
+@kernel
+def _add_valid(steps, fills, largest, total, count):
+    """Of each place in ``steps`` (steps, values): what values are not special, and how many these are."""
+    for step in range(steps.shape[0]):
+        values = steps[step]
+        for i in range(values.size):
+            value = values[i]
+            valid = abs(value) <= largest
+            for k in range(fills.size):
+                valid = valid and value != fills[k]
+            if valid:
+                total[i] += value
+                count[i] += 1.0
 
 
 def _evenly(count: int, most: int) -> list[int]:

@@ -20,6 +20,7 @@ from lossyzip.judge import Attempt, Judge, judge_all
 from lossyzip.lattice_search import sizes_along_axes
 
 _WAVELET_HANDICAP = 1.03  # it is the slowest family,
+_PLANES_HANDICAP = 1.03  # rows of single planes are coded one by one, those of volumes eight at once
 _MAY_BE_WHOLE = 2.0  # times the best lattice, as differences from 0; those from the middle take up to half
 _SCOUTED_HANDICAP = 1.07  # whose trial on more blocks is to be worth its time
 
@@ -45,7 +46,9 @@ def try_multigrid(judge: Judge, how: Fold) -> tuple[float, Plan]:
 
 
 def try_raster(judge: Judge, how: Fold) -> tuple[float, Plan]:
-    return judge.size(_fitted_raster(judge, how))
+    size, plan = judge.size(_fitted_raster(judge, how))
+    single = judge.sparse and how == Fold.PLANES and len(judge.blocks[0].shape) > 2
+    return size * (_PLANES_HANDICAP if single else 1.0), plan
 
 
 def _fitted_raster(judge: Judge, how: Fold) -> Raster:

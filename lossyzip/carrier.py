@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lossyzip._jit import inlined, kernel
 from lossyzip.container.header import Header
 from lossyzip.field import (
     RAW,
@@ -44,7 +45,7 @@ class Carried(NamedTuple):
 class Guiding(NamedTuple):
     """Of a part of a field, in its coded dtype: guide.py."""
 
-    subtracted: np.ndarray | None = None  # flat
+    subtracted: np.ndarray | None = None  # flat; the part is that, as often as there is place for it
     beside: np.ndarray | None = None  # (guides, values): what taps reach into
     classes: np.ndarray | None = None  # flat, uint8: the classes of special values to be expected
 
@@ -108,7 +109,7 @@ def carry(
 ) -> Carried:
     """What is coded of the flat array ``values``, of ``header.part``, but for those ``left_out`` (bool).
 
-    ``guide``: a value of ``header.coded`` for each of them, if the header says that there is one.
+    ``guide``: what is subtracted, as in a `Guiding`, if the header says that there is something.
     """
     if header.pointwise:
         scale = scale_of(header.bound.value, header.part)
@@ -121,14 +122,17 @@ def carry(
     else:
         carried = _widened(values, header)
     if guide is not None:
-        carried = carried._replace(coded=carried.coded - _limited(guide, header), span=None)
+        coded = np.empty_like(carried.coded)
+        _subtract(carried.coded, guide, *_ends(header), coded)
+        carried = carried._replace(coded=coded, span=None)
     return carried if left_out is None else _without(carried, values, left_out)
 
 
 def restore(
     coded: np.ndarray, negative: np.ndarray | None, header: Header, guide: np.ndarray | None = None
 ) -> np.ndarray:
-    """The flat array of ``header.part`` whose carriers are ``coded``: the reverse of `carry`, but rounded."""
+    """The flat array of ``header.part`` whose carriers are ``coded``: the reverse of `carry`, but rounded.
+    It may be in the place of ``coded``."""
     if header.pointwise:
         values = np.empty(coded.size, header.part)
         powers(coded, negative, values)
@@ -136,7 +140,8 @@ def restore(
     if header.packing is not None:
         return unpacked(coded, header, header.packing)
     if guide is not None:
-        return _limited(coded + _limited(guide, header), header)
+        _add(coded, guide, *_ends(header))
+        return coded
     if header.part == header.coded:
         return coded
     if header.part.kind == "f":
@@ -146,10 +151,34 @@ def restore(
         return whole.astype(header.part)
 
 
-def _limited(values: np.ndarray, header: Header) -> np.ndarray:
-    """``values`` within the span of the field's; neither it nor a guide is ever NaN."""
-    low, high = values.dtype.type(header.low), values.dtype.type(header.high)
-    return np.minimum(np.maximum(values, low), high)
+def _ends(header: Header) -> tuple[np.floating, np.floating]:
+    """Those of the span of the field's values."""
+    kind = header.coded.type
+    return kind(header.low), kind(header.high)
+
+
+@inlined
+def _within(value, low, high):
+    """NaN stays what it is."""
+    value = low if value <= low else value
+    return high if value >= high else value
+
+
+@kernel
+def _subtract(values, guide, low, high, differences):
+    for start in range(0, values.size, guide.size):
+        part, into = values[start : start + guide.size], differences[start : start + guide.size]
+        for i in range(part.size):
+            into[i] = part[i] - _within(guide[i], low, high)
+
+
+@kernel
+def _add(differences, guide, low, high):
+    """In place."""
+    for start in range(0, differences.size, guide.size):
+        part = differences[start : start + guide.size]
+        for i in range(part.size):
+            part[i] = _within(part[i] + _within(guide[i], low, high), low, high)
 
 
 def _as_they_are(values: np.ndarray, header: Header) -> Carried:

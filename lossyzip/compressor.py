@@ -165,9 +165,9 @@ def compress_field(
         draft = planning.draft_header(source, bound, summary, chosen.tile_bytes, levels, workers, sample)
         return draft if guide is None else planning.with_guide(draft, source, guide, workers)
 
-    draft = drafted(bound)
+    draft, search = drafted(bound), None
     if alone and levels is None and may_have_base(source, bound, chosen):
-        guide, draft = find_base(source, draft, fill_values, chosen, workers) or (None, draft)
+        guide, draft, search = find_base(source, draft, fill_values, chosen, workers)
     guide = guide.of(draft.guided) if guide is not None and draft.guided else None
     job = _Job(source, span, fill_values, levels, guide, chosen, workers)
 
@@ -194,7 +194,9 @@ def compress_field(
     if bound.kind == "psnr":
         encode = at(bound.value)
     else:
-        header = planning.with_plans(draft, source, levels, guide, chosen, workers, idempotent, extent)
+        header = planning.with_plans(
+            *(draft, source, levels, guide, chosen, workers, idempotent, extent, search)
+        )
         guide = guide.of(header.guided) if guide is not None and header.guided is not None else None
         job = _Job(source, span, fill_values, levels, guide, chosen, workers)
         encode = partial(job.encode, header)

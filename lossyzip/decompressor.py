@@ -198,7 +198,7 @@ class Frame:
                 f"the field needs the {len(self.references)} references that it was compressed with"
             )
         alike = self._header.part == self._header.coded == self.dtype  # packed ones are unpacked in place
-        in_place = alike and self.dtype.isnative and not self.masked and self.guided is None
+        in_place = alike and self.dtype.isnative and not self.masked
         into = into if in_place else None
         enhancer = self._enhancer() if enhance else None
 

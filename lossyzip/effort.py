@@ -52,7 +52,7 @@ class Effort:
     tile_bytes: int = 1 << 23  # of floats, at most
     mixed_if_few: int = 0
     mixed_if_rare: float = 0.0
-    bases: int = 0  # are looked for in fields of up to so many values: base.py
+    bases: bool = False  # are looked for: base.py
     times: float = 1.0  # as many values are in the field that weights are to pay their way in
 
     def mixes(self, tile_shape: tuple[int, ...]) -> bool:
@@ -76,7 +76,7 @@ EFFORTS = {
         brief=True,
         mixed_if_few=1 << 21,
         mixed_if_rare=_RARE,
-        bases=MANY,
+        bases=True,
     ),
     "max": Effort(
         *(1 << 17, 10_000, 1.5, 1 << 18, 4, 50_000),
@@ -84,7 +84,7 @@ EFFORTS = {
         steps=(*_STEPS, 64),
         tile_bytes=1 << 24,
         mixed_if_rare=_RARE,
-        bases=1 << 62,
+        bases=True,
     ),
 }
 ROUGH = Effort(1 << 15, 2_000, 1.2, 1 << 16, 4, 3_000, mixed=1 << 62)  # to compare fields' sizes alone

@@ -73,7 +73,7 @@ class FieldGuide:
                 self.whole[part] = self._made(part)
 
     def __call__(self, where: tuple[slice, ...]) -> np.ndarray:
-        """What the network makes of a part, or the base of it."""
+        """What the network makes of a part, or the base of each step of it."""
         return self._made(where) if self.whole is None else self.whole[where]
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossyzip import field, tuning
+from lossyzip import field
 from lossyzip.bound import Bound
 from lossyzip.carrier import CodedSource, LeftOut, as_coded
 from lossyzip.container.dtypes import part_of
@@ -21,6 +21,7 @@ from lossyzip.field import Source, Summary
 from lossyzip.levels import Levels
 from lossyzip.logarithms import scale_of, zero_and
 from lossyzip.packing_search import packing_of
+from lossyzip.tuning import Search, best_of_each_kind, for_tiles
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:
@@ -100,10 +101,12 @@ def with_plans(
     threads: int,
     idempotent: bool,
     extent: Extent | None = None,
+    search: Search | None = None,
 ) -> Header:
     """``draft`` with the plan that codes ``source`` best, or with one for each level.
 
-    ``extent``: that of the field, if tiles may begin where it does.
+    ``extent``: that of the field, if tiles may begin where it does. ``search``: for the plan, if it has
+    begun.
     """
 
     def with_plan(header: Header, left_out: LeftOut | None) -> Header:
@@ -111,7 +114,7 @@ def with_plans(
             return header
         coded = as_coded(source, header, left_out, guide if header.subtracted else None)
         beside = guide.beside if guide is not None and guide.taps else None
-        plan, rate = tuning.choose(*coded, effort, threads, idempotent, *([beside] if beside else []))
+        plan, _, rate = (search or Search(*coded, effort, threads, idempotent, beside)).choice
         header = _without_unused(header, plan, guide) if guide is not None and beside else header
         if plan is None and header.packing is not None:
             unpacked = replace(header, packing=None)
@@ -125,7 +128,7 @@ def with_plans(
             header = replace(header, tile_shape=_larger_tiles(header))
         if extent is not None and levels is None and guide is None and not header.pointwise:
             header = extent.divided(header)
-        plan = tuning.for_tiles(plan, header.as_coded().tile_shape)
+        plan = for_tiles(plan, header.as_coded().tile_shape)
         return replace(header, family=plan.name, plan=write_plan(plan))
 
     if levels is None:
@@ -143,7 +146,7 @@ def other_plans(planned: Header, source: Source, effort: Effort, threads: int) -
     fast."""
     if planned.guided is not None or planned.family == "lossless" or effort.lattice:
         return []
-    return tuning.best_of_each_kind(*as_coded(source, planned, None, None), effort, threads, _WORTH_A_TILE)
+    return best_of_each_kind(*as_coded(source, planned, None, None), effort, threads, _WORTH_A_TILE)
 
 
 def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -> Header:
@@ -167,6 +170,15 @@ def with_guide(draft: Header, source: Source, guide: FieldGuide, threads: int) -
         return draft
     # 0 + 0.0: no end is -0.0
     return replace(draft, guided=guided._replace(low=span.low + 0.0, high=span.high + 0.0))
+
+
+def with_base(draft: Header, values: np.ndarray, data: bytes = b"") -> Header:
+    """``draft`` of a field from which a base of these ``values`` is subtracted, which are in the frame as
+    ``data``; its span is that of all differences that may be."""
+    low, high = values.dtype.type(draft.low), values.dtype.type(draft.high)
+    within = np.clip(values, low, high)
+    span = float(low - within.max()), float(high - within.min())
+    return replace(draft, guided=Guided(*span, (), b"", base=data))
 
 
 def _without_unused(header: Header, plan: Plan | None, guide: FieldGuide) -> Header:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -68,105 +68,171 @@ _LOOKS = 4  # times the usual blocks, where all of these are quiet
 
 
 class Choice(NamedTuple):
-    """A plan, or None where the lossless back end is better; about how many bits a value takes with it."""
+    """A plan, or None where the lossless back end is better; about how many bytes the field takes, and how
+    many bits a value that is not quiet."""
 
     plan: Plan | None
+    size: float = math.inf
     rate: float = math.inf
 
 
+class _Begun(NamedTuple):
+    """A search that is not at its end."""
+
+    candidates: list[Attempt]
+    final: Judge  # that of these
+    alone: list[tuple[float, Plan]]  # plans without guides, where others have some, and their sizes
+    scouted: list[tuple[float, Plan]]  # what the middle of a block says of all candidates, where it was asked
+
+    @property
+    def low_rate(self) -> bool:
+        """Whether that is next to nothing."""
+        return bool(self.scouted) and _has_low_rate(_least(self.scouted), self.final.served)
+
+
 def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
-    """That of `choose`."""
-    return choose(source, header, effort, threads).plan
+    """That of a `Search`."""
+    return Search(source, header, effort, threads).choice.plan
 
 
-def choose(
-    source: Source,
-    header: Header,
-    effort: Effort,
-    threads: int = 1,
-    idempotent: bool = False,
-    beside: Beside | None = None,
-) -> Choice:
-    """The plan that codes ``source`` in the fewest bytes, by samples; None: the lossless back end does.
+class Search:
+    """For the plan that codes ``source`` in the fewest bytes, by samples, no further than is asked for.
 
     ``header`` is the field's, its family and plan not yet known. The source is read in this thread.
     ``idempotent``: the family is the lattice, unless dtype and eps forbid it. ``beside``: guides that taps
     may reach into, in the header's dtype.
     """
-    if idempotent and not multiples.suits(header.native, header.eps):
-        return Choice(None)
-    rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
-    if rule is None or 0 in header.shape:
-        return Choice(None)
-    coded, share = _sample(source, header, effort, rule, beside)
-    if not coded:
-        return Choice(Lattice(lorenzo.X) if idempotent else Multigrid(Fold.MERGED, 1))
-    served = round(effort.times * math.prod(header.shape) * share)
-    sparse, folds = effort.brief and served >= MANY, distinct_folds(coded[0].shape)
-    final = Judge(coded, coded, rule, served, effort.points, sparse=sparse)
-    if idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
-        size, lattice = best_lattice(final, threads)
-        if idempotent or size < math.inf:
-            return Choice(lattice)
-    if effort.lattice:
-        return Choice(best_lorenzo(folds, final, threads))
-    near = coded
-    if len(coded) > 1 or share < 1.0:
-        near = _loud(coded_blocks(source, header, fit_blocks(header.shape), beside), rule) or coded
-        final = replace(final, near=near)
-    # Those first that take long, so that threads end together: rasters of planes are fitted to more of them.
-    candidates: list[Attempt] = [partial(try_multigrid, how=how) for how in folds]
-    candidates += [partial(try_raster, how=how) for how in reversed(folds)]
-    candidates += _wavelets(folds, effort.steps)
-    candidates += [partial(try_still, how=how) for how in folds]
-    alone: list[tuple[float, Plan]] = []
-    scouted: list[tuple[float, Plan]] = []
-    if beside is not None:
-        candidates, alone = _best_without_guides(candidates, final, threads)
-    elif final.values > 2 * effort.scouted and (sparse or not effort.brief):
+
+    def __init__(
+        self,
+        source: Source,
+        header: Header,
+        effort: Effort,
+        threads: int = 1,
+        idempotent: bool = False,
+        beside: Beside | None = None,
+    ) -> None:
+        self._source, self._header, self._effort, self._threads = source, header, effort, threads
+        self._idempotent, self._beside = idempotent, beside
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The plan; None where the lossless back end is better."""
+        begun = self._begun
+        return begun if isinstance(begun, Choice) else self._chosen(begun)
+
+    @property
+    def size(self) -> float:
+        """About the bytes of the field, as the first look at it says, if it has a clear one; infinite where
+        there is nothing to code, or to code it by."""
+        begun = self._begun
+        if isinstance(begun, _Begun) and begun.scouted and not begun.low_rate:
+            return _least(begun.scouted)
+        return self.choice.size
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the first look says much: there is more than next to nothing to code, or all was seen."""
+        return isinstance(self._begun, _Begun) and not self._begun.low_rate
+
+    @cached_property
+    def _begun(self) -> Choice | _Begun:
+        """What there is to choose from, if that is a question."""
+        source, header, effort, threads = self._source, self._header, self._effort, self._threads
+        if self._idempotent and not multiples.suits(header.native, header.eps):
+            return Choice(None)
+        rule = quantizer(header.native, header.eps, header.low, header.high) if header.eps > 0.0 else None
+        if rule is None or 0 in header.shape:
+            return Choice(None)
+        coded, share = _sample(source, header, effort, rule, self._beside)
+        if not coded:
+            return Choice(Lattice(lorenzo.X) if self._idempotent else Multigrid(Fold.MERGED, 1))
+        served = round(effort.times * math.prod(header.shape) * share)
+        sparse, folds = effort.brief and served >= MANY, distinct_folds(coded[0].shape)
+        final = Judge(coded, coded, rule, served, effort.points, sparse=sparse)
+        if self._idempotent or (effort.lattice and multiples.suits(header.native, header.eps)):
+            size, lattice = best_lattice(final, threads)
+            if self._idempotent or size < math.inf:
+                return Choice(lattice)
+        if effort.lattice:
+            return Choice(best_lorenzo(folds, final, threads))
+        if len(coded) > 1 or share < 1.0:
+            fitted = coded_blocks(source, header, fit_blocks(header.shape), self._beside)
+            final = replace(final, near=_loud(fitted, rule) or coded)
+        # Those first that take long, so that threads end together: rasters of planes are fitted to most.
+        candidates: list[Attempt] = [partial(try_multigrid, how=how) for how in folds]
+        candidates += [partial(try_raster, how=how) for how in reversed(folds)]
+        candidates += _wavelets(folds, effort.steps)
+        candidates += [partial(try_still, how=how) for how in folds]
+        if self._beside is not None:
+            candidates, alone = _best_without_guides(candidates, final, threads)
+            return _Begun(candidates, final, alone, [])
+        if final.values <= 2 * effort.scouted or (effort.brief and not sparse):
+            return _Begun(candidates, final, [], [])
         middle = [middle_of(coded[0], effort.scouted)]
         scout = Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
         candidates, scouted = _shortlist(candidates, scout, effort.leeway, threads)
-        if sparse and len(candidates) > 1 and _has_low_rate(min(size for size, _ in scouted), served):
+        return _Begun(candidates, final, [], scouted)
+
+    def _chosen(self, begun: _Begun) -> Choice:
+        header, effort, final = self._header, self._effort, begun.final
+        if begun.low_rate and final.sparse and len(begun.candidates) > 1:
             larger = sample_blocks(header.shape, replace(effort, block=2 * effort.block))
-            blocks = _loud(coded_blocks(source, header, larger, beside), rule)
-            final = replace(final, blocks=blocks or coded)
-    whole_steps = _repeats(middle_of(coded[0], _LATTICE_SCOUT).values) or _in_steps(scouted, served, _LIKELY)
-    if sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
-        judged = [(min(size for size, _ in scouted), plan_alone(candidates[0], final))]
-    elif sparse and not scouted and beside is None:  # most blocks are quiet: a single one is left
-        rasters = [c for c in candidates if c.func is try_raster]
-        always = [c for c in candidates if c.func is try_multigrid and c.keywords["how"] == Fold.MERGED]
-        judged = judge_all([*rasters, *always], final, threads, always)
-        of_rasters = judged[: len(rasters)]
-        rate = 8.0 * min(size for size, _ in of_rasters) / served
-        wavelet = _wavelets(folds, [FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP])
-        good = _good_folds(rasters, of_rasters)
-        others = [c for c in candidates if c.func in (try_multigrid, try_still) and c.keywords["how"] in good]
-        judged += judge_all([c for c in [*others, *wavelet] if c not in always], final, threads)
-    else:
-        judged = judge_all(candidates, final, threads) + alone
-    if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, served)):
-        best = min(judged, key=lambda pair: pair[0])
-        judged.append(_best_lattice(source, header, effort, final, best, beside))
-    if scouted and sparse and header.tile_shape == header.shape:
-        judged = _surely_judged(judged, scouted, replace(final, blocks=near))
-    elif scouted and sparse and _has_low_rate(min(size for size, _ in judged), served):
-        large = sample_blocks(header.shape, replace(effort, block=MANY, blocks=1))
-        blocks = _loud(coded_blocks(source, header, large, beside), rule)
-        judged = (
-            _judged_again(judged, replace(final, blocks=blocks), _TURNS_AT_LOW_RATES) if blocks else judged
-        )
-    size, plan = min(judged, key=lambda pair: pair[0])
-    if effort.mixes(header.tile_shape):
-        most = _MIXED_BLOCK if beside is None else _MIXED_BLOCK // 4
-        part = replace(effort, block=math.prod(header.tile_shape) if size < _FEW_BYTES else most, blocks=1)
-        block = coded_blocks(source, header, sample_blocks(header.shape, part), beside) or coded[:1]
-        within = _FAR if _has_low_rate(size, served) else _WORTH_MIXING
-        plan = _best_mixed(judged, replace(final, blocks=block), within, threads)
-    if size > 0.5 * header.native.itemsize * served and final.lossless_size() < size:
-        return Choice(None)
-    return Choice(for_tiles(plan, header.tile_shape), 8.0 * size / served)
+            final = replace(final, blocks=self._loud_blocks(larger, final) or final.blocks)
+        judged = self._judged(begun, final)
+        if begun.scouted and final.sparse and header.tile_shape == header.shape:
+            judged = _surely_judged(judged, begun.scouted, replace(final, blocks=final.near))
+        elif begun.scouted and final.sparse and _has_low_rate(_least(judged), final.served):
+            large = sample_blocks(header.shape, replace(effort, block=MANY, blocks=1))
+            blocks = self._loud_blocks(large, final)
+            if blocks:
+                judged = _judged_again(judged, replace(final, blocks=blocks), _TURNS_AT_LOW_RATES)
+        size, plan = min(judged, key=lambda pair: pair[0])
+        if effort.mixes(header.tile_shape):
+            most = _MIXED_BLOCK if self._beside is None else _MIXED_BLOCK // 4
+            most = math.prod(header.tile_shape) if size < _FEW_BYTES else most
+            part = sample_blocks(header.shape, replace(effort, block=most, blocks=1))
+            block = coded_blocks(self._source, header, part, self._beside) or begun.final.blocks[:1]
+            within = _FAR if _has_low_rate(size, final.served) else _WORTH_MIXING
+            plan = _best_mixed(judged, replace(final, blocks=block), within, self._threads)
+        if size > 0.5 * header.native.itemsize * final.served:
+            lossless = final.lossless_size()
+            if lossless < size:
+                return Choice(None, lossless)
+        return Choice(for_tiles(plan, header.tile_shape), size, 8.0 * size / final.served)
+
+    def _judged(self, begun: _Begun, final: Judge) -> list[tuple[float, Plan]]:
+        """What the candidates give that are left, and those beside them."""
+        header, effort, threads = self._header, self._effort, self._threads
+        candidates, scouted = begun.candidates, begun.scouted
+        middle = middle_of(begun.final.blocks[0], _LATTICE_SCOUT).values
+        whole_steps = _repeats(middle) or _in_steps(scouted, final.served, _LIKELY)
+        if final.sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
+            judged = [(_least(scouted), plan_alone(candidates[0], final))]
+        elif final.sparse and not scouted and self._beside is None:  # most blocks are quiet: one is left
+            judged = _judged_by_rasters(candidates, final, threads)
+        else:
+            judged = judge_all(candidates, final, threads) + begun.alone
+        if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, final.served)):
+            best = min(judged, key=lambda pair: pair[0])
+            judged.append(_best_lattice(self._source, header, effort, final, best, self._beside))
+        return judged
+
+    def _loud_blocks(self, where: list[tuple[slice, ...]], judge: Judge) -> list[Block]:
+        return _loud(coded_blocks(self._source, self._header, where), judge.rule)
+
+
+def _judged_by_rasters(candidates: Sequence[Attempt], judge: Judge, threads: int) -> list[tuple[float, Plan]]:
+    """What all of one fold or two give: rasters say which folds, and which step of a wavelet."""
+    rasters = [c for c in candidates if c.func is try_raster]
+    always = [c for c in candidates if c.func is try_multigrid and c.keywords["how"] == Fold.MERGED]
+    judged = judge_all([*rasters, *always], judge, threads, always)
+    of_rasters = judged[: len(rasters)]
+    step = FINE_STEP if 8.0 * _least(of_rasters) / judge.served > _BITS_OF_FINE_STEPS else USUAL_STEP
+    good = _good_folds(rasters, of_rasters)
+    others = [c for c in candidates if c.func in (try_multigrid, try_still) and c.keywords["how"] in good]
+    wavelets = _wavelets(distinct_folds(judge.blocks[0].shape), [step])
+    return judged + judge_all([c for c in [*others, *wavelets] if c not in always], judge, threads)
 
 
 def _best_lattice(
@@ -270,7 +336,7 @@ def _shortlist(
         tried, judged = _judged_by_folds(one_step, scout, threads)
     else:
         tried, judged = list(candidates), judge_all(candidates, scout, threads)
-    best = min(size for size, _ in judged)
+    best = _least(judged)
     close, leeways, rate = _CLOSE * best, dict.fromkeys(_TRIES, leeway), 8.0 * best / scout.served
     if scout.sparse:
         close = best * (1.0 + _CLOSE_BITS / rate)
@@ -313,7 +379,7 @@ def _good_folds(candidates: Sequence[Attempt], judged: Sequence[tuple[float, Pla
     """Those in which a raster is nearly as good as in the best one; and the usual one, which is always tried:
     a raster says little of a multigrid there."""
     rasters = [(size, c) for c, (size, _) in zip(candidates, judged, strict=True) if c.func is try_raster]
-    most = _CLOSE_FOLD * min(size for size, _ in rasters)
+    most = _CLOSE_FOLD * _least(rasters)
     return [Fold.MERGED, *(c.keywords["how"] for size, c in rasters if size <= most)]
 
 
@@ -338,13 +404,13 @@ def _surely_judged(
 ) -> list[tuple[float, Plan]]:
     """The best of each kind by the whole field, which is one tile, where that may have another best one: some
     are not far behind, and a value takes more or less in smaller samples, which lie elsewhere."""
-    best, before = min(size for size, _ in judged), min(size for size, _ in scouted)
+    best, before = _least(judged), _least(scouted)
     return judged if 1.0 / _ALIKE < best / before < _ALIKE else _judged_again(judged, whole, _MAY_TURN)
 
 
 def _judged_again(judged: list[tuple[float, Plan]], large: Judge, most: float) -> list[tuple[float, Plan]]:
     """By larger blocks, the best of each kind that takes no more than ``most`` times the best."""
-    best = min(size for size, _ in judged)
+    best = _least(judged)
     near = [plan for size, plan in _best_of_kinds(judged).values() if size < most * best]
     if len(near) < 2:
         return judged
@@ -357,6 +423,10 @@ def _best_of_kinds(judged: Sequence[tuple[float, Plan]]) -> dict[tuple[str, bool
         kind = kind_of(pair[1])
         best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
     return best
+
+
+def _least(judged: Sequence[tuple[float, Plan | Attempt]]) -> float:
+    return min(size for size, _ in judged)
 
 
 def _has_low_rate(size: float, served: int) -> bool:

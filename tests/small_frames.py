@@ -10,7 +10,7 @@ import pytest
 from plans import STATIC
 
 import lossyzip as lz
-from lossyzip import field, second_pass, tuning
+from lossyzip import base_search, field, second_pass, tuning
 from lossyzip.container import archive
 from lossyzip.decompose.fold import Fold
 from lossyzip.decompose.interpolation import Multigrid
@@ -62,7 +62,7 @@ def compress(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(field, "TILE_VALUES", tile_values)
         patch.setitem(EFFORTS, "balanced", STATIC)
-        patch.setattr(tuning, "choose", lambda *_: tuning.Choice(PLANS[plan]))
+        patch.setattr(tuning.Search, "choice", tuning.Choice(PLANS[plan], size=1.0))
         return lz.compress(array, bound, fill_value=-99.0, effort=effort, threads=1)
 
 
@@ -73,7 +73,7 @@ def enhanced() -> bytes:
         patch.setattr(second_pass, "_cheaper", lambda *_: True)
         patch.setattr(training, "FEWEST", 100)
         patch.setitem(EFFORTS, "balanced", STATIC)
-        patch.setattr(tuning, "choose", lambda *_: tuning.Choice(PLANS["raster"]))
+        patch.setattr(tuning.Search, "choice", tuning.Choice(PLANS["raster"]))
         blob = lz.compress(ARRAY, BOUND, fill_value=-99.0, enhance="offsets", threads=1)
     assert lz.inspect(blob).sections["marks"] > 0
     return blob
@@ -84,6 +84,13 @@ def flagged() -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Effort, "mixing", lambda *_: Mixing(rare=math.inf))
         return compress("raster", array=np.where(np.abs(ARRAY) < 1.5, 0, ARRAY), effort="max")
+
+
+def based(array: np.ndarray) -> bytes:
+    """Whether or not the base pays."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_search, "_PAYS", 1e9)
+        return compress("raster", array=array)
 
 
 FRAMES = {
@@ -111,7 +118,7 @@ FRAMES = {
     "masked": compress("raster", array=np.ma.masked_less(ARRAY[:9], 0.1)),
     "masked, lossless": compress("lossless", array=np.ma.masked_less(ARRAY[:5], 0.1)),
     "margins": compress("raster", 1 << 13, np.pad(ARRAY, ((40, 20), (30, 18)), constant_values=(0.5, -0.25))),
-    "base": compress("raster", array=PATTERN + 0.3 * np.sin(np.arange(16, dtype="<f4"))[:, None, None]),
+    "base": based(PATTERN + 0.3 * np.sin(np.arange(16, dtype="<f4"))[:, None, None]),
     "enhanced": enhanced(),
     "levels": compress("raster", array=ARRAY[:9], bound=lz.absolute(np.where(np.arange(20) < 9, 0.1, 0.0))),
 }

@@ -8,18 +8,29 @@ import numpy as np
 import pytest
 import reference
 from forgery import Parts
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from small_frames import FRAMES
 
 import lossyzip as lz
 from datasets.varied import noise
 from lossyzip.base import within_a_frame
+from lossyzip.carrier import carry, restore
 from lossyzip.compressor import compress_field
 from lossyzip.container.frame import pack_sections, unpack_sections
+from lossyzip.container.guided import Guided
+from lossyzip.container.header import Header
 from lossyzip.effort import EFFORTS
 from lossyzip.errors import DecodeError
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 EPS = lz.absolute(0.05)
-WITHOUT = replace(EFFORTS["balanced"], bases=0)
+HEADER = Header(
+    *(np.dtype("<f4"), (1,), (1,), EPS, 0.05, -5.0, 5.0, (), "raster", b"", ()),
+    guided=Guided(-15.0, 15.0, (), b"", base=b"one"),
+)
+WITHOUT = replace(EFFORTS["balanced"], bases=False)
 
 
 def climate(shape: tuple[int, ...] = (40, 30, 40), axes: int = 1, dtype: str = "<f4") -> np.ndarray:
@@ -62,6 +73,35 @@ def test_a_pattern_is_there_once(shape, axes, dtype):
     assert np.array_equal(lz.decompress(blob, region=region), back[region])
     sections = lz.inspect(blob).sections
     assert sum(sections.values()) == len(blob)
+
+
+@pytest.mark.parametrize("shape", [(160, 80, 100), (9, 16, 90, 100)])
+def test_large_fields_are_sampled(shape):
+    array = climate(shape, axes=len(shape) - 2)
+    blob = lz.compress(array, EPS, threads=1)
+    assert 0 < base_bytes(blob) < len(blob) < 0.95 * size_without(array)
+    assert lz.compress(array, EPS, threads=2) == blob
+    assert np.abs(lz.decompress(blob).astype(np.float64) - array).max() <= 0.05
+    low = lz.relative(0.3)  # so few bits that a sample would say little
+    assert lz.verify(array, lz.compress(array, low)).passed
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+@given(data=st.data())
+def test_subtracting_and_adding(dtype, data):
+    """As numpy does it, for every step of a part."""
+    numbers = st.floats(-10.0, 10.0, width=32).map(lambda value: value + 0.0)  # -0.0 is special
+    steps, size = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 9))
+    base = data.draw(arrays(dtype, size, elements=numbers))
+    field = data.draw(arrays(dtype, steps * size, elements=st.one_of(numbers, st.just(np.nan))))
+    header = replace(HEADER, dtype=np.dtype(dtype), shape=field.shape, tile_shape=field.shape)
+    within = np.tile(np.clip(base, -5.0, 5.0), steps)
+    known = ~np.isnan(field)
+    carried = carry(field, header, guide=base)
+    assert np.array_equal(carried.coded[known], (field - within)[known])
+    assert np.isnan(carried.coded[~known]).all()
+    expected = np.clip(field + within, -5.0, 5.0)
+    assert np.array_equal(restore(field.copy(), None, header, base), expected, equal_nan=True)
 
 
 def test_the_format_alone_says_how_it_is_read():
@@ -128,6 +168,13 @@ def test_huge_values_and_infinities():
     assert lz.verify(far, lz.compress(far, lz.relative(1e-4))).passed
 
 
+def offsets() -> bytes:
+    """An enhancer for any field."""
+    enhancer = unpack_sections(Parts.of(FRAMES["enhanced"]).header, "ABRSEPw")["E"]
+    assert enhancer
+    return enhancer
+
+
 def test_forged_bases():
     array = climate((24, 9, 11))
     blob = lz.compress(array, lz.absolute(0.2))
@@ -161,6 +208,7 @@ def test_forged_bases():
         {**sections, "G": own[:-1]},
         {**sections, "N": bytes(9)},
         {**sections, "Z": b"\1\1\1"},
+        {**sections, "E": offsets()},
     ]
     for some in forged:
         with pytest.raises(DecodeError):

@@ -317,7 +317,7 @@ def assert_kept_with(
 ) -> None:
     """With ``plan`` and a changed part, alike in encoder and decoder, every value is within the bound."""
     array, rel = case
-    patches = patched((tuning, "choose"), lambda _: lambda *args: tuning.Choice(plan)), patched(part, make)
+    patches = patched((tuning.Search, "choice"), lambda _: tuning.Choice(plan)), patched(part, make)
     forget_passes()
     try:
         blob = lz.compress(array, lz.relative(rel), fill_value=FILL, threads=1)
@@ -352,7 +352,7 @@ def test_no_kernel_reaches_outside_its_arrays(tmp_path):
 def test_what_the_encoder_left_is_no_decoded_value(monkeypatch):
     """Multigrid decodes in memory in which the encoder left the same tile: idle decoders must not pass."""
     field_ = np.random.default_rng(0).standard_normal((20, 20, 20)).cumsum(axis=0)
-    monkeypatch.setattr(tuning, "choose", lambda *args: tuning.Choice(Multigrid(Fold.MERGED, 2)))
+    monkeypatch.setattr(tuning.Search, "choice", tuning.Choice(Multigrid(Fold.MERGED, 2)))
     lz.compress(field_, lz.absolute(0.1), effort="fast", threads=1)  # all is well
     honest = passes.decode_planes
 

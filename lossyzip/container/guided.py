@@ -110,7 +110,7 @@ def read_guided(sections: dict[str, bytes], dtype: np.dtype, bound: Bound) -> Gu
 def _read_base(sections: dict[str, bytes], part: np.dtype) -> Guided:
     """A base is subtracted, and there is nothing else."""
     data, ends = sections["G"], 1 + 2 * part.itemsize
-    if data[:1] != bytes([_SUBTRACTED | _BASE]) or data[ends:] != bytes(2) or sections.keys() & {"N", "Z"}:
+    if data[:1] != bytes([_SUBTRACTED | _BASE]) or data[ends:] != bytes(2) or sections.keys() & set("NZEK"):
         raise CorruptError(f"a base, and a guide with flags {data[:1]!r} of {len(data)} bytes")
     if not sections.get("Y"):
         raise CorruptError("a guide without its base")

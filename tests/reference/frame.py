@@ -43,6 +43,7 @@ def decode_frame(
         latents = None
         if "Z" in found:
             latents = decode_frame(found["Z"][3:]), found["Z"][:3]
+        require(not ("Y" in found and found.keys() & {"E", "K"}), "a base and an enhancer")
         base = decode_frame(found["Y"] + b"ZysL") if "Y" in found else None
         guides = Guides(found["G"], header, references, network, latents, base)
         header = replace(header, coded=guides.span)
