@@ -23,6 +23,7 @@ def fields(seed: int = 0) -> dict[str, np.ndarray]:
         "degrees": np.round(15.0 + 8.0 * noise((1000, 1100), 2.4, rng), 1).astype(np.float32),
         "drifting": drifting((12, 16, 72, 88), rng),
         "traces": traces((280, 4000), rng),
+        "shock": shock((60, 256, 256)),
     }
 
 
@@ -84,6 +85,13 @@ def drifting(shape: tuple[int, int, int, int], rng: np.random.Generator) -> np.n
         for t in range(shape[0])
     ]
     return (np.stack(steps) + 0.02 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def shock(shape: tuple[int, int, int]) -> np.ndarray:
+    """A curved front that passes through a smooth flow, in time."""
+    time, y, x = (np.linspace(0.0, 1.0, n) for n in shape)
+    place = 0.2 + 0.5 * time[:, None, None] + 0.1 * np.sin(6.0 * y)[:, None]
+    return (np.tanh(40.0 * (x - place)) + 0.05 * np.sin(40.0 * x * y[:, None])).astype(np.float32)
 
 
 def traces(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

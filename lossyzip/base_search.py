@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,8 @@ _FINER = 2.0  # times, than the field: what is off in it is off in every step
 _FEW_STEPS = 32  # of which each pays much of a base
 _PROMISES, _MAY_PROMISE = 0.97, 1.2  # times the bits; with few steps some values tell little of what it takes
 _TRIED = 3  # means, if there is time
-_PAYS = 0.95  # times the bytes
+_PAYS, _SURELY_PAYS = 0.95, 0.85  # times the bytes; where next to nothing is coded, as samples say less then
+_MUCH = 0.5  # times the bits that a field takes: so much less is worth a closer look, also where time counts
 
 
 def may_have_base(source: Source, bound: Bound, effort: Effort) -> bool:
@@ -66,17 +67,17 @@ def find_base(
     if not promising:
         return None, draft, None
     alone, finer = Search(source, draft, effort, threads), draft.eps / _FINER
-    if in_time and not alone.is_clear:
+    if in_time and not alone.is_clear and promising[0].ratio > _MUCH:
         return None, draft, alone
-    promising = promising[: _TRIED if alone.is_clear and not in_time else 1]
+    tried = promising[: _TRIED if alone.is_clear and not in_time else 1]
     plainly = replace(effort, bases=False, mixed=0 if in_time else effort.mixed)
-    size, mean, search = _PAYS * alone.size, None, alone
-    for tried in _means(source, promising, fills):
-        less = Search(*_without(source, draft, _rounded(tried, 2.0 * finer)), effort, threads)
+    size, mean, search = (_PAYS if alone.is_clear else _SURELY_PAYS) * alone.size, None, alone
+    for found in _means(source, [its.axes for its in tried], fills):
+        less = Search(*_without(source, draft, _rounded(found, 2.0 * finer)), effort, threads)
         if less.size < size < math.inf:
-            both = less.size + _size_of(tried, finer, plainly, threads)
+            both = less.size + _size_of(found, finer, plainly, threads)
             if both < size:
-                size, mean, search = both, tried, less
+                size, mean, search = both, found, less
     if mean is None or search.choice.plan is None:
         return None, draft, alone
     base = _frame_of(mean, finer, plainly, threads)
@@ -115,8 +116,15 @@ def _rounded(mean: np.ndarray, step: float) -> np.ndarray:
     return np.where(np.isfinite(multiples), multiples, mean)
 
 
-def _promising(source: Source, eps: float, fills: Sequence[float]) -> list[int]:
-    """Over how many leading axes a mean may be worth its place, as some values tell; the best first."""
+class _Promise(NamedTuple):
+    """The bits that a field takes without the mean over so many leading ``axes``, times those with it."""
+
+    ratio: float
+    axes: int
+
+
+def _promising(source: Source, eps: float, fills: Sequence[float]) -> list[_Promise]:
+    """Means that may be worth their place, as some values tell; the best first."""
     shape, found = tuple(source.shape), []
     for axes in range(1, len(shape)):
         steps, values = math.prod(shape[:axes]), math.prod(shape[axes:])
@@ -125,8 +133,8 @@ def _promising(source: Source, eps: float, fills: Sequence[float]) -> list[int]:
             continue
         alone, less = _bits(_pairs(source, axes, fills), eps, steps)
         if 0.0 < alone < math.inf and less < alone * (_MAY_PROMISE if steps < _FEW_STEPS else _PROMISES):
-            found.append((less / alone, axes))
-    return [axes for _, axes in sorted(found)]
+            found.append(_Promise(less / alone, axes))
+    return sorted(found)
 
 
 def _pairs(source: Source, axes: int, fills: Sequence[float]) -> np.ndarray:

@@ -93,15 +93,6 @@ def with_step(candidate: Attempt, step: int) -> Attempt:
     return partial(candidate, step=step) if "step" in candidate.keywords else candidate
 
 
-def plan_alone(candidate: Attempt, judge: Judge) -> Plan:
-    """The plan of ``candidate``, of which ``judge`` need not say how good it is."""
-    if candidate.func is try_raster:
-        return _fitted_raster(judge, **candidate.keywords)
-    return (
-        _fitted_wavelet(judge, **candidate.keywords) if "step" in candidate.keywords else candidate(judge)[1]
-    )
-
-
 def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:
     """Differences along some of the axes, as `sizes_along_axes` tries them; or along none, from 0 or from the
     middle, with levels around them, too, where that may be as good."""

@@ -18,7 +18,6 @@ from lossyzip.candidates import (
     best_lattice,
     best_lorenzo,
     kind_of,
-    plan_alone,
     try_multigrid,
     try_plan,
     try_raster,
@@ -64,6 +63,7 @@ _LATTICE_SCOUT = 1 << 14
 _MAY_WIN = 1.2  # times a lattice whose contexts are levels, as blocks say, whose edges cost it nothing
 _NEARLY, _LIKELY = 1.1, 1.2  # times the best; as small samples say
 _NOTHING = 0.1  # bits a value
+_OVERSTATED = 1.2  # times what larger samples say of the best: the small one was of a rough place
 _LOOKS = 4  # times the usual blocks, where all of these are quiet
 
 
@@ -82,7 +82,8 @@ class _Begun(NamedTuple):
     candidates: list[Attempt]
     final: Judge  # that of these
     alone: list[tuple[float, Plan]]  # plans without guides, where others have some, and their sizes
-    scouted: list[tuple[float, Plan]]  # what the middle of a block says of all candidates, where it was asked
+    scouted: list[tuple[float, Plan]]  # what the middle of a block says of all candidates, if it is asked,
+    left_out: list[Attempt]  # and the best of those kinds that it left out, but for hopeless ones
 
     @property
     def low_rate(self) -> bool:
@@ -166,13 +167,13 @@ class Search:
         candidates += [partial(try_still, how=how) for how in folds]
         if self._beside is not None:
             candidates, alone = _best_without_guides(candidates, final, threads)
-            return _Begun(candidates, final, alone, [])
+            return _Begun(candidates, final, alone, [], [])
         if final.values <= 2 * effort.scouted or (effort.brief and not sparse):
-            return _Begun(candidates, final, [], [])
+            return _Begun(candidates, final, [], [], [])
         middle = [middle_of(coded[0], effort.scouted)]
         scout = Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
-        candidates, scouted = _shortlist(candidates, scout, effort.leeway, threads)
-        return _Begun(candidates, final, [], scouted)
+        candidates, scouted, left_out = _shortlist(candidates, scout, effort.leeway, threads)
+        return _Begun(candidates, final, [], scouted, left_out)
 
     def _chosen(self, begun: _Begun) -> Choice:
         header, effort, final = self._header, self._effort, begun.final
@@ -182,18 +183,23 @@ class Search:
         judged = self._judged(begun, final)
         if begun.scouted and final.sparse and header.tile_shape == header.shape:
             judged = _surely_judged(judged, begun.scouted, replace(final, blocks=final.near))
-        elif begun.scouted and final.sparse and _has_low_rate(_least(judged), final.served):
+        elif begun.scouted and _has_low_rate(_least(judged), final.served):
             large = sample_blocks(header.shape, replace(effort, block=MANY, blocks=1))
             blocks = self._loud_blocks(large, final)
             if blocks:
-                judged = _judged_again(judged, replace(final, blocks=blocks), _TURNS_AT_LOW_RATES)
+                most = max(_TURNS_AT_LOW_RATES, _close_at(8.0 * _least(judged) / final.served))
+                judged = _judged_again(judged, replace(final, blocks=blocks), most)
         size, plan = min(judged, key=lambda pair: pair[0])
+        if begun.scouted and final.sparse and isinstance(plan, Wavelet):  # of which but one step was tried
+            plan = replace(plan, step=_step_at(8.0 * size / final.served))
         if effort.mixes(header.tile_shape):
-            most = _MIXED_BLOCK if self._beside is None else _MIXED_BLOCK // 4
-            most = math.prod(header.tile_shape) if size < _FEW_BYTES else most
-            part = sample_blocks(header.shape, replace(effort, block=most, blocks=1))
+            values = _MIXED_BLOCK if self._beside is None else _MIXED_BLOCK // 4
+            values = math.prod(header.tile_shape) if size < _FEW_BYTES else values
+            part = sample_blocks(header.shape, replace(effort, block=values, blocks=1))
             block = coded_blocks(self._source, header, part, self._beside) or begun.final.blocks[:1]
-            within = _FAR if _has_low_rate(size, final.served) else _WORTH_MIXING
+            within = _WORTH_MIXING
+            if _has_low_rate(size, final.served):
+                within = max(_FAR, _close_at(8.0 * size / final.served))
             plan = _best_mixed(judged, replace(final, blocks=block), within, self._threads)
         if size > 0.5 * header.native.itemsize * final.served:
             lossless = final.lossless_size()
@@ -207,12 +213,12 @@ class Search:
         candidates, scouted = begun.candidates, begun.scouted
         middle = middle_of(begun.final.blocks[0], _LATTICE_SCOUT).values
         whole_steps = _repeats(middle) or _in_steps(scouted, final.served, _LIKELY)
-        if final.sparse and len(candidates) == 1 and not effort.mixes(header.tile_shape) and not whole_steps:
-            judged = [(_least(scouted), plan_alone(candidates[0], final))]
-        elif final.sparse and not scouted and self._beside is None:  # most blocks are quiet: one is left
+        if final.sparse and not scouted and self._beside is None:  # most blocks are quiet: one is left
             judged = _judged_by_rasters(candidates, final, threads)
         else:
             judged = judge_all(candidates, final, threads) + begun.alone
+            if final.sparse and scouted and _OVERSTATED * _least(judged) < _least(scouted):
+                judged += judge_all(begun.left_out, final, threads)
         if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, final.served)):
             best = min(judged, key=lambda pair: pair[0])
             judged.append(_best_lattice(self._source, header, effort, final, best, self._beside))
@@ -228,7 +234,7 @@ def _judged_by_rasters(candidates: Sequence[Attempt], judge: Judge, threads: int
     always = [c for c in candidates if c.func is try_multigrid and c.keywords["how"] == Fold.MERGED]
     judged = judge_all([*rasters, *always], judge, threads, always)
     of_rasters = judged[: len(rasters)]
-    step = FINE_STEP if 8.0 * _least(of_rasters) / judge.served > _BITS_OF_FINE_STEPS else USUAL_STEP
+    step = _step_at(8.0 * _least(of_rasters) / judge.served)
     good = _good_folds(rasters, of_rasters)
     others = [c for c in candidates if c.func in (try_multigrid, try_still) and c.keywords["how"] in good]
     wavelets = _wavelets(distinct_folds(judge.blocks[0].shape), [step])
@@ -328,9 +334,9 @@ def for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
 
 def _shortlist(
     candidates: Sequence[Attempt], scout: Judge, leeway: float, threads: int
-) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
-    """The candidates close to the best, and the best of each kind, unless it is far behind; and what all
-    gave."""
+) -> tuple[list[Attempt], list[tuple[float, Plan]], list[Attempt]]:
+    """The candidates close to the best, and the best of each kind, unless it is far behind; what all gave;
+    and the best of other kinds, unless it takes several times as much."""
     if scout.brief:
         one_step = [c for c in candidates if c.keywords.get("step", USUAL_STEP) == USUAL_STEP]
         tried, judged = _judged_by_folds(one_step, scout, threads)
@@ -338,8 +344,8 @@ def _shortlist(
         tried, judged = list(candidates), judge_all(candidates, scout, threads)
     best = _least(judged)
     close, leeways, rate = _CLOSE * best, dict.fromkeys(_TRIES, leeway), 8.0 * best / scout.served
-    if scout.sparse:
-        close = best * (1.0 + _CLOSE_BITS / rate)
+    if scout.sparse or rate < _LOW_RATE:
+        close = best * _close_at(rate)
     if rate < _LOW_RATE:
         leeways = dict.fromkeys(_TRIES, _FAR)
     elif scout.sparse:
@@ -348,20 +354,33 @@ def _shortlist(
     for size, plan in judged:
         kind = kind_of(plan)
         best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
-    chosen = []
+    chosen, left_out = [], []
     for candidate, (size, plan) in zip(tried, judged, strict=True):
         best_of_its = best_of_kind[kind_of(plan)]
         most = max(close, leeways[candidate.func] * best + _SLACK) if size == best_of_its else close
         if size <= min(most, _OTHER_FOLD * best_of_its):
             chosen.append(candidate)
+        elif size == best_of_its <= _FAR * best:
+            left_out.append(candidate)
     if not scout.brief and any(candidate.func is try_wavelet for candidate in chosen):
         # all its steps: small blocks, of which much is edges, say little of which one is best
         chosen = [candidate for candidate in tried if candidate in chosen or candidate.func is try_wavelet]
     if scout.brief:
         of_wavelet = [size for size, plan in judged if isinstance(plan, Wavelet)]
-        if of_wavelet and 8.0 * of_wavelet[0] > _BITS_OF_FINE_STEPS * scout.served:
-            chosen = [with_step(candidate, FINE_STEP) for candidate in chosen]
-    return chosen, judged
+        if of_wavelet:
+            step = _step_at(8.0 * of_wavelet[0] / scout.served)
+            chosen = [with_step(candidate, step) for candidate in chosen]
+    return chosen, judged, left_out
+
+
+def _close_at(rate: float) -> float:
+    """How many times the best size another plan may take that is as good, at so many bits a value."""
+    return 1.0 + _CLOSE_BITS / rate
+
+
+def _step_at(rate: float) -> int:
+    """That of a wavelet which is mostly better at so many bits a value."""
+    return FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP
 
 
 def _judged_by_folds(

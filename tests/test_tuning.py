@@ -60,6 +60,24 @@ def test_what_balanced_chooses_on_samples_is_about_as_small_as_the_best_family(f
     assert _size(values, header, chosen) <= 1.05 * best
 
 
+@pytest.mark.parametrize("rel", [1e-3, 1e-4, 1e-5])
+def test_a_sample_of_a_rough_place_does_not_say_what_is_best_elsewhere(fields, rel):
+    """The middle of the field has the front, whose values a raster predicts best; most of it is smooth."""
+    values = fields["shock"]
+    header = _header(values, rel)
+    chosen = choose_plan(values, header, BALANCED)
+    assert chosen is not None
+    best = min(_size(values, header, plan) for plan in best_of_each_kind(values, header, BALANCED))
+    assert _size(values, header, chosen) <= 1.1 * best
+
+
+def test_next_to_nothing_on_a_sample_says_nothing():
+    """Years of a climate, of which so little is coded that no kind of plan can be told to be far behind."""
+    values = ensemble((8, 110, 64, 128))
+    balanced, mixed = (lz.compress(values, lz.relative(0.2), effort=e) for e in ("balanced", "max"))
+    assert len(mixed) < len(balanced) < 5000
+
+
 def test_a_tile_says_whether_levels_are_better_where_blocks_have_too_many_edges():
     """Interfaces, where a lattice with contexts of levels seems smaller on blocks; a front, where it is."""
     for seed in (2, 3):
@@ -107,6 +125,14 @@ def test_blocks_of_four_axes_keep_volumes_longer_than_their_number():
     assert [s.stop - s.start for s in block] == [8, 20, 20, 20]
     block = middle_of(Block(np.zeros((1, 2, 40, 40), np.float32)), 800)
     assert block.shape == (1, 2, 20, 20)
+
+
+def ensemble(shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Temperatures: zones, continents, and a weather that has nothing to do with that of the year before."""
+    rng = np.random.default_rng(4)
+    zones = 30 * np.cos(np.linspace(-1.5, 1.5, shape[2]))[:, None] + 4 * varied.noise(shape[2:], 3.5, rng)
+    weather = np.stack([varied.noise(shape[2:], 3.0, rng) for _ in range(shape[0] * shape[1])])
+    return (zones + 0.6 * weather.reshape(shape)).astype(np.float32)
 
 
 def wake(nt: int, ny: int, nx: int) -> np.ndarray:
