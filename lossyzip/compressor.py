@@ -116,9 +116,9 @@ def compress_field(
 ) -> FieldReport:
     """Compress ``source`` (ndarray, masked array or h5py.Dataset, of any shape) into ``write(bytes)``.
 
-    The source is read twice, with a sentinel once more, where a base promises something once or twice more,
-    and for a PSNR bound a few times more, tile by tile, from the calling thread; memory in use is a few tiles
-    a thread, for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
+    The source is read twice, with a sentinel and where a base promises something once more each, and for a
+    PSNR bound a few times more, tile by tile, from the calling thread; memory in use is a few tiles a thread,
+    for a PSNR bound also up to 16 tiles in all, and 64 MiB of the frame.
     ``idempotent``: see `lossyzip.compress`. ``fill_values`` come back bit for bit and do not count as valid
     values. ``guide``: for fields of float32 and float64. ``enhancing``: where it pays, an enhancer is
     added in a second pass, for which the source is read three times more and 192 MiB of frames are in memory.
@@ -408,6 +408,8 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> None:
             parts: list[bytes] = []
             for rel, effort in product((1e-1, 1e-6), ("fast", "balanced", "max")):
                 compress_field(wave, relative(rel), parts.append, effort=effort, threads=1)
+        rough, steps = np.cos(np.arange(400.0) ** 2).reshape(20, 20), np.arange(12.0)[:, None, None]
+        compress_field((rough + 0.01 * steps).astype(dtype), relative(1e-3), parts.append)  # it has a base
 
 
 def _check_bound(bound: Bound, dtype: np.dtype, idempotent: bool) -> None:
