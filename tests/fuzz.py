@@ -95,6 +95,8 @@ def watch() -> None:
         for thing in list(vars(module).values()):
             members = vars(thing).values() if isinstance(thing, type) else [thing]
             for member in members:
+                if hasattr(member, "py_func"):  # a kernel: a signature that no seed has may be compiled yet
+                    continue
                 function = getattr(member, "__func__", getattr(member, "fget", None)) or member
                 function = getattr(function, "__wrapped__", function)
                 if isinstance(function, types.FunctionType) and function.__module__ == name:

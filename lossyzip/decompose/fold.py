@@ -52,7 +52,7 @@ def fold(shape: tuple[int, ...], how: Fold) -> Shape4:
 
 def walked(values: np.ndarray, shape: tuple[int, ...], how: Fold) -> np.ndarray:
     """Flat ``values`` of tiles of ``shape``, one after the other, in the order of the folded ones."""
-    if how != Fold.COMPONENTS or not values.size:
+    if how != Fold.COMPONENTS or not shape or not values.size:
         return values
     points = values.reshape(-1, math.prod(shape[:-1]), shape[-1])
     return np.ascontiguousarray(points.swapaxes(1, 2)).reshape(-1)
@@ -60,7 +60,7 @@ def walked(values: np.ndarray, shape: tuple[int, ...], how: Fold) -> np.ndarray:
 
 def unwalked(values: np.ndarray, shape: tuple[int, ...], how: Fold) -> np.ndarray:
     """The reverse of `walked`, for a tile: C order."""
-    if how != Fold.COMPONENTS or not values.size:
+    if how != Fold.COMPONENTS or not shape or not values.size:
         return np.ascontiguousarray(values).reshape(-1)
     return np.ascontiguousarray(values.reshape(shape[-1], -1).T).reshape(-1)
 

@@ -61,14 +61,14 @@ def fold(shape: tuple[int, ...], way: int) -> Point:
 
 def in_order_of_fold(values: np.ndarray, shape: tuple[int, ...], way: int) -> np.ndarray:
     """``values`` (..., values of a tile)"""
-    if way != COMPONENTS:
+    if way != COMPONENTS or not shape:
         return values
     moved = np.moveaxis(values.reshape(*values.shape[:-1], *shape), -1, values.ndim - 1)
     return moved.reshape(values.shape)
 
 
 def in_c_order(values: np.ndarray, shape: tuple[int, ...], way: int) -> np.ndarray:
-    if way != COMPONENTS:
+    if way != COMPONENTS or not shape:
         return values.reshape(shape)
     return np.moveaxis(values.reshape(shape[-1], *shape[:-1]), 0, -1)
 
