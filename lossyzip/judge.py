@@ -85,9 +85,8 @@ class Judge:
         """About the bytes that the field takes without loss."""
         return self.scale * sum(len(lossless.pack(block.values)) for block in self.blocks)
 
-    def mixed_size(self, plan: Plan) -> float:
-        """Bytes of the first block, by mixed coding, if the plan's codes can be mixed."""
-        block = self.blocks[0]
+    def mixed_size(self, plan: Plan, block: Block) -> float:
+        """Bytes of one of the blocks, by mixed coding, if the plan's codes can be mixed."""
         codes = decompose(block.flat(), block.shape, plan, self.rule, guides=block.guides)
         if isinstance(plan, Lattice) and codes.outliers is not None:
             return float(len(codes.to_bytes()) + len(lossless.pack(codes.outliers)))

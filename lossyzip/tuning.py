@@ -182,25 +182,29 @@ class Search:
             final = replace(final, blocks=self._loud_blocks(larger, final) or final.blocks)
         judged = self._judged(begun, final)
         if begun.scouted and final.sparse and header.tile_shape == header.shape:
-            judged = _surely_judged(judged, begun.scouted, replace(final, blocks=final.near))
+            whole = replace(final, blocks=final.near)
+            judged = _surely_judged(judged, begun.scouted, whole, self._threads)
         elif begun.scouted and _has_low_rate(_least(judged), final.served):
             large = sample_blocks(header.shape, replace(effort, block=MANY, blocks=1))
             blocks = self._loud_blocks(large, final)
             if blocks:
                 most = max(_TURNS_AT_LOW_RATES, _close_at(8.0 * _least(judged) / final.served))
-                judged = _judged_again(judged, replace(final, blocks=blocks), most)
+                judged = _judged_again(judged, replace(final, blocks=blocks), most, self._threads)
         size, plan = min(judged, key=lambda pair: pair[0])
         if begun.scouted and final.sparse and isinstance(plan, Wavelet):  # of which but one step was tried
             plan = replace(plan, step=_step_at(8.0 * size / final.served))
         if effort.mixes(header.tile_shape):
             values = _MIXED_BLOCK if self._beside is None else _MIXED_BLOCK // 4
-            values = math.prod(header.tile_shape) if size < _FEW_BYTES else values
-            part = sample_blocks(header.shape, replace(effort, block=values, blocks=1))
-            block = coded_blocks(self._source, header, part, self._beside) or begun.final.blocks[:1]
+            count = 2 if math.prod(header.shape) > values else 1
+            values //= count
+            if size < _FEW_BYTES:
+                values, count = math.prod(header.tile_shape), 1
+            parts = sample_blocks(header.shape, replace(effort, block=values, blocks=count))
+            blocks = coded_blocks(self._source, header, parts, self._beside) or begun.final.blocks[:1]
             within = _WORTH_MIXING
             if _has_low_rate(size, final.served):
                 within = max(_FAR, _close_at(8.0 * size / final.served))
-            plan = _best_mixed(judged, replace(final, blocks=block), within, self._threads)
+            plan = _best_mixed(judged, replace(final, blocks=blocks), within, self._threads)
         if size > 0.5 * header.native.itemsize * final.served:
             lossless = final.lossless_size()
             if lossless < size:
@@ -216,7 +220,7 @@ class Search:
         if final.sparse and not scouted and self._beside is None:  # most blocks are quiet: one is left
             judged = _judged_by_rasters(candidates, final, threads)
         else:
-            judged = judge_all(candidates, final, threads) + begun.alone
+            judged = judge_all(candidates, final, threads, _rasters_of_volumes(candidates)) + begun.alone
             if final.sparse and scouted and _OVERSTATED * _least(judged) < _least(scouted):
                 judged += judge_all(begun.left_out, final, threads)
         if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, final.served)):
@@ -226,6 +230,11 @@ class Search:
 
     def _loud_blocks(self, where: list[tuple[slice, ...]], judge: Judge) -> list[Block]:
         return _loud(coded_blocks(self._source, self._header, where), judge.rule)
+
+
+def _rasters_of_volumes(candidates: Sequence[Attempt]) -> list[Attempt]:
+    """Which are fitted to most, where there is a fourth axis."""
+    return [c for c in candidates if c.func is try_raster and c.keywords["how"] == Fold.VOLUMES]
 
 
 def _judged_by_rasters(candidates: Sequence[Attempt], judge: Judge, threads: int) -> list[tuple[float, Plan]]:
@@ -419,21 +428,26 @@ def _best_without_guides(
 
 
 def _surely_judged(
-    judged: list[tuple[float, Plan]], scouted: Sequence[tuple[float, Plan]], whole: Judge
+    judged: list[tuple[float, Plan]], scouted: Sequence[tuple[float, Plan]], whole: Judge, threads: int
 ) -> list[tuple[float, Plan]]:
     """The best of each kind by the whole field, which is one tile, where that may have another best one: some
     are not far behind, and a value takes more or less in smaller samples, which lie elsewhere."""
     best, before = _least(judged), _least(scouted)
-    return judged if 1.0 / _ALIKE < best / before < _ALIKE else _judged_again(judged, whole, _MAY_TURN)
+    if 1.0 / _ALIKE < best / before < _ALIKE:
+        return judged
+    return _judged_again(judged, whole, _MAY_TURN, threads)
 
 
-def _judged_again(judged: list[tuple[float, Plan]], large: Judge, most: float) -> list[tuple[float, Plan]]:
+def _judged_again(
+    judged: list[tuple[float, Plan]], large: Judge, most: float, threads: int
+) -> list[tuple[float, Plan]]:
     """By larger blocks, the best of each kind that takes no more than ``most`` times the best."""
     best = _least(judged)
     near = [plan for size, plan in _best_of_kinds(judged).values() if size < most * best]
     if len(near) < 2:
         return judged
-    return [try_plan(large, for_tiles(plan, large.blocks[0].shape)) for plan in near]
+    again = [partial(try_plan, plan=for_tiles(plan, large.blocks[0].shape)) for plan in near]
+    return judge_all(again, large, threads)
 
 
 def _best_of_kinds(judged: Sequence[tuple[float, Plan]]) -> dict[tuple[str, bool, bool], tuple[float, Plan]]:
@@ -462,9 +476,13 @@ def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, within: floa
     if len(plans) == 1:
         return plans[0]
     # A wavelet takes half as long again as others.
-    jobs = [(float(isinstance(plan, Wavelet)), partial(judge.mixed_size, plan)) for plan in plans]
-    sizes = results_of(jobs, threads)
-    return plans[int(np.argmin(sizes))]
+    jobs = [
+        (float(isinstance(plan, Wavelet)), partial(judge.mixed_size, plan, block))
+        for plan in plans
+        for block in judge.blocks
+    ]
+    sizes = np.array(results_of(jobs, threads)).reshape(len(plans), -1)
+    return plans[int(np.argmin(sizes.sum(axis=1)))]
 
 
 def _repeats(block: np.ndarray) -> bool:

@@ -79,7 +79,7 @@ class MultigridFitter:
         total = lattice.nt * lattice.nz * lattice.ny * lattice.nx
         most = self._most if level == 1 or not self._sparse else self._most // 2
         count = min(total, min(most, _MOST_BESIDE) if buffer.beside else most)
-        points = self._rng.integers(0, total, count) if count < total else np.arange(total)
+        points = np.sort(self._rng.integers(0, total, count)) if count < total else np.arange(total)
         groups = taps.near_groups if self._sparse else taps.all_groups
         known = groups.cubic
         if inherited is not None:
