@@ -6,6 +6,7 @@ An attempt takes a `Judge` and gives (about the bytes that the field takes, plan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from lossyzip.decompose import multiples
@@ -91,6 +92,13 @@ def _fitted_wavelet(judge: Judge, step: int, how: Fold) -> Wavelet:
 def with_step(candidate: Attempt, step: int) -> Attempt:
     """A wavelet with ``step``; other candidates as they are."""
     return partial(candidate, step=step) if "step" in candidate.keywords else candidate
+
+
+def for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
+    """``plan`` with as many levels as a tile of ``shape`` has; the sample may have fewer."""
+    if isinstance(plan, Multigrid):
+        return replace(plan, levels=most_levels(fold(shape, plan.fold)))
+    return plan
 
 
 def best_lattice(judge: Judge, threads: int = 1) -> tuple[float, Lattice]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lossyzip import field
 from lossyzip.bound import Bound
+from lossyzip.candidates import for_tiles
 from lossyzip.carrier import CodedSource, LeftOut, as_coded
 from lossyzip.container.dtypes import part_of
 from lossyzip.container.guided import FROM_NETWORK, Guided
@@ -21,7 +22,7 @@ from lossyzip.field import Source, Summary
 from lossyzip.levels import Levels
 from lossyzip.logarithms import scale_of, zero_and
 from lossyzip.packing_search import packing_of
-from lossyzip.tuning import Search, best_of_each_kind, for_tiles
+from lossyzip.tuning import Search, best_of_each_kind
 from lossyzip.version import VERSION
 
 if TYPE_CHECKING:

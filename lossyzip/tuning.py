@@ -17,46 +17,41 @@ from lossyzip.blocks import Beside, Block, coded_blocks, fit_blocks, middle_of, 
 from lossyzip.candidates import (
     best_lattice,
     best_lorenzo,
+    for_tiles,
     kind_of,
     try_multigrid,
-    try_plan,
     try_raster,
     try_still,
-    try_wavelet,
-    with_step,
 )
 from lossyzip.container.header import Header
 from lossyzip.decompose import lorenzo, multiples
 from lossyzip.decompose.families import Plan, quantizer
-from lossyzip.decompose.fold import Fold, distinct_folds, fold
-from lossyzip.decompose.interpolation import Multigrid, most_levels
+from lossyzip.decompose.fold import Fold, distinct_folds
+from lossyzip.decompose.interpolation import Multigrid
 from lossyzip.decompose.lattice import Lattice
 from lossyzip.decompose.rows import Quantizer
 from lossyzip.decompose.wavelet import Wavelet
-from lossyzip.effort import FINE_STEP, MANY, USUAL_STEP, Effort
+from lossyzip.effort import MANY, Effort
 from lossyzip.field import Source
+from lossyzip.final_rounds import best_mixed, judged_again, surely_judged
 from lossyzip.judge import Attempt, Judge, judge_all
 from lossyzip.margins import is_quiet
-from lossyzip.threads import results_of
-
-_BITS_OF_FINE_STEPS = 0.5  # a value, above which the finer step is mostly better
-_CLOSE = 1.03
-_OTHER_FOLD = 1.15  # times the best of a kind: samples say more of folds than of kinds
-_MAY_TURN, _ALIKE = 1.35, 1.15  # times as large as the best; as what was judged by a smaller sample
-_TURNS_AT_LOW_RATES = 1.5
-_CLOSE_FOLD = 1.05  # folds in which a raster is no farther behind are good enough for others
-_SLACK = 1024  # bytes; where all is nearly free, a small sample says little
-_WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
-_LOW_RATE = 0.6  # bits a value, below which small blocks say little: their edges cost most
-_FAR = 2.0  # times the best on a small sample at low rates: it may be the best of all
-_CLOSE_BITS = 0.05  # a value
-_TRIES = (try_multigrid, try_raster, try_still, try_wavelet)
-# Below so many bits a value: how many times the best size that of the best of each kind may be on a small
-# sample, whose edges cost some kinds more than others.
-_LEEWAYS = (
-    (2.0, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.3), strict=True))),
-    (math.inf, dict(zip(_TRIES, (1.25, 1.25, 1.15, 1.15), strict=True))),
+from lossyzip.shortlist import (
+    FAR,
+    best_without_guides,
+    close_at,
+    has_low_rate,
+    judged_by_rasters,
+    least,
+    rasters_of_volumes,
+    shortlist,
+    smallest,
+    step_at,
+    wavelets,
 )
+
+_TURNS_AT_LOW_RATES = 1.5
+_WORTH_MIXING = 1.25  # plans that are larger than the best by more are not judged by mixed coding
 _MIXED_BLOCK = 1 << 20
 _FEW_BYTES = 1 << 14  # of a field: one place may take most of them, so that a whole tile is mixed
 _LATTICE_SCOUT = 1 << 14
@@ -88,7 +83,7 @@ class _Begun(NamedTuple):
     @property
     def low_rate(self) -> bool:
         """Whether that is next to nothing."""
-        return bool(self.scouted) and _has_low_rate(_least(self.scouted), self.final.served)
+        return bool(self.scouted) and has_low_rate(least(self.scouted), self.final.served)
 
 
 def choose_plan(source: Source, header: Header, effort: Effort, threads: int = 1) -> Plan | None:
@@ -128,7 +123,7 @@ class Search:
         there is nothing to code, or to code it by."""
         begun = self._begun
         if isinstance(begun, _Begun) and begun.scouted and not begun.low_rate:
-            return _least(begun.scouted)
+            return least(begun.scouted)
         return self.choice.size
 
     @property
@@ -163,16 +158,16 @@ class Search:
         # Those first that take long, so that threads end together: rasters of planes are fitted to most.
         candidates: list[Attempt] = [partial(try_multigrid, how=how) for how in folds]
         candidates += [partial(try_raster, how=how) for how in reversed(folds)]
-        candidates += _wavelets(folds, effort.steps)
+        candidates += wavelets(folds, effort.steps)
         candidates += [partial(try_still, how=how) for how in folds]
         if self._beside is not None:
-            candidates, alone = _best_without_guides(candidates, final, threads)
+            candidates, alone = best_without_guides(candidates, final, threads)
             return _Begun(candidates, final, alone, [], [])
         if final.values <= 2 * effort.scouted or (effort.brief and not sparse):
             return _Begun(candidates, final, [], [], [])
         middle = [middle_of(coded[0], effort.scouted)]
         scout = Judge(middle, middle, rule, served, effort.scout_points, effort.brief, sparse)
-        candidates, scouted, left_out = _shortlist(candidates, scout, effort.leeway, threads)
+        candidates, scouted, left_out = shortlist(candidates, scout, effort.leeway, threads)
         return _Begun(candidates, final, [], scouted, left_out)
 
     def _chosen(self, begun: _Begun) -> Choice:
@@ -183,28 +178,30 @@ class Search:
         judged = self._judged(begun, final)
         if begun.scouted and final.sparse and header.tile_shape == header.shape:
             whole = replace(final, blocks=final.near)
-            judged = _surely_judged(judged, begun.scouted, whole, self._threads)
-        elif begun.scouted and _has_low_rate(_least(judged), final.served):
+            judged = surely_judged(judged, begun.scouted, whole, self._threads)
+        elif begun.scouted and has_low_rate(least(judged), final.served):
             large = sample_blocks(header.shape, replace(effort, block=MANY, blocks=1))
             blocks = self._loud_blocks(large, final)
             if blocks:
-                most = max(_TURNS_AT_LOW_RATES, _close_at(8.0 * _least(judged) / final.served))
-                judged = _judged_again(judged, replace(final, blocks=blocks), most, self._threads)
+                most = max(_TURNS_AT_LOW_RATES, close_at(8.0 * least(judged) / final.served))
+                judged = judged_again(judged, replace(final, blocks=blocks), most, self._threads)
         size, plan = min(judged, key=lambda pair: pair[0])
         if begun.scouted and final.sparse and isinstance(plan, Wavelet):  # of which but one step was tried
-            plan = replace(plan, step=_step_at(8.0 * size / final.served))
+            plan = replace(plan, step=step_at(8.0 * size / final.served))
         if effort.mixes(header.tile_shape):
-            values = _MIXED_BLOCK if self._beside is None else _MIXED_BLOCK // 4
-            count = 2 if math.prod(header.shape) > values else 1
-            values //= count
+            values, count = _MIXED_BLOCK, 1
+            if self._beside is not None:
+                values //= 4
+            elif math.prod(header.shape) >= 2 * values:  # as two, for two threads
+                values, count = values // 2, 2
             if size < _FEW_BYTES:
                 values, count = math.prod(header.tile_shape), 1
             parts = sample_blocks(header.shape, replace(effort, block=values, blocks=count))
             blocks = coded_blocks(self._source, header, parts, self._beside) or begun.final.blocks[:1]
             within = _WORTH_MIXING
-            if _has_low_rate(size, final.served):
-                within = max(_FAR, _close_at(8.0 * size / final.served))
-            plan = _best_mixed(judged, replace(final, blocks=blocks), within, self._threads)
+            if has_low_rate(size, final.served):
+                within = max(FAR, close_at(8.0 * size / final.served))
+            plan = best_mixed(judged, replace(final, blocks=blocks), within, self._threads)
         if size > 0.5 * header.native.itemsize * final.served:
             lossless = final.lossless_size()
             if lossless < size:
@@ -218,10 +215,10 @@ class Search:
         middle = middle_of(begun.final.blocks[0], _LATTICE_SCOUT).values
         whole_steps = _repeats(middle) or _in_steps(scouted, final.served, _LIKELY)
         if final.sparse and not scouted and self._beside is None:  # most blocks are quiet: one is left
-            judged = _judged_by_rasters(candidates, final, threads)
+            judged = judged_by_rasters(candidates, final, threads)
         else:
-            judged = judge_all(candidates, final, threads, _rasters_of_volumes(candidates)) + begun.alone
-            if final.sparse and scouted and _OVERSTATED * _least(judged) < _least(scouted):
+            judged = judge_all(candidates, final, threads, rasters_of_volumes(candidates)) + begun.alone
+            if final.sparse and scouted and _OVERSTATED * least(judged) < least(scouted):
                 judged += judge_all(begun.left_out, final, threads)
         if multiples.suits(header.native, header.eps) and (whole_steps or _in_steps(judged, final.served)):
             best = min(judged, key=lambda pair: pair[0])
@@ -230,24 +227,6 @@ class Search:
 
     def _loud_blocks(self, where: list[tuple[slice, ...]], judge: Judge) -> list[Block]:
         return _loud(coded_blocks(self._source, self._header, where), judge.rule)
-
-
-def _rasters_of_volumes(candidates: Sequence[Attempt]) -> list[Attempt]:
-    """Which are fitted to most, where there is a fourth axis."""
-    return [c for c in candidates if c.func is try_raster and c.keywords["how"] == Fold.VOLUMES]
-
-
-def _judged_by_rasters(candidates: Sequence[Attempt], judge: Judge, threads: int) -> list[tuple[float, Plan]]:
-    """What all of one fold or two give: rasters say which folds, and which step of a wavelet."""
-    rasters = [c for c in candidates if c.func is try_raster]
-    always = [c for c in candidates if c.func is try_multigrid and c.keywords["how"] == Fold.MERGED]
-    judged = judge_all([*rasters, *always], judge, threads, always)
-    of_rasters = judged[: len(rasters)]
-    step = _step_at(8.0 * _least(of_rasters) / judge.served)
-    good = _good_folds(rasters, of_rasters)
-    others = [c for c in candidates if c.func in (try_multigrid, try_still) and c.keywords["how"] in good]
-    wavelets = _wavelets(distinct_folds(judge.blocks[0].shape), [step])
-    return judged + judge_all([c for c in [*others, *wavelets] if c not in always], judge, threads)
 
 
 def _best_lattice(
@@ -313,176 +292,15 @@ def best_of_each_kind(
     folds = distinct_folds(coded[0].shape)
     tries = (try_multigrid, try_raster, try_still)
     kinds: list[list[Attempt]] = [[partial(attempt, how=how) for how in folds] for attempt in tries]
-    kinds.append(_wavelets(folds, effort.steps))
+    kinds.append(wavelets(folds, effort.steps))
     if judge.values > 2 * effort.scouted:
         middle = [middle_of(coded[0], effort.scouted)]
         scout = Judge(middle, middle, rule, served, effort.scout_points)
-        scouted = kinds if effort.brief else kinds[:-1]  # all steps of the wavelet go on: see `_shortlist`
-        kinds[: len(scouted)] = [[_smallest(kind, scout, threads)] for kind in scouted]
+        scouted = kinds if effort.brief else kinds[:-1]  # all steps of the wavelet go on: see `shortlist`
+        kinds[: len(scouted)] = [[smallest(kind, scout, threads)] for kind in scouted]
     best = [min(judge_all(kind, judge, threads), key=lambda pair: pair[0]) for kind in kinds]
     best.sort(key=lambda pair: pair[0])
     return [for_tiles(plan, header.tile_shape) for size, plan in best if size <= within * best[0][0]]
-
-
-def _wavelets(folds: Sequence[Fold], steps: Sequence[int]) -> list[Attempt]:
-    """Along all axes but that of components, if there is one."""
-    how = Fold.COMPONENTS if Fold.COMPONENTS in folds else Fold.MERGED
-    return [partial(try_wavelet, step=step, how=how) for step in steps]
-
-
-def _smallest(attempts: Sequence[Attempt], judge: Judge, threads: int) -> Attempt:
-    return attempts[int(np.argmin([size for size, _ in judge_all(attempts, judge, threads)]))]
-
-
-def for_tiles(plan: Plan, shape: tuple[int, ...]) -> Plan:
-    """``plan`` with as many levels as a tile of ``shape`` has; the sample may have fewer."""
-    if isinstance(plan, Multigrid):
-        return replace(plan, levels=most_levels(fold(shape, plan.fold)))
-    return plan
-
-
-def _shortlist(
-    candidates: Sequence[Attempt], scout: Judge, leeway: float, threads: int
-) -> tuple[list[Attempt], list[tuple[float, Plan]], list[Attempt]]:
-    """The candidates close to the best, and the best of each kind, unless it is far behind; what all gave;
-    and the best of other kinds, unless it takes several times as much."""
-    if scout.brief:
-        one_step = [c for c in candidates if c.keywords.get("step", USUAL_STEP) == USUAL_STEP]
-        tried, judged = _judged_by_folds(one_step, scout, threads)
-    else:
-        tried, judged = list(candidates), judge_all(candidates, scout, threads)
-    best = _least(judged)
-    close, leeways, rate = _CLOSE * best, dict.fromkeys(_TRIES, leeway), 8.0 * best / scout.served
-    if scout.sparse or rate < _LOW_RATE:
-        close = best * _close_at(rate)
-    if rate < _LOW_RATE:
-        leeways = dict.fromkeys(_TRIES, _FAR)
-    elif scout.sparse:
-        leeways = next(leeways for below, leeways in _LEEWAYS if rate <= below)
-    best_of_kind: dict[tuple[str, bool, bool], float] = {}
-    for size, plan in judged:
-        kind = kind_of(plan)
-        best_of_kind[kind] = min(size, best_of_kind.get(kind, math.inf))
-    chosen, left_out = [], []
-    for candidate, (size, plan) in zip(tried, judged, strict=True):
-        best_of_its = best_of_kind[kind_of(plan)]
-        most = max(close, leeways[candidate.func] * best + _SLACK) if size == best_of_its else close
-        if size <= min(most, _OTHER_FOLD * best_of_its):
-            chosen.append(candidate)
-        elif size == best_of_its <= _FAR * best:
-            left_out.append(candidate)
-    if not scout.brief and any(candidate.func is try_wavelet for candidate in chosen):
-        # all its steps: small blocks, of which much is edges, say little of which one is best
-        chosen = [candidate for candidate in tried if candidate in chosen or candidate.func is try_wavelet]
-    if scout.brief:
-        of_wavelet = [size for size, plan in judged if isinstance(plan, Wavelet)]
-        if of_wavelet:
-            step = _step_at(8.0 * of_wavelet[0] / scout.served)
-            chosen = [with_step(candidate, step) for candidate in chosen]
-    return chosen, judged, left_out
-
-
-def _close_at(rate: float) -> float:
-    """How many times the best size another plan may take that is as good, at so many bits a value."""
-    return 1.0 + _CLOSE_BITS / rate
-
-
-def _step_at(rate: float) -> int:
-    """That of a wavelet which is mostly better at so many bits a value."""
-    return FINE_STEP if rate > _BITS_OF_FINE_STEPS else USUAL_STEP
-
-
-def _judged_by_folds(
-    candidates: Sequence[Attempt], judge: Judge, threads: int
-) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
-    """Those ``candidates`` whose fold a raster does well in, and what they give."""
-    first = [c for c in candidates if c.func in (try_raster, try_wavelet) or c.keywords["how"] == Fold.MERGED]
-    judged = judge_all(first, judge, threads)
-    good = _good_folds(first, judged)
-    others = [c for c in candidates if c not in first and c.keywords["how"] in good]
-    return first + others, judged + judge_all(others, judge, threads)
-
-
-def _good_folds(candidates: Sequence[Attempt], judged: Sequence[tuple[float, Plan]]) -> list[Fold]:
-    """Those in which a raster is nearly as good as in the best one; and the usual one, which is always tried:
-    a raster says little of a multigrid there."""
-    rasters = [(size, c) for c, (size, _) in zip(candidates, judged, strict=True) if c.func is try_raster]
-    most = _CLOSE_FOLD * _least(rasters)
-    return [Fold.MERGED, *(c.keywords["how"] for size, c in rasters if size <= most)]
-
-
-def _best_without_guides(
-    candidates: Sequence[Attempt], judge: Judge, threads: int
-) -> tuple[list[Attempt], list[tuple[float, Plan]]]:
-    """The best of each kind, and all wavelets: with guides, others take several times as long to fit. And
-    what they are without, which may be smaller."""
-    blocks, near = ([block._replace(guides=None) for block in some] for some in (judge.blocks, judge.near))
-    judged = judge_all(candidates, replace(judge, blocks=blocks, near=near), threads)
-    best: dict[tuple[str, bool, bool], tuple[float, Plan, Attempt]] = {}
-    for candidate, (size, plan) in zip(candidates, judged, strict=True):
-        if size < best.get(kind_of(plan), (math.inf, plan, candidate))[0]:
-            best[kind_of(plan)] = size, plan, candidate
-    fitted = [c for _, _, c in best.values() if c.func in (try_multigrid, try_raster)]
-    wavelets = [candidate for candidate in candidates if candidate.func is try_wavelet]
-    return [*wavelets, *fitted], [(size, plan) for size, plan, _ in best.values()]
-
-
-def _surely_judged(
-    judged: list[tuple[float, Plan]], scouted: Sequence[tuple[float, Plan]], whole: Judge, threads: int
-) -> list[tuple[float, Plan]]:
-    """The best of each kind by the whole field, which is one tile, where that may have another best one: some
-    are not far behind, and a value takes more or less in smaller samples, which lie elsewhere."""
-    best, before = _least(judged), _least(scouted)
-    if 1.0 / _ALIKE < best / before < _ALIKE:
-        return judged
-    return _judged_again(judged, whole, _MAY_TURN, threads)
-
-
-def _judged_again(
-    judged: list[tuple[float, Plan]], large: Judge, most: float, threads: int
-) -> list[tuple[float, Plan]]:
-    """By larger blocks, the best of each kind that takes no more than ``most`` times the best."""
-    best = _least(judged)
-    near = [plan for size, plan in _best_of_kinds(judged).values() if size < most * best]
-    if len(near) < 2:
-        return judged
-    again = [partial(try_plan, plan=for_tiles(plan, large.blocks[0].shape)) for plan in near]
-    return judge_all(again, large, threads)
-
-
-def _best_of_kinds(judged: Sequence[tuple[float, Plan]]) -> dict[tuple[str, bool, bool], tuple[float, Plan]]:
-    best: dict[tuple[str, bool, bool], tuple[float, Plan]] = {}
-    for pair in judged:
-        kind = kind_of(pair[1])
-        best[kind] = min(best.get(kind, pair), pair, key=lambda pair: pair[0])
-    return best
-
-
-def _least(judged: Sequence[tuple[float, Plan | Attempt]]) -> float:
-    return min(size for size, _ in judged)
-
-
-def _has_low_rate(size: float, served: int) -> bool:
-    return 8.0 * size < _LOW_RATE * served
-
-
-def _best_mixed(judged: Sequence[tuple[float, Plan]], judge: Judge, within: float, threads: int) -> Plan:
-    """The best by mixed coding of ``judged`` plans: static coding is no judge of plans that are nearly as
-    good, since contexts make up for the weaknesses of some, such as plateaus next to predicted values."""
-    best = _best_of_kinds(judged)
-    smallest = min(size for size, plan in best.values() if not isinstance(plan, Lattice))  # never mixed
-    near = [plan for size, plan in best.values() if size <= smallest * within + _SLACK]
-    plans = [for_tiles(plan, judge.blocks[0].shape) for plan in near]
-    if len(plans) == 1:
-        return plans[0]
-    # A wavelet takes half as long again as others.
-    jobs = [
-        (float(isinstance(plan, Wavelet)), partial(judge.mixed_size, plan, block))
-        for plan in plans
-        for block in judge.blocks
-    ]
-    sizes = np.array(results_of(jobs, threads)).reshape(len(plans), -1)
-    return plans[int(np.argmin(sizes.sum(axis=1)))]
 
 
 def _repeats(block: np.ndarray) -> bool:
