@@ -10,7 +10,7 @@ import numpy as np
 
 from lossyzip.container.header import Header
 from lossyzip.effort import Effort
-from lossyzip.field import Source, classify, largest_coded, native, tile_shape
+from lossyzip.field import Source, classify, largest_coded, native, plain_span, tile_shape
 
 Beside = Callable[[tuple[slice, ...]], np.ndarray]  # guides (guides, ...) of a part of the field
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 12, 32
@@ -84,24 +84,27 @@ def _halved(shape: tuple[int, ...], most: int) -> list[int]:
 def coded_blocks(
     source: Source, header: Header, where: list[tuple[slice, ...]], beside: Beside | None = None
 ) -> list[Block]:
-    """Blocks of ``source``; those without any value that is coded are left out."""
-    found = []
-    for place in where:
-        values = _coded(np.asarray(source[place]), header)
-        if not np.isnan(values).all():
+    """Blocks of ``source``, all of one shape; those without any value that is coded are left out."""
+    parts = [np.asarray(source[place]) for place in where]
+    together = _coded(np.stack(parts) if len(parts) > 1 else parts[0][None], header)
+    coded, found = ~np.isnan(together).reshape(len(where), -1).all(axis=1), []
+    for place, values, some in zip(where, together, coded, strict=True):
+        if some:
             guides = None if beside is None else beside(place)
             found.append(Block(values, guides if guides is None else guides.reshape(len(guides), -1)))
     return found
 
 
-def _coded(block: np.ndarray, header: Header) -> np.ndarray:
-    """``block`` with NaN where a value is special."""
-    values = native(block)
+def _coded(array: np.ndarray, header: Header) -> np.ndarray:
+    """``array`` with NaN where a value is special."""
+    values = native(array)
+    if values.dtype.kind == "f" and not header.specials and plain_span(values) is not None:
+        return values.reshape(array.shape)
     classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
     specials = np.array(header.specials, np.uint64)
     bits = values.view(f"u{values.itemsize}")
     classify(values, bits, specials, largest_coded(header.native), classes, coded)
-    return coded.reshape(block.shape)
+    return coded.reshape(array.shape)
 
 
 def middle_of(block: Block, most: int) -> Block:
