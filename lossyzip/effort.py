@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 USUAL_STEP, FINE_STEP = 48, 35  # of the wavelet, in sixteenths of eps
-_FEW_BITS = 0.3  # a value
+_FEW_BITS, _FEW_BITS_OF_A_ROW = 0.3, 1.5  # a value; a row has no other beside it, to be a context
 _RARE = 1 / 128  # of all codes: where fewer are not 0, mixing with flags takes little beside all else
 MANY = 1 << 20  # values, from which on it matters how long each takes
 
@@ -32,8 +32,9 @@ class Effort:
     up to ``block`` values each, or on the whole field where that is no more. A stencil is fitted to
     ``scout_points``, then to ``points`` values. Codes of tiles
     of up to ``mixed`` values are mixed, where that makes them worth it, and plans judged by that; those of
-    fields of one tile of up to ``mixed_if_few`` values where they take next to nothing, which is where
-    mixing may halve it; and those of any tile of which less than the part ``mixed_if_rare`` is not 0.
+    fields of one tile of up to ``mixed_if_few`` values where they take next to nothing, or little if it is
+    one row, which is where mixing may halve it; and those of any tile of which less than the part
+    ``mixed_if_rare`` is not 0.
     If ``brief``, smaller fields than MANY values are not scouted: all candidates are tried on the blocks.
     Others are scouted with those stencils fitted alone that serve most values, and with one step of the
     wavelet, whose rate says which of ``steps`` is tried on.
@@ -62,7 +63,8 @@ class Effort:
     def mixing(self, shape: tuple[int, ...], tile_shape: tuple[int, ...]) -> Mixing:
         """When tiles of this shape, of a field of ``shape``, are to be mixed."""
         few = shape == tile_shape and math.prod(shape) <= self.mixed_if_few
-        below = math.inf if self.mixes(tile_shape) else _FEW_BITS if few else 0.0
+        bits = _FEW_BITS_OF_A_ROW if math.prod(shape) == max(shape, default=1) else _FEW_BITS
+        below = math.inf if self.mixes(tile_shape) else bits if few else 0.0
         return Mixing(below, self.mixed_if_rare)
 
 

@@ -71,6 +71,20 @@ def test_a_sample_of_a_rough_place_does_not_say_what_is_best_elsewhere(fields, r
     assert _size(values, header, chosen) <= 1.1 * best
 
 
+def test_a_row_of_few_bits_is_mixed():
+    """Particles in clusters, one after the other: no row beside it says where a cluster is wide."""
+    rng, centres, members = np.random.default_rng(3), [], []
+    while sum(map(len, members)) < 1 << 19:
+        centres.append(rng.uniform(0.0, 256.0))
+        members.append(rng.normal(centres[-1], rng.exponential(1.0), rng.geometric(1 / 260)))
+    values = np.concatenate(members).astype("<f4")
+    blob = lz.compress(values, lz.relative(1e-2))
+    static = replace(BALANCED, mixed_if_few=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "balanced", static)
+        assert len(blob) < 0.85 * len(lz.compress(values, lz.relative(1e-2)))
+
+
 def test_next_to_nothing_on_a_sample_says_nothing():
     """Years of a climate, of which so little is coded that no kind of plan can be told to be far behind."""
     values = ensemble((8, 110, 64, 128))
