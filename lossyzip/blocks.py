@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lossyzip.carrier import as_they_are
 from lossyzip.container.header import Header
 from lossyzip.effort import Effort
-from lossyzip.field import Source, classify, largest_coded, native, plain_span, tile_shape
+from lossyzip.field import Source, native, tile_shape
 
 Beside = Callable[[tuple[slice, ...]], np.ndarray]  # guides (guides, ...) of a part of the field
 _FIT_BLOCK, _FIT_BLOCKS = 1 << 12, 32
@@ -86,25 +87,14 @@ def coded_blocks(
 ) -> list[Block]:
     """Blocks of ``source``, all of one shape; those without any value that is coded are left out."""
     parts = [np.asarray(source[place]) for place in where]
-    together = _coded(np.stack(parts) if len(parts) > 1 else parts[0][None], header)
+    array = np.stack(parts) if len(parts) > 1 else parts[0][None]
+    together = as_they_are(native(array), header).coded.reshape(array.shape)  # NaN where one is special
     coded, found = ~np.isnan(together).reshape(len(where), -1).all(axis=1), []
     for place, values, some in zip(where, together, coded, strict=True):
         if some:
             guides = None if beside is None else beside(place)
             found.append(Block(values, guides if guides is None else guides.reshape(len(guides), -1)))
     return found
-
-
-def _coded(array: np.ndarray, header: Header) -> np.ndarray:
-    """``array`` with NaN where a value is special."""
-    values = native(array)
-    if values.dtype.kind == "f" and not header.specials and plain_span(values) is not None:
-        return values.reshape(array.shape)
-    classes, coded = np.empty(values.size, np.uint8), np.empty_like(values)
-    specials = np.array(header.specials, np.uint64)
-    bits = values.view(f"u{values.itemsize}")
-    classify(values, bits, specials, largest_coded(header.native), classes, coded)
-    return coded.reshape(array.shape)
 
 
 def middle_of(block: Block, most: int) -> Block:

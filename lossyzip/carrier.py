@@ -118,7 +118,7 @@ def carry(
     elif header.packing is not None:
         carried = Carried(*packed(values, header, header.packing), np.empty(0, bool))
     elif header.part == header.coded:
-        carried = _as_they_are(values, header)
+        carried = as_they_are(values, header)
     else:
         carried = _widened(values, header)
     if guide is not None:
@@ -181,7 +181,8 @@ def _add(differences, guide, low, high):
             part[i] = _within(part[i] + _within(guide[i], low, high), low, high)
 
 
-def _as_they_are(values: np.ndarray, header: Header) -> Carried:
+def as_they_are(values: np.ndarray, header: Header) -> Carried:
+    """``values`` (flat, native order) of a float dtype, coded in that: where none is special, themselves."""
     none = np.empty(0, np.uint8)
     span = None if header.specials else plain_span(values)
     if span is not None:
